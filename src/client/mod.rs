@@ -1,0 +1,1 @@
+//! The Rust client: a replica that resumes by itself.

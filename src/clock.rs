@@ -1,0 +1,51 @@
+//! The only reader of wall time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::types::Timestamp;
+
+/// Reads the wall clock, or a clock of the caller's own (simulations).
+#[derive(Clone, Default)]
+pub struct Clock {
+    source: Source,
+}
+
+#[derive(Clone, Default)]
+enum Source {
+    #[default]
+    Wall,
+    /// Starts at a fixed time and moves with tokio's clock, which a simulation pauses.
+    Virtual { start: Timestamp, since: Option<tokio::time::Instant> },
+}
+
+impl Clock {
+    /// Returns the machine's clock.
+    pub fn wall() -> Self {
+        Self { source: Source::Wall }
+    }
+
+    /// Returns a clock that shows `start` now and moves with tokio's (pausable) time.
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { source: Source::Virtual { start, since: Some(tokio::time::Instant::now()) } }
+    }
+
+    /// Returns a clock that always shows `at`.
+    pub fn fixed(at: Timestamp) -> Self {
+        Self { source: Source::Virtual { start: at, since: None } }
+    }
+
+    /// Tells the time; a wall clock before 1970 reads as 0.
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
+    pub fn now(&self) -> Timestamp {
+        let millis = match &self.source {
+            Source::Wall => {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+            }
+            Source::Virtual { start, since } => {
+                let passed = since.map(|at| at.elapsed()).unwrap_or_default();
+                u128::from(start.0) + passed.as_millis()
+            }
+        };
+        Timestamp(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,1 @@
+//! A document's history on diamond-types, behind a wall.

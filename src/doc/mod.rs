@@ -1,0 +1,1 @@
+//! One document: a pure state machine inside one actor.

@@ -1,0 +1,1 @@
+//! The network edge: HTTP and WebSocket on one port.

@@ -1,0 +1,1 @@
+//! The load tool: recorded traces and synthetic profiles.

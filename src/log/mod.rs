@@ -1,0 +1,1 @@
+//! The durable log: the truth everything else is derived from.

@@ -1,0 +1,1 @@
+//! Finds the owner of a document.

@@ -1,0 +1,1 @@
+//! One shard: its writer, its recovery and its documents.

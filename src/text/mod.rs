@@ -1,0 +1,1 @@
+//! Operations on text: pure, counted in Unicode scalar values.

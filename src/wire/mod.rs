@@ -1,0 +1,1 @@
+//! The client protocol: messages and their encodings, pure.
