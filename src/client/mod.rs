@@ -1,1 +1,3 @@
 //! The Rust client: a replica that resumes by itself.
+
+pub mod replica;

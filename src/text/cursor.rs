@@ -4,7 +4,8 @@ use std::slice::Iter;
 
 use smol_str::SmolStr;
 
-use crate::text::op::{Builder, Component, Operation, chars_of};
+use crate::text::chars::{chars_of, split_at_char};
+use crate::text::op::{Builder, Component, Operation};
 
 /// Stands somewhere in an operation, also in the middle of a component.
 pub(in crate::text) struct Cursor<'a> {
@@ -59,13 +60,13 @@ impl<'a> Cursor<'a> {
         chars: u32,
     ) -> (Taken<'a>, u32) {
         let rest = text.rest();
-        let end = usize::try_from(chars).ok().and_then(|n| rest.char_indices().nth(n));
-        match end {
-            Some((end, _)) => {
-                self.part = Part::Insert(Inserted { whole: text.whole, from: text.from + end });
-                (Taken::Part(&rest[..end]), chars)
+        match split_at_char(rest, chars) {
+            Some((taken, after)) if !after.is_empty() => {
+                let from = text.from + taken.len();
+                self.part = Part::Insert(Inserted { whole: text.whole, from });
+                (Taken::Part(taken), chars)
             }
-            None => {
+            Some(_) | None => {
                 self.advance();
                 (text.taken(), chars_of(rest))
             }

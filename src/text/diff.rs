@@ -5,8 +5,9 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::text::chars::chars_of;
 use crate::text::myers::{self, Match};
-use crate::text::op::{Builder, Operation, chars_of};
+use crate::text::op::{Builder, Operation};
 
 /// The steps that one call may take looking for common parts: some tens of milliseconds.
 const WORK_MAX: usize = 4_000_000;

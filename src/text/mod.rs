@@ -8,6 +8,7 @@
 //! This module knows no history, no storage and no encoding.
 
 mod apply;
+mod chars;
 mod compose;
 mod cursor;
 mod diff;

@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 use smol_str::{SmolStr, SmolStrBuilder};
 
+use crate::text::chars::chars_of;
 use crate::text::error::{Invalid, OutOfBounds};
 
 /// The components of a keystroke (retain, insert, delete) stay inline.
@@ -304,12 +305,6 @@ impl Text {
             Self::Joined(joined) => joined.finish(),
         }
     }
-}
-
-/// Counts the characters of an insert.
-pub(in crate::text) fn chars_of(text: &str) -> u32 {
-    let chars = if text.len() == 1 { 1 } else { text.chars().count() };
-    u32::try_from(chars).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

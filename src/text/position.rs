@@ -1,6 +1,7 @@
 //! Carries a place in a text through an operation.
 
-use crate::text::op::{Component, Operation, chars_of};
+use crate::text::chars::chars_of;
+use crate::text::op::{Component, Operation};
 use crate::text::transform::Side;
 
 /// Returns where the place before character `at` is after the operation; `side` is the side of an
