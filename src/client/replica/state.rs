@@ -229,9 +229,15 @@ impl Replica {
             return Err(StreamError::Backwards { had: self.revision, head: welcome.head });
         }
         let show = match welcome.snapshot {
+            // Nothing was missed.
+            Snapshot::Text(_) if welcome.head == self.revision => {
+                self.check_own(welcome.seq, &[])?;
+                Vec::new()
+            }
             Snapshot::Text(text) => vec![self.jump(welcome.head, welcome.seq, &text)?],
             Snapshot::Missed { after, list } => {
-                self.check_missed(after, welcome.head, welcome.seq, &list)?;
+                self.check_missed(after, welcome.head, &list)?;
+                self.check_own(welcome.seq, &list)?;
                 self.catch_up(list)?
             }
         };
@@ -350,7 +356,6 @@ impl Replica {
         &self,
         after: Revision,
         head: Revision,
-        durable: Seq,
         list: &[Missed],
     ) -> Result<(), StreamError> {
         let missing = head.0.checked_sub(after.0);
@@ -362,10 +367,16 @@ impl Replica {
         for missed in list {
             chars = missed.op.chars_after(chars)?;
         }
+        Ok(())
+    }
+
+    /// Refuses a list without the batch in flight where that is durable.
+    fn check_own(&self, durable: Seq, list: &[Missed]) -> Result<(), StreamError> {
         let in_flight = self.flight.as_ref().map(|flight| flight.seq);
-        let listed = list.iter().any(|missed| missed.own == in_flight);
         match in_flight {
-            Some(seq) if seq <= durable && !listed => Err(StreamError::MissingOwn(seq)),
+            Some(seq) if seq <= durable && !list.iter().any(|missed| missed.own == in_flight) => {
+                Err(StreamError::MissingOwn(seq))
+            }
             Some(_) | None => Ok(()),
         }
     }
