@@ -1,1 +1,3 @@
 //! Every decoder on foreign bytes: a bounded run here, an endless one by hand (docs/TESTING.md).
+
+mod crdt;
