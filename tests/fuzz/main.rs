@@ -1,3 +1,4 @@
 //! Every decoder on foreign bytes: a bounded run here, an endless one by hand (docs/TESTING.md).
 
 mod wire;
+mod crdt;
