@@ -406,3 +406,153 @@ impl Replica {
         Ok(shown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(at: u32, text: &str) -> Operation {
+        Operation::builder().retain(at).insert(text).build()
+    }
+
+    fn missed(op: Operation, own: Option<u64>) -> Missed {
+        Missed { base: Revision(2), op, own: own.map(Seq) }
+    }
+
+    fn welcome_text(head: u64, seq: u64, text: &str) -> Welcome {
+        let snapshot = Snapshot::Text(text.to_owned());
+        Welcome { head: Revision(head), seq: Seq(seq), snapshot }
+    }
+
+    fn welcome_missed(after: u64, head: u64, seq: u64, list: Vec<Missed>) -> Welcome {
+        let snapshot = Snapshot::Missed { after: Revision(after), list };
+        Welcome { head: Revision(head), seq: Seq(seq), snapshot }
+    }
+
+    /// At revision 2, "abc", with "x" in flight before "a" and "y" in the buffer after "c".
+    fn busy() -> Replica {
+        let mut replica = Replica::new(Keep::Text);
+        let effects = replica.welcome(welcome_text(2, 0, "abc")).unwrap();
+        assert_eq!(effects, Effects { show: vec![insert(0, "abc")], send: None });
+        let first = Batch { seq: Seq(1), base: Revision(2), op: insert(0, "x") };
+        assert_eq!(replica.edit(&insert(0, "x")), Ok(Some(first)));
+        assert_eq!(replica.edit(&insert(4, "y")), Ok(None));
+        replica
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        type Input = fn(&mut Replica) -> Result<(), StreamError>;
+        let gap =
+            |expected, got| StreamError::Gap { expected: Revision(expected), got: Revision(got) };
+        let bounds = |needs, has| StreamError::OutOfBounds(OutOfBounds { needs, has });
+        let cases: [(Input, StreamError); 11] = [
+            (|it| it.remote(Revision(4), Revision(2), insert(0, "z")).map(drop), gap(3, 4)),
+            (|it| it.remote(Revision(2), Revision(2), insert(0, "z")).map(drop), gap(3, 2)),
+            (|it| it.remote(Revision(3), Revision(2), insert(4, "z")).map(drop), bounds(4, 3)),
+            (|it| it.ack(Seq(1), Revision(4), None).map(drop), gap(3, 4)),
+            (|it| it.ack(Seq(1), Revision(3), Some(insert(9, "x"))).map(drop), bounds(9, 3)),
+            (|it| it.merged(Revision(9), insert(0, "z")).map(drop), StreamError::MergedOverEdits),
+            (
+                |it| it.welcome(welcome_text(1, 0, "a")).map(drop),
+                StreamError::Backwards { had: Revision(2), head: Revision(1) },
+            ),
+            (|it| it.welcome(welcome_text(2, 1, "abc")).map(drop), StreamError::MissingOwn(Seq(1))),
+            (
+                |it| {
+                    let list = vec![missed(insert(0, "z"), None)];
+                    it.welcome(welcome_missed(2, 3, 1, list)).map(drop)
+                },
+                StreamError::MissingOwn(Seq(1)),
+            ),
+            (|it| it.welcome(welcome_missed(2, 4, 0, vec![])).map(drop), gap(3, 4)),
+            (
+                |it| {
+                    let list = vec![missed(insert(3, "z"), None), missed(insert(5, "z"), None)];
+                    it.welcome(welcome_missed(2, 4, 0, list)).map(drop)
+                },
+                bounds(5, 4),
+            ),
+        ];
+        for (index, (input, error)) in cases.into_iter().enumerate() {
+            let mut replica = busy();
+            assert_eq!(input(&mut replica), Err(error), "case {index}");
+            assert_eq!(format!("{replica:?}"), format!("{:?}", busy()), "case {index}");
+        }
+        let mut replica = busy();
+        let past_end = insert(6, "!");
+        assert_eq!(replica.edit(&past_end), Err(OutOfBounds { needs: 6, has: 5 }));
+        replica.disconnected();
+        let early = replica.remote(Revision(3), Revision(2), insert(0, "z"));
+        assert_eq!(early, Err(StreamError::NotWelcomed));
+    }
+
+    #[test]
+    fn edits_are_pending_until_their_batch_is_durable() {
+        let mut replica = busy();
+        assert_eq!((replica.durable(), replica.pending()), (Seq(0), Some(Seq(2))));
+        let next = Batch { seq: Seq(2), base: Revision(3), op: insert(4, "y") };
+        let effects = replica.ack(Seq(1), Revision(3), None).unwrap();
+        assert_eq!(effects, Effects { show: vec![], send: Some(next.clone()) });
+        assert_eq!((replica.durable(), replica.pending()), (Seq(1), Some(Seq(2))));
+        // The first one again, as after a resend, and the second sent again as it was refused.
+        assert_eq!(replica.ack(Seq(1), Revision(3), None), Ok(Effects::default()));
+        assert_eq!(replica.resend(), Some(next));
+        let effects = replica.ack(Seq(2), Revision(4), None).unwrap();
+        assert_eq!(effects, Effects::default());
+        assert_eq!((replica.durable(), replica.pending()), (Seq(2), None));
+        assert_eq!((replica.view(), replica.confirmed()), (replica.confirmed(), replica.view()));
+        assert_eq!(replica.view().as_deref(), Some("xabcy"));
+    }
+
+    #[test]
+    fn a_batch_is_found_among_the_missed_revisions_or_sent_again() {
+        let z = || missed(insert(3, "z"), None);
+        let mut accepted = busy();
+        accepted.disconnected();
+        assert_eq!(accepted.edit(&insert(5, "!")), Ok(None));
+        assert_eq!(accepted.resume_from(), Some(Revision(2)));
+        let list = vec![z(), missed(insert(0, "x"), Some(1))];
+        let effects = accepted.welcome(welcome_missed(2, 4, 1, list)).unwrap();
+        let batch = Batch { seq: Seq(2), base: Revision(4), op: insert(5, "y!") };
+        // A tie: the earlier revision's "z" goes left of "y".
+        assert_eq!(effects, Effects { show: vec![insert(4, "z")], send: Some(batch) });
+        assert_eq!(accepted.view().as_deref(), Some("xabczy!"));
+
+        let mut lost = busy();
+        lost.disconnected();
+        let effects = lost.welcome(welcome_missed(2, 3, 0, vec![z()])).unwrap();
+        let batch = Batch { seq: Seq(1), base: Revision(3), op: insert(0, "x") };
+        assert_eq!(effects, Effects { show: vec![insert(4, "z")], send: Some(batch) });
+    }
+
+    #[test]
+    fn a_batch_accepted_elsewhere_takes_the_buffer_along() {
+        let mut replica = Replica::new(Keep::Text);
+        let _ = replica.welcome(welcome_text(2, 0, "abc")).unwrap();
+        replica.edit(&insert(0, "x")).unwrap();
+        replica.edit(&insert(1, "y")).unwrap();
+        let effects = replica.ack(Seq(1), Revision(3), Some(insert(2, "x"))).unwrap();
+        assert_eq!(replica.view().as_deref(), Some("abxyc"));
+        let mut editor = "xyabc".to_owned();
+        for op in &effects.show {
+            editor = apply(op, &editor).unwrap();
+        }
+        assert_eq!(editor, "abxyc");
+        let batch = Batch { seq: Seq(2), base: Revision(3), op: insert(3, "y") };
+        assert_eq!(effects.send, Some(batch));
+    }
+
+    #[test]
+    fn a_viewer_takes_merged_revisions() {
+        let mut viewer = Replica::new(Keep::Text);
+        let early = viewer.merged(Revision(3), insert(0, "z"));
+        assert_eq!(early, Err(StreamError::NotWelcomed));
+        let _ = viewer.welcome(welcome_text(2, 0, "abc")).unwrap();
+        assert_eq!(viewer.merged(Revision(9), insert(1, "zz")), Ok(insert(1, "zz")));
+        assert_eq!((viewer.revision(), viewer.view_chars()), (Revision(9), 5));
+        let again = viewer.merged(Revision(9), insert(1, "zz"));
+        let gap = StreamError::Gap { expected: Revision(10), got: Revision(9) };
+        assert_eq!(again, Err(gap));
+    }
+}
