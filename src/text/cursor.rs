@@ -120,6 +120,13 @@ pub(in crate::text) enum Taken<'a> {
 }
 
 impl Taken<'_> {
+    pub(in crate::text) fn len(&self) -> usize {
+        match self {
+            Self::Whole(text) => text.len(),
+            Self::Part(text) => text.len(),
+        }
+    }
+
     pub(in crate::text) fn push_to(&self, out: &mut Builder) {
         match self {
             Self::Whole(text) => out.push_insert(text),

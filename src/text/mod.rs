@@ -17,6 +17,7 @@ mod myers;
 mod op;
 mod position;
 mod run;
+mod split;
 mod transform;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ pub use error::{Invalid, OutOfBounds};
 pub use op::{Builder, Component, Operation};
 pub use position::map_position;
 pub use run::{Run, Stick};
+pub use split::split;
 pub use transform::{Side, collides, transform};

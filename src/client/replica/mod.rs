@@ -15,6 +15,7 @@
 mod carry;
 mod confirmed;
 mod error;
+mod message;
 mod state;
 
 #[cfg(test)]
@@ -22,4 +23,5 @@ mod model;
 
 pub use confirmed::Keep;
 pub use error::StreamError;
-pub use state::{Batch, Effects, Missed, Replica, Snapshot, Welcome};
+pub use message::{Batch, Effects, Missed, Snapshot, Welcome};
+pub use state::Replica;

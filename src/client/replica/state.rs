@@ -1,70 +1,13 @@
 //! The replica's state and what each message does to it.
 
-use std::mem;
-
 use crate::client::replica::carry::carry;
 use crate::client::replica::confirmed::{Confirmed, Keep};
 use crate::client::replica::error::StreamError;
-use crate::text::{Operation, OutOfBounds, Run, Side, Stick, apply, compose, diff, transform};
+use crate::client::replica::message::{Batch, Effects, Missed, Snapshot, Welcome};
+use crate::text::{
+    Operation, OutOfBounds, Run, Side, Stick, apply, compose, diff, split, transform,
+};
 use crate::types::{Revision, Seq};
-
-/// Is one batch of edits for the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// Its number within the session.
-    pub seq: Seq,
-    /// The revision it applies to.
-    pub base: Revision,
-    /// The edits.
-    pub op: Operation,
-}
-
-/// Tells what the caller has to do now.
-#[derive(Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Effects {
-    /// Changes of the view that the user did not make, one after the other: not to be undone by
-    /// the user, carets go through them staying left.
-    pub show: Vec<Operation>,
-    /// A batch to send.
-    pub send: Option<Batch>,
-}
-
-/// Is what the server answers to the hello.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Welcome {
-    /// The server's last revision, which the replica has after this.
-    pub head: Revision,
-    /// The last batch of this session that is durable, 0 if none.
-    pub seq: Seq,
-    /// How the replica gets there.
-    pub snapshot: Snapshot,
-}
-
-/// Is how a replica gets to the server's last revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Snapshot {
-    /// The text at it.
-    Text(String),
-    /// The revisions after `after`, up to it.
-    Missed {
-        /// The revision that the replica had.
-        after: Revision,
-        /// The revisions after it.
-        list: Vec<Missed>,
-    },
-}
-
-/// Is a revision that was accepted while the replica was not connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missed {
-    /// The revision its author had.
-    pub base: Revision,
-    /// What it does.
-    pub op: Operation,
-    /// The batch it is, where it is of this session.
-    pub own: Option<Seq>,
-}
 
 /// Is one client's copy of a document, with the edits that the server has not confirmed.
 #[derive(Debug)]
@@ -78,6 +21,11 @@ pub struct Replica {
     buffer: Operation,
     run: Option<Run>,
     view_chars: u64,
+    /// The most text that a batch may insert, in bytes.
+    op_bytes: usize,
+    edits: u64,
+    /// How many edits had come when the last durable batch was made that left none of them behind.
+    durable_edits: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +42,8 @@ struct Flight {
     seq: Seq,
     op: Operation,
     stick: Stick,
+    /// The replica's `durable_edits` once this is durable.
+    edits: u64,
 }
 
 impl Replica {
@@ -108,6 +58,9 @@ impl Replica {
             buffer: Operation::identity(),
             run: None,
             view_chars: 0,
+            op_bytes: usize::MAX,
+            edits: 0,
+            durable_edits: 0,
         }
     }
 
@@ -129,10 +82,19 @@ impl Replica {
         self.durable
     }
 
-    /// Returns the batch with which everything edited so far is durable; none if it is already.
-    pub fn pending(&self) -> Option<Seq> {
-        let flight = self.flight.as_ref().map(|flight| flight.seq);
-        if self.buffer.is_identity() { flight } else { Some(self.next_seq()) }
+    /// Tells whether every edit is durable, or undone by another one before it was sent.
+    pub fn is_settled(&self) -> bool {
+        self.flight.is_none() && self.buffer.is_identity()
+    }
+
+    /// Returns how many edits have been made here.
+    pub fn edits(&self) -> u64 {
+        self.edits
+    }
+
+    /// Returns how many of the edits, from the first on, are known to be durable.
+    pub fn durable_edits(&self) -> u64 {
+        if self.is_settled() { self.edits } else { self.durable_edits }
     }
 
     /// Returns the server's text at the replica's revision, if it is kept.
@@ -164,6 +126,7 @@ impl Replica {
     pub fn edit(&mut self, op: &Operation) -> Result<Option<Batch>, OutOfBounds> {
         self.view_chars = op.chars_after(self.view_chars)?;
         self.buffer = compose(&self.buffer, op);
+        self.edits += 1;
         Ok(self.flush())
     }
 
@@ -189,7 +152,7 @@ impl Replica {
     /// If edits are pending, the revision is not a later one, or it does not fit the text.
     pub fn merged(&mut self, revision: Revision, op: Operation) -> Result<Operation, StreamError> {
         self.expect_open()?;
-        if self.pending().is_some() {
+        if !self.is_settled() {
             return Err(StreamError::MergedOverEdits);
         }
         if revision <= self.revision {
@@ -242,6 +205,7 @@ impl Replica {
             }
         };
         self.durable = self.durable.max(welcome.seq);
+        self.op_bytes = welcome.op_bytes;
         self.link = Link::Open;
         let send = if self.flight.is_some() { self.resend() } else { self.flush() };
         Ok(Effects { show, send })
@@ -268,13 +232,11 @@ impl Replica {
         if self.link != Link::Open || self.flight.is_some() || self.buffer.is_identity() {
             return None;
         }
-        let (seq, op) = (self.next_seq(), mem::take(&mut self.buffer));
-        self.flight = Some(Flight { seq, op, stick: Stick::NONE });
+        let (op, rest) = split(&self.buffer, self.op_bytes);
+        let edits = if rest.is_identity() { self.edits } else { self.durable_edits };
+        self.buffer = rest;
+        self.flight = Some(Flight { seq: self.durable.next(), op, stick: Stick::NONE, edits });
         self.resend()
-    }
-
-    fn next_seq(&self) -> Seq {
-        self.flight.as_ref().map_or(self.durable, |flight| flight.seq).next()
     }
 
     fn expect_open(&self) -> Result<(), StreamError> {
@@ -320,7 +282,7 @@ impl Replica {
     /// accepted other than predicted.
     fn settle(&mut self, accepted: Option<Operation>) -> Result<Option<Operation>, StreamError> {
         let Some(flight) = &self.flight else { return Ok(None) };
-        let seq = flight.seq;
+        let (seq, edits) = (flight.seq, flight.edits);
         let other = accepted.filter(|accepted| *accepted != flight.op);
         let shown = match other {
             None => {
@@ -332,6 +294,7 @@ impl Replica {
             Some(accepted) => Some(self.settle_other(&accepted)?),
         };
         self.durable = seq;
+        self.durable_edits = edits;
         self.revision = self.revision.next();
         Ok(shown)
     }
@@ -421,12 +384,12 @@ mod tests {
 
     fn welcome_text(head: u64, seq: u64, text: &str) -> Welcome {
         let snapshot = Snapshot::Text(text.to_owned());
-        Welcome { head: Revision(head), seq: Seq(seq), snapshot }
+        Welcome { head: Revision(head), seq: Seq(seq), op_bytes: 1 << 20, snapshot }
     }
 
     fn welcome_missed(after: u64, head: u64, seq: u64, list: Vec<Missed>) -> Welcome {
         let snapshot = Snapshot::Missed { after: Revision(after), list };
-        Welcome { head: Revision(head), seq: Seq(seq), snapshot }
+        Welcome { head: Revision(head), seq: Seq(seq), op_bytes: 1 << 20, snapshot }
     }
 
     /// At revision 2, "abc", with "x" in flight before "a" and "y" in the buffer after "c".
@@ -490,19 +453,37 @@ mod tests {
     #[test]
     fn edits_are_pending_until_their_batch_is_durable() {
         let mut replica = busy();
-        assert_eq!((replica.durable(), replica.pending()), (Seq(0), Some(Seq(2))));
+        assert_eq!((replica.edits(), replica.durable_edits()), (2, 0));
         let next = Batch { seq: Seq(2), base: Revision(3), op: insert(4, "y") };
         let effects = replica.ack(Seq(1), Revision(3), None).unwrap();
         assert_eq!(effects, Effects { show: vec![], send: Some(next.clone()) });
-        assert_eq!((replica.durable(), replica.pending()), (Seq(1), Some(Seq(2))));
+        assert_eq!((replica.durable(), replica.durable_edits()), (Seq(1), 1));
         // The first one again, as after a resend, and the second sent again as it was refused.
         assert_eq!(replica.ack(Seq(1), Revision(3), None), Ok(Effects::default()));
         assert_eq!(replica.resend(), Some(next));
         let effects = replica.ack(Seq(2), Revision(4), None).unwrap();
         assert_eq!(effects, Effects::default());
-        assert_eq!((replica.durable(), replica.pending()), (Seq(2), None));
+        assert_eq!((replica.durable(), replica.durable_edits()), (Seq(2), 2));
         assert_eq!((replica.view(), replica.confirmed()), (replica.confirmed(), replica.view()));
         assert_eq!(replica.view().as_deref(), Some("xabcy"));
+    }
+
+    #[test]
+    fn an_edit_too_large_for_a_batch_is_sent_in_several() {
+        let mut replica = Replica::new(Keep::Text);
+        let mut welcome = welcome_text(2, 0, "abc");
+        welcome.op_bytes = 100;
+        let _ = replica.welcome(welcome).unwrap();
+        let paste = "0123456789".repeat(10);
+        let mut batch = replica.edit(&insert(3, &paste)).unwrap();
+        let mut server = "abc".to_owned();
+        while let Some(Batch { seq, base, op }) = batch {
+            assert!(op.inserted_chars() <= 100 && replica.durable_edits() == 0);
+            server = apply(&op, &server).unwrap();
+            batch = replica.ack(seq, base.next(), None).unwrap().send;
+        }
+        assert_eq!((server, replica.durable()), (format!("abc{paste}"), Seq(4)));
+        assert_eq!(replica.durable_edits(), 1);
     }
 
     #[test]
