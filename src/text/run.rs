@@ -60,7 +60,8 @@ impl Stick {
     /// Returns the stick of a batch that continues no run.
     pub const NONE: Self = Self(None);
 
-    /// Returns what `op` sticks to, where `run` is its session's run at the revision it was made on.
+    /// Returns what `op` sticks to, where `run` is its session's run at the revision it was made
+    /// on.
     #[must_use]
     pub fn of(op: &Operation, run: Option<&Run>) -> Self {
         Self(run.filter(|run| op.first_insert() == Some(run.at)).map(|run| run.made))
