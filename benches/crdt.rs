@@ -10,13 +10,14 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use diamond_types::list::ListCRDT;
 use flate2::read::GzDecoder;
 use quire::crdt::{Blame, Meta, Segment};
 use quire::text::Operation;
-use quire::types::{Author, Revision, Seq, SessionId, Timestamp};
+use quire::types::{Revision, Seq, SessionId, Timestamp};
 use serde::Deserialize;
 
 const TRACE: &str = "seq-automerge-paper.json.gz";
@@ -68,14 +69,32 @@ fn operation((at, deleted, text): &Patch) -> Operation {
     Operation::builder().retain(short(*at)).insert(text).delete(short(*deleted)).build()
 }
 
-/// One writer, five keystrokes a second.
-fn meta(author: &Author, revision: u64) -> Meta {
-    Meta {
-        author: author.clone(),
-        session: SessionId([7; 16]),
-        seq: Seq(revision),
-        base: Revision(revision - 1),
-        at: Timestamp(1_700_000_000_000 + revision * 200),
+/// One writer, five keystrokes a second on average, at uneven gaps: even ones, and the times of the
+/// trace, which are all within a second, would be stored in next to nothing.
+struct Writer {
+    meta: Meta,
+    noise: u64,
+}
+
+impl Writer {
+    fn new() -> Self {
+        let meta = Meta {
+            author: "ada".parse().expect("a name"),
+            session: SessionId([7; 16]),
+            seq: Seq(0),
+            base: Revision(0),
+            at: Timestamp(1_700_000_000_000),
+        };
+        Self { meta, noise: 1 }
+    }
+
+    fn next(&mut self) -> &Meta {
+        self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let pause = u64::from(self.noise >> 60 == 0) << 10;
+        self.meta.at.0 += self.noise >> 33 & 0xff | pause;
+        self.meta.base = Revision(self.meta.seq.0);
+        self.meta.seq = self.meta.seq.next();
+        &self.meta
     }
 }
 
@@ -93,32 +112,54 @@ fn bare(patches: &[Patch]) -> ListCRDT {
     list
 }
 
-fn grown(ops: &[Operation], author: &Author) -> Segment {
+fn grown(ops: &[Operation]) -> Segment {
     let mut segment = Segment::new(Revision(0), "");
-    for (revision, op) in (1..).zip(ops) {
-        segment.append(op, meta(author, revision)).expect("a trace fits its text");
+    let mut writer = Writer::new();
+    for op in ops {
+        segment.append(op, writer.next()).expect("a trace fits its text");
     }
     segment
+}
+
+/// Measures both in turn and prints the median of the ratios: on a machine that does other work,
+/// two figures taken one after the other cannot be divided.
+fn print_ratio(patches: &[Patch], ops: &[Operation]) {
+    let pair = |_| {
+        let start = Instant::now();
+        let list = black_box(bare(patches));
+        let alone = start.elapsed();
+        drop(list);
+        let start = Instant::now();
+        let segment = black_box(grown(ops));
+        let behind_the_wall = start.elapsed();
+        drop(segment);
+        behind_the_wall.as_secs_f64() / alone.as_secs_f64()
+    };
+    let mut ratios: Vec<f64> = (0..40).map(pair).collect();
+    ratios.sort_by(f64::total_cmp);
+    let [low, median, high] = [ratios[10], ratios[20], ratios[30]];
+    eprintln!("a keystroke takes {median:.2} times bare diamond-types");
+    eprintln!("(half of 40 pairs: {low:.2} to {high:.2})");
 }
 
 fn append(c: &mut Criterion) {
     let patches = patches();
     let ops: Vec<_> = patches.iter().map(operation).collect();
-    let author: Author = "ada".parse().expect("a name");
+    print_ratio(&patches, &ops);
     let mut group = c.benchmark_group("append a keystroke");
     group.sample_size(10).throughput(Throughput::Elements(patches.len() as u64));
     group.bench_function("bare diamond-types", |b| {
         b.iter_batched(|| (), |()| bare(&patches), BatchSize::PerIteration);
     });
     group.bench_function("segment", |b| {
-        b.iter_batched(|| (), |()| grown(&ops, &author), BatchSize::PerIteration);
+        b.iter_batched(|| (), |()| grown(&ops), BatchSize::PerIteration);
     });
     group.finish();
 }
 
 fn whole(c: &mut Criterion) {
     let ops: Vec<_> = patches().iter().map(operation).collect();
-    let segment = grown(&ops, &"ada".parse().expect("a name"));
+    let segment = grown(&ops);
     let encoded = segment.encode();
     eprintln!("{} revisions are stored in {} bytes", ops.len(), encoded.bytes.len());
     let head = segment.head();

@@ -237,7 +237,7 @@ mod tests {
             .then(BlameRun { chars: chars - chars / 2, revision: Some(Revision(2)) });
         let mut owners = flat(&base);
         for (seq, op) in (1..).zip(list) {
-            let revision = segment.append(op, meta(seq)).unwrap();
+            let revision = segment.append(op, &meta(seq)).unwrap();
             owners = naive(owners, op, revision);
         }
         let blame = segment.blame(&base, segment.head()).unwrap();
@@ -264,10 +264,10 @@ mod tests {
     #[test]
     fn a_chain_of_segments_hands_its_blame_on() {
         let mut first = Segment::new(Revision(0), "");
-        first.append(&insert(0, "abc"), meta(1)).unwrap();
-        first.append(&insert(1, "X"), meta(2)).unwrap();
+        first.append(&insert(0, "abc"), &meta(1)).unwrap();
+        first.append(&insert(1, "X"), &meta(2)).unwrap();
         let mut second = first.successor();
-        second.append(&replace(2, 1, "Y"), meta(3)).unwrap();
+        second.append(&replace(2, 1, "Y"), &meta(3)).unwrap();
         let base = first.blame(&Blame::default(), first.head()).unwrap();
         assert_eq!(base, runs(&[(1, Some(1)), (1, Some(2)), (2, Some(1))]));
         let blame = second.blame(&base, Revision(3)).unwrap();

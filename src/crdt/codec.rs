@@ -33,9 +33,6 @@ const CHECKSUM_BYTES: usize = 8;
 /// The largest segment before compression.
 const BODY_BYTES_MAX: u32 = 1 << 30;
 
-/// A segment that has at most this much beside its base text is not sealed.
-const SEAL_BYTES_MIN: u64 = 64 * 1024;
-
 /// By how much the operations outweigh the base text when a segment is sealed.
 const SEAL_FACTOR: u64 = 4;
 
@@ -54,9 +51,9 @@ pub struct Encoded {
 
 impl Encoded {
     /// Tells whether the segment is to be sealed and a new one begun with its text: its
-    /// operations take more than four times its base text, and more than 64 KiB.
-    pub fn is_due_to_seal(&self) -> bool {
-        self.operation_bytes > SEAL_BYTES_MIN.max(self.base_bytes.saturating_mul(SEAL_FACTOR))
+    /// operations take more than four times its base text, and more than `bytes_min`.
+    pub fn is_due_to_seal(&self, bytes_min: u64) -> bool {
+        self.operation_bytes > bytes_min.max(self.base_bytes.saturating_mul(SEAL_FACTOR))
     }
 }
 
@@ -173,7 +170,7 @@ mod tests {
     fn grown(base: &str, list: &[Operation]) -> Segment {
         let mut segment = Segment::new(Revision(3), base);
         for (seq, op) in (1..).zip(list) {
-            segment.append(op, meta(seq)).unwrap();
+            segment.append(op, &meta(seq)).unwrap();
         }
         segment
     }
@@ -223,8 +220,8 @@ mod tests {
             prop_assert_eq!(read.encode().bytes, segment.encode().bytes);
             for op in model(&segment.text(), &more) {
                 let meta = meta(list.len() as u64 + 1);
-                segment.append(&op, meta.clone()).unwrap();
-                read.append(&op, meta).unwrap();
+                segment.append(&op, &meta).unwrap();
+                read.append(&op, &meta).unwrap();
                 list.push(op);
             }
             check(&read, &base, &list);
@@ -318,7 +315,7 @@ mod tests {
     #[test]
     fn a_segment_is_sealed_when_its_operations_outweigh_its_base() {
         let due = |base_bytes, operation_bytes| {
-            Encoded { bytes: Bytes::new(), base_bytes, operation_bytes }.is_due_to_seal()
+            Encoded { bytes: Bytes::new(), base_bytes, operation_bytes }.is_due_to_seal(64 * 1024)
         };
         assert!(!due(0, 64 * 1024));
         assert!(due(0, 64 * 1024 + 1));

@@ -61,6 +61,7 @@ impl Column {
     }
 
     /// Appends a number.
+    #[inline]
     pub(crate) fn push(&mut self, value: i64) {
         if value == self.open.value && self.open.count > 0 {
             self.open.count += 1;
@@ -131,6 +132,7 @@ impl Column {
     }
 
     /// Closes the last run and begins the next.
+    #[inline(never)]
     fn begin(&mut self, run: Run) {
         let open = std::mem::replace(&mut self.open, run);
         if open.count == 0 {

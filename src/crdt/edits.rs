@@ -34,7 +34,7 @@ pub(crate) enum Step<'a> {
 
 impl Segment {
     /// Tells `each` every edit of the revisions after the first `rows`, up to the first `end`.
-    pub(crate) fn walk(&self, rows: u64, end: u64, mut each: impl FnMut(Step<'_>)) {
+    pub(in crate::crdt) fn walk(&self, rows: u64, end: u64, mut each: impl FnMut(Step<'_>)) {
         let version = self.version(rows);
         let mut stored = self.list.oplog.iter_range_since(version.as_slice());
         let mut piece = Piece::new(Stored::new_insert(0, ""));
@@ -165,7 +165,7 @@ mod tests {
             [delete(3, 1), delete(2, 1), delete(0, 1), Operation::identity(), delete(0, 1)];
         let all: Vec<_> = typed.into_iter().chain(erased).collect();
         for (seq, op) in (1..).zip(&all) {
-            segment.append(op, meta(seq)).unwrap();
+            segment.append(op, &meta(seq)).unwrap();
         }
         let revision = |at: usize| Revision(at as u64 + 1);
         for (at, op) in all.iter().enumerate() {

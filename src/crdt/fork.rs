@@ -88,7 +88,7 @@ mod tests {
     fn grown(base: &str, list: &[Operation]) -> Segment {
         let mut segment = Segment::new(Revision(5), base);
         for (seq, op) in (1..).zip(list) {
-            segment.append(op, meta(seq)).unwrap();
+            segment.append(op, &meta(seq)).unwrap();
         }
         segment
     }

@@ -98,7 +98,7 @@ mod tests {
         let mut segment = Segment::new(Revision(10), "base");
         let ops = [insert(4, " x"), replace(0, 1, "B"), Operation::identity(), delete(4, 2)];
         for (seq, op) in (1..).zip(ops) {
-            segment.append(&op, meta(seq)).unwrap();
+            segment.append(&op, &meta(seq)).unwrap();
         }
         segment
     }

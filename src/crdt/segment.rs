@@ -3,6 +3,8 @@
 //! Reading it back is in `history.rs` and `blame.rs`, merging into it in `fork.rs`, its bytes in
 //! `codec.rs`.
 
+use std::fmt;
+
 use diamond_types::AgentId;
 use diamond_types::list::{ListCRDT, OpLog};
 use xxhash_rust::xxh3::Xxh3;
@@ -21,13 +23,13 @@ const AGENT: &str = "quire";
 /// base text; the table's lengths add up to the rest.
 #[derive(Clone)]
 pub struct Segment {
-    pub(crate) base: Revision,
-    pub(crate) base_chars: usize,
+    pub(in crate::crdt) base: Revision,
+    pub(in crate::crdt) base_chars: usize,
     /// How many bytes the base text takes when stored.
-    pub(crate) base_bytes: u64,
-    pub(crate) list: ListCRDT,
-    pub(crate) agent: AgentId,
-    pub(crate) table: Table,
+    pub(in crate::crdt) base_bytes: u64,
+    pub(in crate::crdt) list: ListCRDT,
+    pub(in crate::crdt) agent: AgentId,
+    pub(in crate::crdt) table: Table,
 }
 
 impl Segment {
@@ -46,7 +48,7 @@ impl Segment {
     }
 
     /// Puts a segment together from parts that were read.
-    pub(crate) fn from_parts(
+    pub(in crate::crdt) fn from_parts(
         (base, base_chars, base_bytes): (Revision, usize, u64),
         oplog: OpLog,
         table: Table,
@@ -66,7 +68,7 @@ impl Segment {
     ///
     /// # Errors
     /// If the operation reaches past the end of the text; nothing is changed then.
-    pub fn append(&mut self, op: &Operation, meta: Meta) -> Result<Revision, OutOfBounds> {
+    pub fn append(&mut self, op: &Operation, meta: &Meta) -> Result<Revision, OutOfBounds> {
         op.chars_after(self.chars())?;
         let revision = self.head().next();
         let before = self.list.oplog.len();
@@ -100,6 +102,11 @@ impl Segment {
         Revision(self.base.0 + self.table.len())
     }
 
+    /// Returns the length of the text at the base, in scalar values.
+    pub fn base_chars(&self) -> u64 {
+        self.base_chars as u64
+    }
+
     /// Returns the length of the text at the head, in Unicode scalar values.
     pub fn chars(&self) -> u64 {
         self.list.len() as u64
@@ -118,15 +125,27 @@ impl Segment {
     }
 
     /// Returns the number of revisions from the base to `revision`, if the segment holds it.
-    pub(crate) fn rows_until(&self, revision: Revision) -> Option<u64> {
+    pub(in crate::crdt) fn rows_until(&self, revision: Revision) -> Option<u64> {
         let rows = revision.0.checked_sub(self.base.0)?;
         (rows <= self.table.len()).then_some(rows)
     }
 
     /// Returns the version after `rows` revisions as diamond-types names it: its last operation,
     /// or nothing where there is none.
-    pub(crate) fn version(&self, rows: u64) -> Option<usize> {
+    pub(in crate::crdt) fn version(&self, rows: u64) -> Option<usize> {
         (self.base_chars + self.table.operations(rows)).checked_sub(1)
+    }
+}
+
+/// Prints where the segment stands, never its text.
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, head, chars) = (self.base, self.head(), self.chars());
+        f.debug_struct("Segment")
+            .field("base", &base)
+            .field("head", &head)
+            .field("chars", &chars)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +160,7 @@ mod tests {
     fn a_refused_operation_changes_nothing() {
         let mut segment = Segment::new(Revision(4), "añ🙂");
         for op in [insert(4, "x"), delete(2, 2), delete(0, 4)] {
-            assert!(segment.append(&op, meta(1)).is_err(), "{op:?}");
+            assert!(segment.append(&op, &meta(1)).is_err(), "{op:?}");
         }
         assert_eq!((segment.head(), segment.chars()), (Revision(4), 3));
         assert_eq!(segment.text(), "añ🙂");
@@ -151,9 +170,9 @@ mod tests {
     #[test]
     fn an_empty_operation_takes_a_revision() {
         let mut segment = Segment::new(Revision(0), "");
-        assert_eq!(segment.append(&Operation::identity(), meta(1)), Ok(Revision(1)));
-        assert_eq!(segment.append(&insert(0, "a"), meta(2)), Ok(Revision(2)));
-        assert_eq!(segment.append(&Operation::identity(), meta(3)), Ok(Revision(3)));
+        assert_eq!(segment.append(&Operation::identity(), &meta(1)), Ok(Revision(1)));
+        assert_eq!(segment.append(&insert(0, "a"), &meta(2)), Ok(Revision(2)));
+        assert_eq!(segment.append(&Operation::identity(), &meta(3)), Ok(Revision(3)));
         assert_eq!(segment.text_at(Revision(1)).as_deref(), Some(""));
         assert_eq!(segment.text_at(Revision(3)).as_deref(), Some("a"));
     }
@@ -161,7 +180,7 @@ mod tests {
     #[test]
     fn a_successor_begins_with_the_text_at_the_head() {
         let mut segment = Segment::new(Revision(7), "one");
-        segment.append(&insert(3, " two"), meta(1)).unwrap();
+        segment.append(&insert(3, " two"), &meta(1)).unwrap();
         let next = segment.successor();
         assert_eq!((next.base(), next.head()), (Revision(8), Revision(8)));
         assert_eq!(next.text(), "one two");
@@ -169,10 +188,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_not_printed() {
+        let segment = Segment::new(Revision(2), "secret");
+        assert!(!format!("{segment:?}").contains("secret"));
+    }
+
+    #[test]
     fn a_long_text_hashes_like_its_bytes() {
         let text = "line é 🙂\r\n".repeat(500);
         let mut segment = Segment::new(Revision(1), &text);
-        segment.append(&insert(2_000, "middle"), meta(1)).unwrap();
+        segment.append(&insert(2_000, "middle"), &meta(1)).unwrap();
         assert_eq!(segment.text_hash(), xxh3_64(segment.text().as_bytes()));
     }
 

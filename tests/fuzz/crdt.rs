@@ -39,7 +39,7 @@ fn grown(rng: &mut ChaCha8Rng) -> Segment {
             base: segment.head(),
             at: Timestamp(rng.random_range(0..1 << 40)),
         };
-        segment.append(&op, meta).expect("the operation fits");
+        segment.append(&op, &meta).expect("the operation fits");
     }
     segment
 }
