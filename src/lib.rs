@@ -33,3 +33,6 @@ pub mod cli;
 pub mod config;
 pub mod node;
 pub mod telemetry;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

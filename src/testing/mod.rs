@@ -1,0 +1,11 @@
+//! What tests of the whole need and the program does not: seeded faults and samples.
+//!
+//! Compiled for tests and under the feature `testing` only.
+
+mod faulty_log;
+mod faulty_store;
+mod records;
+
+pub use faulty_log::{Faults, FaultyLog};
+pub use faulty_store::{FaultyStore, StoreFaults};
+pub use records::{every_kind, random_record};
