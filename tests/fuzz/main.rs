@@ -1,4 +1,5 @@
 //! Every decoder on foreign bytes: a bounded run here, an endless one by hand (docs/TESTING.md).
 
-mod wire;
+mod checkpoint;
 mod crdt;
+mod wire;
