@@ -1,1 +1,41 @@
-//! One document: a pure state machine inside one actor.
+//! One document: a pure state machine ([`State`]) inside one actor, reached through a [`Handle`].
+//!
+//! ```text
+//! submit ─► check, rebase ─► ordered (window, queue) ─► record ─► shard's writer ─► log
+//!                                                                                    │ accepted
+//! clients ◄── acks, revisions (audience) ◄── history (crdt), session table ◄─────────┘
+//! ```
+//! Knows no sockets and no encodings of the client protocol, and does not write to the log itself:
+//! it hands records to its [`Shard`] and is told what became of them.
+
+mod actor;
+mod audience;
+mod change;
+mod config;
+mod error;
+mod handle;
+mod history;
+mod metrics;
+mod order;
+mod pending;
+mod presence;
+mod save;
+mod sessions;
+mod settle;
+mod state;
+mod window;
+mod write;
+
+pub use actor::{Ports, spawn};
+pub use audience::{Merged, Outbox};
+pub use change::{Batch, Change, ConnId, Event, Mode, Update, User};
+pub use config::Config;
+pub use error::{Failure, Refusal};
+pub use handle::{Closed, Content, Handle, Join, Outcome, Welcome};
+pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
+pub use metrics::Metrics;
+pub use presence::{Presence, PresenceRow};
+pub use state::{Effect, State};
+pub use write::{Append, Done, Shard, Write};
+
+pub use crate::log::EventKind;

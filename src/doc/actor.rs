@@ -1,0 +1,533 @@
+//! The actor around the state machine: carries messages in and effects out, and keeps timers.
+//!
+//! ```text
+//! open ──► serving ──(nobody, nothing open, idle-after)──► saving ──► shard: idle ──► retire
+//!             └─(drain)──► clients sent away ──► settled ──► saving ──► stopped
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::checkpoint::{self, Store};
+use crate::clock::Clock;
+use crate::doc::audience::{Audience, Tick};
+use crate::doc::handle::{Handle, Join, Outcome, Welcome};
+use crate::doc::presence::{Participants, Placed};
+use crate::doc::save::Saved;
+use crate::doc::state::{Effect, Fork, State};
+use crate::doc::write::{Append, Done, Shard, Write};
+use crate::doc::{Batch, Change, Config, ConnId, Event, Metrics, Past, Refusal};
+use crate::log::EventKind;
+use crate::task::Tasks;
+use crate::text::Operation;
+use crate::types::{Author, LogId, Revision, SessionId, Timestamp};
+
+/// When a client may come back that was sent away because the node stops.
+const AWAY_RETRY: Duration = Duration::from_millis(500);
+
+/// What an actor is told; built by [`Handle`]'s methods only.
+pub(crate) enum Message {
+    Join(Join, oneshot::Sender<Result<Welcome, Refusal>>),
+    Submit(ConnId, Batch),
+    Place(ConnId, Revision, Option<(u64, u64)>),
+    Leave(ConnId),
+    Missed(Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
+    Past(oneshot::Sender<Past>),
+    Write(SessionId, Write, Done),
+    Save(oneshot::Sender<()>),
+    Settle(Outcome),
+    Retire,
+    Drain,
+    Forked(Fork, Result<(Operation, Revision), Refusal>),
+    Saved(Result<Saved, checkpoint::Error>),
+    Tick(Tick),
+    PresenceTick,
+    IdleTick(u64),
+}
+
+/// What a document's actor works with; shared by all documents of a shard.
+#[derive(Clone)]
+pub struct Ports {
+    /// The shard that the document is on.
+    pub shard: Arc<dyn Shard>,
+    /// Where checkpoints go.
+    pub store: Arc<dyn Store>,
+    /// Which log the offsets belong to.
+    pub log: LogId,
+    /// Tells the time that records carry.
+    pub clock: Clock,
+    /// The limits.
+    pub config: Arc<Config>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Owns the tasks that work for the document.
+    pub tasks: Tasks,
+}
+
+/// Starts the actor of a document whose state was rebuilt, under the shard's supervision.
+///
+/// # Errors
+/// Where the supervisor is stopping.
+pub async fn spawn(
+    state: State,
+    ports: Ports,
+    supervisor: ActorCell,
+) -> Result<(ActorCell, Handle), SpawnErr> {
+    let doc = state.doc().clone();
+    let permits_max = ports.config.queue_bytes.as_u64() as usize;
+    let start = Start { state, ports, permits_max };
+    let (actor, _) = Actor::spawn_linked(None, DocumentActor, start, supervisor).await?;
+    let handle = Handle::new(doc, actor.clone(), permits_max);
+    Ok((actor.get_cell(), handle))
+}
+
+struct DocumentActor;
+
+struct Start {
+    state: State,
+    ports: Ports,
+    permits_max: usize,
+}
+
+struct Running {
+    state: State,
+    ports: Ports,
+    me: ActorRef<Message>,
+    handle: Handle,
+    audience: Audience,
+    participants: Participants,
+    presence_ticking: bool,
+    next_conn: u64,
+    effects: Vec<Effect>,
+    save: SaveState,
+    draining: bool,
+    /// Counts what happens, so that an idle tick knows whether anything has since it was set.
+    activity: u64,
+    idle_ticking: bool,
+}
+
+/// Where the document is with its checkpoints.
+#[derive(Default)]
+struct SaveState {
+    running: bool,
+    /// Whether another one is to follow.
+    again: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Whether the last one failed: a document that is to stop leaves the rest to the log.
+    failed: bool,
+}
+
+impl Actor for DocumentActor {
+    type Msg = Message;
+    type State = Running;
+    type Arguments = Start;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Message>,
+        start: Start,
+    ) -> Result<Running, ActorProcessingErr> {
+        let Start { state, ports, permits_max } = start;
+        ports.metrics.open.inc();
+        let handle = Handle::new(state.doc().clone(), me.clone(), permits_max);
+        let mut running = Running {
+            state,
+            ports,
+            me,
+            handle,
+            audience: Audience::default(),
+            participants: Participants::default(),
+            presence_ticking: false,
+            next_conn: 1,
+            effects: Vec::new(),
+            save: SaveState::default(),
+            draining: false,
+            activity: 0,
+            idle_ticking: false,
+        };
+        running.watch_idle();
+        Ok(running)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<Message>,
+        message: Message,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        running.take(message);
+        running.carry_out();
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _me: ActorRef<Message>,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        running.ports.metrics.open.dec();
+        Ok(())
+    }
+}
+
+impl Running {
+    fn take(&mut self, message: Message) {
+        self.activity += 1;
+        match message {
+            // A client that went away before it was welcomed leaves by its own message.
+            Message::Join(join, reply) => drop(reply.send(self.join(join))),
+            Message::Submit(conn, batch) => self.submit(conn, batch),
+            Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
+            Message::Leave(conn) => self.leave(conn),
+            Message::Missed(from, reply) => drop(reply.send(self.state.missed(from))),
+            Message::Past(reply) => drop(reply.send(self.past())),
+            Message::Write(session, write, done) => {
+                self.state.write(session, write, done, &mut self.effects);
+                self.flush();
+            }
+            Message::Save(reply) => self.save_for(reply),
+            Message::Settle(outcome) => self.settle(outcome),
+            Message::Retire => self.retire(),
+            Message::Drain => self.drain(),
+            Message::Forked(fork, merged) => {
+                let author = self.author(fork.conn);
+                self.state.forked(fork, &author, merged, &mut self.effects);
+                self.flush();
+            }
+            Message::Saved(result) => self.saved(result),
+            Message::Tick(tick) => self.audience.tick(tick),
+            Message::PresenceTick => self.tell_presence(),
+            Message::IdleTick(activity) => self.idle_tick(activity),
+        }
+        if self.draining {
+            self.go_on_draining();
+        }
+    }
+
+    fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
+        if self.draining {
+            return Err(self.going_away());
+        }
+        self.audience.catch_up();
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let welcome = self.state.join(conn, &join, &mut self.effects)?;
+        // The connection that this one replaces must be told before the newcomer is added.
+        self.carry_out();
+        self.audience.add(conn, join.mode, join.author, join.outbox);
+        let (config, head) = (self.ports.config.clone(), self.state.head());
+        if self.audience.len() > 1 {
+            let map = |placed| self.state.mapped(placed);
+            let all = self.participants.all(head, config.participants_listed_max, map);
+            self.audience.tell(conn, Event::Presence(Arc::new(all)));
+        }
+        self.participants.join(conn, welcome.you, join.user);
+        self.watch_presence();
+        Ok(welcome)
+    }
+
+    fn submit(&mut self, conn: ConnId, batch: Batch) {
+        let received = batch.received;
+        let Some(author) = self.audience.author(conn) else { return };
+        self.state.submit(conn, author, batch, &mut self.effects);
+        self.ports.metrics.ack_ordered.observe(received.elapsed().as_secs_f64());
+        self.flush();
+    }
+
+    fn place(&mut self, conn: ConnId, rev: Revision, sel: Option<(u64, u64)>) {
+        let at = sel.map(|sel| Placed { rev, sel });
+        if self.participants.place(conn, at) {
+            self.watch_presence();
+        }
+    }
+
+    fn leave(&mut self, conn: ConnId) {
+        self.state.leave(conn);
+        self.forget(conn);
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.audience.remove(conn);
+        self.participants.leave(conn);
+        self.watch_presence();
+        self.watch_idle();
+    }
+
+    fn past(&self) -> Past {
+        Past::new(&self.state, self.ports.store.clone())
+    }
+
+    fn author(&self, conn: ConnId) -> Author {
+        self.audience.author(conn).cloned().unwrap_or_else(Author::anonymous)
+    }
+
+    fn flush(&mut self) {
+        self.state.flush(self.ports.clock.now(), &mut self.effects);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        let now = self.ports.clock.now();
+        match outcome {
+            Outcome::Accepted(offset) => {
+                let received = self.state.accepted(offset, now, &mut self.effects);
+                self.count(&received);
+            }
+            Outcome::Recovered(offset, record) => {
+                self.state.recovered(offset, &record, &mut self.effects);
+            }
+            Outcome::Reclaimed(epoch) => self.state.reclaimed(epoch, now, &mut self.effects),
+            Outcome::Fenced => {
+                let refusal = self.going_away();
+                self.close_all(&refusal);
+                self.me.stop(Some("the shard is another node's".to_owned()));
+            }
+        }
+        if self.state.is_due_to_save() {
+            self.save();
+        }
+        self.watch_idle();
+    }
+
+    fn count(&self, received: &[Instant]) {
+        let metrics = &self.ports.metrics;
+        let now = Instant::now();
+        for since in received {
+            metrics.ack_accepted.observe((now - *since).as_secs_f64());
+        }
+        metrics.accepted.inc_by(received.len() as u64);
+    }
+
+    /// Carries out what the state machine decided, in order.
+    fn carry_out(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Append(epoch, record) => self.ports.shard.append(Append {
+                    from: self.handle.clone(),
+                    epoch,
+                    record,
+                    handed: Instant::now(),
+                }),
+                Effect::Tell(conn, event) => {
+                    match event {
+                        Event::Refused { .. } => self.ports.metrics.refused.inc(),
+                        // The acknowledgement itself may wait for a tick: it comes first.
+                        Event::Repeated { .. } => self.audience.catch_up(),
+                        Event::Changed(_)
+                        | Event::Merged(_)
+                        | Event::Ordered { .. }
+                        | Event::Presence(_)
+                        | Event::Closed(_) => {}
+                    }
+                    self.audience.tell(conn, event);
+                }
+                Effect::Broadcast(update) => {
+                    for (tick, after) in self.audience.broadcast(&update, &self.ports.config) {
+                        self.me.send_after(after, move || Message::Tick(tick));
+                    }
+                }
+                Effect::Close(conn, refusal) => {
+                    self.audience.catch_up();
+                    self.audience.close(conn, refusal);
+                    self.participants.leave(conn);
+                    self.watch_presence();
+                }
+                // Whoever waited has gone; the write is done all the same.
+                Effect::Done(done, result) => drop(done.send(result)),
+                Effect::Fork(fork) => self.fork(fork),
+                Effect::Save => self.save(),
+                Effect::Rebuild => {
+                    error!(doc = %self.state.doc(), "state left the log, rebuilding it");
+                    self.close_all(&self.going_away());
+                    self.me.stop(Some("state left the log".to_owned()));
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn fork(&mut self, fork: Fork) {
+        self.ports.metrics.forks.inc();
+        let (past, me) = (self.past(), self.me.clone());
+        let (base, op) = (fork.batch.base, fork.batch.op.clone());
+        self.ports.tasks.spawn("fork", async move {
+            let merged = past.merge_fork(base, op).await;
+            // A document that ended meanwhile is sent the batch again by the client.
+            let _ = me.send_message(Message::Forked(fork, merged));
+        });
+    }
+
+    fn save_for(&mut self, reply: oneshot::Sender<()>) {
+        if self.state.is_unsaved() || self.save.running {
+            self.save.waiting.push(reply);
+            self.save();
+        } else {
+            // Void records may lie above the last one applied: they are covered, too.
+            self.ports.shard.covered(self.state.doc(), self.state.offset());
+            // Whoever asked has gone.
+            let _ = reply.send(());
+        }
+    }
+
+    /// Takes a checkpoint; while one is running, another one follows it. One that was verified is
+    /// never written again: that could only damage it.
+    fn save(&mut self) {
+        if !self.state.is_unsaved() {
+            return;
+        }
+        if self.save.running {
+            self.save.again = true;
+            return;
+        }
+        self.expire_sessions();
+        let save = self.state.begin_save(self.ports.log, self.ports.clock.now());
+        self.save.running = true;
+        let (store, me) = (self.ports.store.clone(), self.me.clone());
+        self.ports.tasks.spawn("save", async move {
+            let result = save.run(&*store).await;
+            // A document that ended meanwhile is covered by the checkpoint all the same.
+            let _ = me.send_message(Message::Saved(result));
+        });
+    }
+
+    fn expire_sessions(&mut self) {
+        let now = self.ports.clock.now();
+        let age = u64::try_from(self.ports.config.session_expiry.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp(now.0.saturating_sub(age));
+        if self.state.expire(before) {
+            self.flush();
+        }
+    }
+
+    fn saved(&mut self, result: Result<Saved, checkpoint::Error>) {
+        self.save.running = false;
+        self.save.failed = result.is_err();
+        let metrics = &self.ports.metrics;
+        let doc = self.state.doc().clone();
+        match result {
+            Ok(saved) => {
+                metrics.checkpoints.with_label_values(&["saved"]).inc();
+                metrics.checkpoint_bytes.inc_by(saved.bytes);
+                debug!(%doc, bytes = saved.bytes, "saved");
+                self.state.saved(&saved);
+                self.ports.shard.covered(&doc, saved.offset);
+            }
+            Err(checkpoint::Error::Conflict { .. }) => {
+                metrics.checkpoints.with_label_values(&["conflict"]).inc();
+                error!(%doc, "another text is stored for this revision, quarantined");
+                let reason = "two checkpoints of one revision differ".to_owned();
+                let kind = EventKind::Quarantined { reason };
+                self.state.note_event(Author::anonymous(), kind);
+                self.flush();
+            }
+            Err(reason) => {
+                metrics.checkpoints.with_label_values(&["failed"]).inc();
+                warn!(%doc, %reason, "could not save, the log keeps everything");
+            }
+        }
+        for waiting in self.save.waiting.drain(..) {
+            // Whoever asked has gone.
+            let _ = waiting.send(());
+        }
+        if std::mem::take(&mut self.save.again) {
+            self.save();
+        }
+        self.watch_idle();
+    }
+
+    fn watch_presence(&mut self) {
+        if !self.presence_ticking && self.participants.is_changed() && self.audience.len() > 0 {
+            self.presence_ticking = true;
+            let interval = self.ports.config.presence_interval;
+            self.me.send_after(interval, || Message::PresenceTick);
+        }
+    }
+
+    fn tell_presence(&mut self) {
+        self.presence_ticking = false;
+        if !self.participants.is_changed() {
+            return;
+        }
+        let listed_max = self.ports.config.participants_listed_max;
+        let (head, state) = (self.state.head(), &self.state);
+        let map = |placed| state.mapped(placed);
+        let changes = self.participants.changes(head, listed_max, map);
+        self.audience.catch_up();
+        self.audience.tell_all(&Event::Presence(Arc::new(changes)));
+    }
+
+    /// Sets an idle tick where the document has nothing to do and none is set.
+    fn watch_idle(&mut self) {
+        if self.state.is_idle() && !self.idle_ticking && !self.draining {
+            self.idle_ticking = true;
+            let activity = self.activity;
+            let after = self.ports.config.idle_after;
+            self.me.send_after(after, move || Message::IdleTick(activity));
+        }
+    }
+
+    fn idle_tick(&mut self, since: u64) {
+        self.idle_ticking = false;
+        if !self.state.is_idle() {
+            return;
+        }
+        // The tick itself counts as one.
+        if self.activity > since + 1 {
+            self.watch_idle();
+        } else if self.state.is_unsaved() {
+            self.save();
+        } else if !self.save.running {
+            self.ports.shard.idle(self.state.doc());
+        }
+    }
+
+    fn retire(&mut self) {
+        if self.state.is_idle() && !self.save.running {
+            self.me.stop(Some("idle".to_owned()));
+        } else {
+            self.ports.shard.busy(self.state.doc());
+            self.watch_idle();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        let refusal = self.going_away();
+        self.close_all(&refusal);
+    }
+
+    fn go_on_draining(&mut self) {
+        if !self.state.is_idle() || self.save.running {
+            return;
+        }
+        if self.state.is_unsaved() && !self.save.failed {
+            self.save();
+        } else {
+            info!(doc = %self.state.doc(), "drained");
+            self.me.stop(Some("drained".to_owned()));
+        }
+    }
+
+    fn close_all(&mut self, refusal: &Refusal) {
+        self.audience.catch_up();
+        for conn in self.audience.conns() {
+            self.audience.close(conn, refusal.clone());
+            self.state.leave(conn);
+        }
+    }
+
+    fn going_away(&self) -> Refusal {
+        Refusal::Unavailable { reason: "the node is going away".to_owned(), retry: AWAY_RETRY }
+    }
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Join({:?}, {:?})", self.session, self.rev)
+    }
+}

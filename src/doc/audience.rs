@@ -1,0 +1,181 @@
+//! Who is told what: the outboxes of a document's connections, and the ticks that gather
+//! revisions where many listen.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::doc::{Change, Config, ConnId, Event, Mode, Refusal, Update};
+use crate::text::{Operation, compose};
+use crate::types::{Author, Revision};
+
+/// Takes what a connection is told: never blocks, keeps to its own bound.
+pub trait Outbox: Send + Sync {
+    /// Puts an event behind those before it. What does not fit is dropped as a whole, and the
+    /// connection later asks for what it missed.
+    fn push(&self, event: Event);
+}
+
+/// Several revisions as one, for viewers; shared by all of them.
+#[derive(Debug)]
+pub struct Merged {
+    /// The revision after it.
+    pub rev: Revision,
+    /// The revisions composed.
+    pub op: Operation,
+    /// Encodings of the whole, filled in by the first receiver that needs one.
+    pub encoded: [OnceLock<Bytes>; 2],
+}
+
+/// Which of the gathered revisions are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tick {
+    Editors,
+    Viewers,
+}
+
+/// The connections of one document.
+#[derive(Default)]
+pub(crate) struct Audience {
+    receivers: BTreeMap<ConnId, Receiver>,
+    viewers: usize,
+    /// Revisions that wait for the editors' tick.
+    held: Vec<Arc<Change>>,
+    /// Revisions that wait for the viewers' tick, composed.
+    merged: Option<(Revision, Operation)>,
+}
+
+struct Receiver {
+    outbox: Arc<dyn Outbox>,
+    mode: Mode,
+    author: Author,
+}
+
+impl Audience {
+    /// Adds a connection that was just welcomed at the durable revision.
+    pub(crate) fn add(
+        &mut self,
+        conn: ConnId,
+        mode: Mode,
+        author: Author,
+        outbox: Arc<dyn Outbox>,
+    ) {
+        self.viewers += usize::from(mode == Mode::View);
+        self.receivers.insert(conn, Receiver { outbox, mode, author });
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove(&mut self, conn: ConnId) {
+        if let Some(receiver) = self.receivers.remove(&conn) {
+            self.viewers -= usize::from(receiver.mode == Mode::View);
+        }
+    }
+
+    /// Returns who writes over a connection.
+    pub(crate) fn author(&self, conn: ConnId) -> Option<&Author> {
+        self.receivers.get(&conn).map(|receiver| &receiver.author)
+    }
+
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// Returns the connections.
+    pub(crate) fn conns(&self) -> Vec<ConnId> {
+        self.receivers.keys().copied().collect()
+    }
+
+    /// Tells one connection.
+    pub(crate) fn tell(&self, conn: ConnId, event: Event) {
+        if let Some(receiver) = self.receivers.get(&conn) {
+            receiver.outbox.push(event);
+        }
+    }
+
+    /// Tells all connections.
+    pub(crate) fn tell_all(&self, event: &Event) {
+        for receiver in self.receivers.values() {
+            receiver.outbox.push(event.clone());
+        }
+    }
+
+    /// Tells a connection that it is over, and removes it.
+    pub(crate) fn close(&mut self, conn: ConnId, refusal: Refusal) {
+        self.tell(conn, Event::Closed(refusal));
+        self.remove(conn);
+    }
+
+    /// Tells all connections of revisions, now or at the next tick; returns the ticks that have
+    /// to be set for that.
+    pub(crate) fn broadcast(
+        &mut self,
+        update: &Arc<Update>,
+        config: &Config,
+    ) -> Vec<(Tick, Duration)> {
+        let mut ticks = Vec::new();
+        if self.viewers > 0 {
+            if self.merged.is_none() {
+                ticks.push((Tick::Viewers, config.viewer_tick));
+            }
+            self.merge(update);
+        }
+        let editors = self.receivers.len() - self.viewers;
+        if editors <= config.tick_subscribers {
+            // Some may have left while revisions waited for a tick: those come first.
+            self.tick(Tick::Editors);
+            self.tell_editors(update);
+            return ticks;
+        }
+        if self.held.is_empty() {
+            let large = editors > config.tick_large_subscribers;
+            ticks.push((Tick::Editors, if large { config.tick_large } else { config.tick }));
+        }
+        self.held.extend(update.changes.iter().cloned());
+        ticks
+    }
+
+    /// Tells what was gathered.
+    pub(crate) fn tick(&mut self, tick: Tick) {
+        match tick {
+            Tick::Editors => {
+                let held = std::mem::take(&mut self.held);
+                if !held.is_empty() {
+                    self.tell_editors(&Arc::new(Update::new(held)));
+                }
+            }
+            Tick::Viewers => {
+                let Some((rev, op)) = self.merged.take() else { return };
+                let encoded = [OnceLock::new(), OnceLock::new()];
+                let event = Event::Merged(Arc::new(Merged { rev, op, encoded }));
+                for receiver in self.receivers.values().filter(|one| one.mode == Mode::View) {
+                    receiver.outbox.push(event.clone());
+                }
+            }
+        }
+    }
+
+    /// Tells everything gathered, so that a newcomer starts even with the others.
+    pub(crate) fn catch_up(&mut self) {
+        self.tick(Tick::Editors);
+        self.tick(Tick::Viewers);
+    }
+
+    fn tell_editors(&self, update: &Arc<Update>) {
+        for receiver in self.receivers.values().filter(|one| one.mode == Mode::Edit) {
+            receiver.outbox.push(Event::Changed(update.clone()));
+        }
+    }
+
+    fn merge(&mut self, update: &Update) {
+        for change in &update.changes {
+            let op = match self.merged.take() {
+                Some((_, merged)) => compose(&merged, &change.op),
+                None => change.op.clone(),
+            };
+            self.merged = Some((change.rev, op));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a document does not take something: refusals for clients, failures for operators.
+
+use std::time::Duration;
+
+use crate::types::{Revision, Seq};
+
+/// Tells a client why its request was not taken; nothing of it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The operation does not fit the text at its base.
+    #[error("op does not fit: {detail}")]
+    BadOp {
+        /// What does not fit.
+        detail: String,
+    },
+    /// The base is no revision the document can rebase from.
+    #[error("base {base} is not between {oldest} and {head}: reconnect without rev")]
+    BadBase {
+        /// The base as sent.
+        base: Revision,
+        /// The oldest base that can be had.
+        oldest: Revision,
+        /// The newest durable revision.
+        head: Revision,
+    },
+    /// A batch was sent before the one before it was acknowledged.
+    #[error("batch {pending} is not acknowledged yet: send one batch at a time")]
+    Pipelined {
+        /// The batch in flight.
+        pending: Seq,
+    },
+    /// A batch number was skipped.
+    #[error("seq skipped: the next batch of this session is {expected}")]
+    Gap {
+        /// The number expected.
+        expected: Seq,
+    },
+    /// The document would grow over its limit.
+    #[error("the document would have {chars} characters, the limit is {limit}")]
+    TooLarge {
+        /// The length it would have.
+        chars: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The connection may only read.
+    #[error("this connection is read-only")]
+    ReadOnly,
+    /// The document is deleted, or was never created and may not be by this client.
+    #[error("there is no such document")]
+    NoDocument,
+    /// Another connection presented the same session.
+    #[error("another connection took this session over")]
+    Replaced,
+    /// The document's state could not be rebuilt; an operator has to look at it.
+    #[error("the document is quarantined: {reason}")]
+    Quarantined {
+        /// What was found.
+        reason: String,
+    },
+    /// The document cannot be served right now; a later try may succeed.
+    #[error("the document is not available right now: {reason}")]
+    Unavailable {
+        /// What is in the way.
+        reason: String,
+        /// When to try again.
+        retry: Duration,
+    },
+}
+
+/// Tells why a query or command on a document failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The request itself cannot be fulfilled.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The revision asked for does not exist, or was cut from the history.
+    #[error("revision {rev} is not in the history: it holds {oldest} to {head}")]
+    NoRevision {
+        /// The revision asked for.
+        rev: Revision,
+        /// The oldest that can be read.
+        oldest: Revision,
+        /// The newest.
+        head: Revision,
+    },
+    /// What was read does not agree with itself.
+    #[error("the stored history is damaged: {detail}")]
+    Damaged {
+        /// What was found.
+        detail: String,
+    },
+    /// A store did not answer.
+    #[error("the history could not be read: {detail}")]
+    Store {
+        /// What the store said.
+        detail: String,
+    },
+    /// The document's actor ended before it answered; ask again.
+    #[error("the document was closed meanwhile: try again")]
+    Closed,
+}

@@ -1,0 +1,208 @@
+//! The way to a document for the rest of the program: typed methods, room before messages.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::doc::actor::Message;
+use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
+use crate::log::Record;
+use crate::types::{Author, DocId, Epoch, Offset, ParticipantId, Revision, Seq, SessionId};
+
+/// Reaches one open document; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    doc: DocId,
+    actor: ActorRef<Message>,
+    permits: Arc<Semaphore>,
+    permits_max: usize,
+}
+
+/// Asks for a connection to a document.
+pub struct Join {
+    /// The client's session.
+    pub session: SessionId,
+    /// The last revision that the client has.
+    pub rev: Option<Revision>,
+    /// What the connection may do.
+    pub mode: Mode,
+    /// Whether it wants to know when a batch is ordered.
+    pub ordered: bool,
+    /// How it is shown to others.
+    pub user: Option<User>,
+    /// Under which name its batches are kept.
+    pub author: Author,
+    /// Where it is told what happens.
+    pub outbox: Arc<dyn Outbox>,
+}
+
+/// Answers a [`Join`].
+#[derive(Debug)]
+pub struct Welcome {
+    /// Names the connection from now on.
+    pub conn: ConnId,
+    /// The revision that the content begins at: the text's, or the one before the first change.
+    pub rev: Revision,
+    /// The newest durable revision; events go on after it.
+    pub head: Revision,
+    /// The session's last durable batch.
+    pub seq: Seq,
+    /// What the client needs to be at `head`.
+    pub content: Content,
+    /// What was granted.
+    pub mode: Mode,
+    /// The client's public id.
+    pub you: ParticipantId,
+}
+
+/// What brings a client to the newest durable revision.
+#[derive(Debug)]
+pub enum Content {
+    /// The whole text.
+    Text(String),
+    /// The revisions it has missed.
+    Changes(Vec<Arc<Change>>),
+}
+
+/// What became of the records that a document handed over.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The oldest open one is accepted, at this offset.
+    Accepted(Offset),
+    /// A record of the document was found in the log when the shard was claimed again.
+    Recovered(Offset, Arc<Record>),
+    /// The shard was claimed again: what is open now was not written.
+    Reclaimed(Epoch),
+    /// Another node owns the shard.
+    Fenced,
+}
+
+/// The document is closed: open it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the document was closed meanwhile")]
+pub struct Closed;
+
+impl Handle {
+    pub(in crate::doc) fn new(doc: DocId, actor: ActorRef<Message>, permits_max: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(permits_max));
+        Self { doc, actor, permits, permits_max }
+    }
+
+    /// Returns the document's id.
+    pub fn doc(&self) -> &DocId {
+        &self.doc
+    }
+
+    /// Connects a client.
+    ///
+    /// # Errors
+    /// [`Closed`] outside where the document must be opened again, a [`Refusal`] inside where it
+    /// does not take the client.
+    pub async fn join(&self, join: Join) -> Result<Result<Welcome, Refusal>, Closed> {
+        self.ask(|reply| Message::Join(join, reply)).await
+    }
+
+    /// Hands a batch over, once there is room for it; what becomes of it is told to the outbox.
+    ///
+    /// # Errors
+    /// [`Closed`] where the document must be opened again; the batch was not taken.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped while it waits for room has not handed the batch over.
+    pub async fn submit(&self, conn: ConnId, mut batch: Batch, bytes: usize) -> Result<(), Closed> {
+        let room = bytes.clamp(1, self.permits_max);
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        let permits = self.permits.clone();
+        batch.permit = Some(permits.acquire_many_owned(room).await.map_err(|_| Closed)?);
+        self.send(Message::Submit(conn, batch))
+    }
+
+    /// Notes a client's selection, made at a revision.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn place(
+        &self,
+        conn: ConnId,
+        rev: Revision,
+        sel: Option<(u64, u64)>,
+    ) -> Result<(), Closed> {
+        self.send(Message::Place(conn, rev, sel))
+    }
+
+    /// Ends a connection.
+    pub fn leave(&self, conn: ConnId) {
+        // A document that is closed has no connections.
+        let _ = self.send(Message::Leave(conn));
+    }
+
+    /// Returns the revisions after `from`, or nothing where they are no longer at hand.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+        self.ask(|reply| Message::Missed(from, reply)).await
+    }
+
+    /// Returns a view of the history as it is now.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn past(&self) -> Result<Past, Closed> {
+        self.ask(Message::Past).await
+    }
+
+    /// Changes the document on somebody's behalf and returns its head once that is durable.
+    ///
+    /// # Errors
+    /// The [`Failure`], after which nothing was changed; except for `Closed`, after which it may
+    /// have been.
+    pub async fn write(&self, session: SessionId, write: Write) -> Result<Revision, Failure> {
+        let (done, outcome) = oneshot::channel();
+        self.send(Message::Write(session, write, done)).map_err(|Closed| Failure::Closed)?;
+        outcome.await.unwrap_or(Err(Failure::Closed))
+    }
+
+    /// Takes a checkpoint if anything is not covered by one, and waits for it.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn save(&self) -> Result<(), Closed> {
+        self.ask(Message::Save).await
+    }
+
+    /// Tells what became of a record; for the shard.
+    pub fn settle(&self, outcome: Outcome) {
+        // A document that ended meanwhile is rebuilt from the log when it is opened again.
+        let _ = self.send(Message::Settle(outcome));
+    }
+
+    /// Stops the document if it is still idle, else it answers [`crate::doc::Shard::busy`].
+    pub fn retire(&self) {
+        // One that has ended already is what was asked for.
+        let _ = self.send(Message::Retire);
+    }
+
+    /// Sends all clients away, settles what is open, takes a checkpoint and stops.
+    pub fn drain(&self) {
+        // One that has ended already is what was asked for.
+        let _ = self.send(Message::Drain);
+    }
+
+    fn send(&self, message: Message) -> Result<(), Closed> {
+        self.actor.send_message(message).map_err(|_| Closed)
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(make(reply))?;
+        answer.await.map_err(|_| Closed)
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handle({})", self.doc)
+    }
+}

@@ -1,0 +1,255 @@
+//! Giving a batch its place: checks, rebase by the run rule, and the queue to the log.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::doc::pending::{Item, What};
+use crate::doc::sessions::RunEnd;
+use crate::doc::state::{Effect, Fork, State};
+use crate::doc::write::{Done, Write};
+use crate::doc::{Batch, Change, ConnId, Event, Failure, Mode, Refusal};
+use crate::log::EventKind;
+use crate::text::{Operation, Side, Stick, collides, transform};
+use crate::types::{Author, Revision, Seq, SessionId};
+
+/// A batch on its way to its place.
+struct Ordering {
+    session: SessionId,
+    author: Author,
+    via: Option<ConnId>,
+    batch: Batch,
+    done: Option<Done>,
+    /// Whether its author may predict another operation than the one accepted.
+    surprising: bool,
+}
+
+impl State {
+    /// Takes a batch from a connection. One of a connection that was replaced is dropped: its
+    /// session sends it again.
+    pub fn submit(&mut self, conn: ConnId, author: &Author, batch: Batch, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.of_conn(conn) else { return };
+        let seq = batch.seq;
+        match self.admit(session, &batch) {
+            Ok(Admission::Next) => {}
+            Ok(Admission::OnItsWay) => return,
+            Ok(Admission::Durable(rev)) => {
+                out.push(Effect::Tell(conn, Event::Repeated { seq, rev }));
+                return;
+            }
+            Err(refusal) => {
+                out.push(Effect::Tell(conn, Event::Refused { seq, refusal }));
+                return;
+            }
+        }
+        if batch.base < self.window.base() {
+            self.sessions.entry(session).merging = Some(seq);
+            out.push(Effect::Fork(Fork { session, conn, batch }));
+            return;
+        }
+        let author = author.clone();
+        let ordering =
+            Ordering { session, author, via: Some(conn), batch, done: None, surprising: false };
+        match self.order(ordering) {
+            Ok(rev) => self.tell_ordered(session, seq, rev, out),
+            Err((refusal, _)) => out.push(Effect::Tell(conn, Event::Refused { seq, refusal })),
+        }
+    }
+
+    /// Takes back a batch that was merged up to the durable revision `fork.batch.base`.
+    pub fn forked(
+        &mut self,
+        fork: Fork,
+        author: &Author,
+        merged: Result<(Operation, Revision), Refusal>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Fork { session, conn, mut batch } = fork;
+        let seq = batch.seq;
+        let row = self.sessions.entry(session);
+        if row.merging != Some(seq) {
+            return;
+        }
+        row.merging = None;
+        let placed = merged.and_then(|(op, head)| {
+            batch.op = op;
+            batch.base = head;
+            let (author, via) = (author.clone(), Some(conn));
+            let ordering = Ordering { session, author, via, batch, done: None, surprising: true };
+            self.check_life()?;
+            self.order(ordering).map_err(|(refusal, _)| refusal)
+        });
+        match placed {
+            Ok(rev) => self.tell_ordered(session, seq, rev, out),
+            Err(refusal) => out.push(Effect::Tell(conn, Event::Refused { seq, refusal })),
+        }
+    }
+
+    /// Takes a change that comes from no connection; `session` is a fresh one.
+    pub fn write(&mut self, session: SessionId, write: Write, done: Done, out: &mut Vec<Effect>) {
+        let received = Instant::now();
+        if let Err(refusal) = self.check_write(&write) {
+            out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+            return;
+        }
+        match write {
+            Write::Edit { author, base, op } => {
+                let batch = Batch { seq: Seq(1), base, op, received, permit: None };
+                let done = Some(done);
+                let ordering =
+                    Ordering { session, author, via: None, batch, done, surprising: false };
+                if let Err((refusal, Some(done))) = self.order(ordering) {
+                    out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+                }
+            }
+            Write::Event { author, kind } => {
+                let what = What::Event { author, kind };
+                self.pending.push(Item { what, received, permit: None, done: Some(done) });
+            }
+        }
+    }
+
+    fn check_write(&self, write: &Write) -> Result<(), Refusal> {
+        match write {
+            Write::Event { kind: EventKind::Undeleted, .. } => Ok(()),
+            Write::Event { kind: EventKind::Quarantined { .. }, .. } => Ok(()),
+            Write::Event { kind: EventKind::Created, .. } => self.check_life(),
+            Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
+            Write::Event { .. } => self.check_life(),
+            Write::Edit { base, .. } => {
+                self.check_life()?;
+                self.check_base(*base, self.window.base())
+            }
+        }
+    }
+
+    fn tell_ordered(&self, session: SessionId, seq: Seq, rev: Revision, out: &mut Vec<Effect>) {
+        let conn = self.sessions.get(&session).and_then(|row| row.conn);
+        if let Some(conn) = conn.filter(|conn| conn.ordered) {
+            out.push(Effect::Tell(conn.id, Event::Ordered { seq, rev }));
+        }
+    }
+
+    /// Decides whether a batch is the session's next, a repetition, or out of order.
+    fn admit(&self, session: SessionId, batch: &Batch) -> Result<Admission, Refusal> {
+        let row = self.sessions.get(&session).ok_or(Refusal::Replaced)?;
+        self.check_life()?;
+        if row.conn.is_some_and(|conn| conn.mode == Mode::View) {
+            return Err(Refusal::ReadOnly);
+        }
+        if batch.seq <= row.durable {
+            let rev = if batch.seq == row.durable { Some(row.rev) } else { None };
+            let written =
+                |change: &&Arc<Change>| change.session == session && change.seq == batch.seq;
+            let kept = || self.window.after(Revision(0)).find(written).map(|change| change.rev);
+            return Ok(Admission::Durable(rev.or_else(kept).unwrap_or_default()));
+        }
+        if batch.seq <= row.ordered || row.merging == Some(batch.seq) {
+            return Ok(Admission::OnItsWay);
+        }
+        let newest = row.merging.unwrap_or(row.ordered);
+        if batch.seq > newest.next() {
+            return Err(Refusal::Gap { expected: newest.next() });
+        }
+        if newest > row.durable {
+            return Err(Refusal::Pipelined { pending: newest });
+        }
+        self.check_base(batch.base, self.cut)?;
+        Ok(Admission::Next)
+    }
+
+    fn check_base(&self, base: Revision, oldest: Revision) -> Result<(), Refusal> {
+        let head = self.head();
+        if base < oldest || base > head {
+            return Err(Refusal::BadBase { base, oldest, head });
+        }
+        Ok(())
+    }
+
+    /// Rebases a batch to the end of the order and queues it.
+    fn order(&mut self, ordering: Ordering) -> Result<Revision, (Refusal, Option<Done>)> {
+        let Ordering { session, author, via, batch, done, surprising } = ordering;
+        let Batch { seq, base, op, received, permit } = batch;
+        let placed = match self.place(session, base, op) {
+            Ok(placed) => placed,
+            Err(refusal) => return Err((refusal, done)),
+        };
+        let rev = self.window.head().next();
+        let row = self.sessions.entry(session);
+        row.ordered = seq;
+        row.note_insert(&placed.op, rev);
+        let surprising = surprising || placed.surprising;
+        let change = Change { rev, session, seq, author, base, op: placed.op, via, surprising };
+        let change = Arc::new(change);
+        self.window.push(change.clone(), placed.chars);
+        self.pending.push(Item { what: What::Change(change), received, permit, done });
+        Ok(rev)
+    }
+
+    /// Transforms an operation over the revisions since its base, one at a time.
+    fn place(
+        &mut self,
+        session: SessionId,
+        base: Revision,
+        op: Operation,
+    ) -> Result<Placed, Refusal> {
+        let base_chars = self.window.chars_at(base).expect("the base was checked");
+        op.chars_after(base_chars).map_err(|error| Refusal::BadOp { detail: error.to_string() })?;
+        let stick = self.stick(session, base, &op);
+        let mut placed = Placed { op, chars: 0, surprising: false };
+        for other in self.window.after(base) {
+            placed.op = match stick {
+                Some(stick) => {
+                    placed.surprising |=
+                        stick.revision().is_some() && collides(&placed.op, &other.op);
+                    transform(&placed.op, &other.op, stick.side_over(other.base))
+                }
+                None => {
+                    placed.surprising |= collides(&placed.op, &other.op);
+                    transform(&placed.op, &other.op, Side::Right)
+                }
+            };
+        }
+        placed.chars = placed
+            .op
+            .chars_after(self.window.chars())
+            .map_err(|error| Refusal::BadOp { detail: error.to_string() })?;
+        let limit = self.config.doc_chars_max;
+        if placed.chars > limit && placed.chars > self.window.chars() {
+            return Err(Refusal::TooLarge { chars: placed.chars, limit });
+        }
+        Ok(placed)
+    }
+
+    /// Computes the run rule's `stick` at `base`; `None` where the run's end is no longer known.
+    fn stick(&mut self, session: SessionId, base: Revision, op: &Operation) -> Option<Stick> {
+        let row = self.sessions.entry(session);
+        let (run, as_of) = match &mut row.run {
+            RunEnd::None if row.durable == Seq(0) => return Some(Stick::of(op, None)),
+            RunEnd::None | RunEnd::Lost => return None,
+            RunEnd::At { run, as_of } => (run, as_of),
+        };
+        if base < *as_of || *as_of < self.window.base() {
+            return None;
+        }
+        for other in self.window.after(*as_of).take_while(|change| change.rev <= base) {
+            run.map(&other.op);
+        }
+        *as_of = base;
+        Some(Stick::of(op, Some(run)))
+    }
+}
+
+/// What is to be done with a batch.
+enum Admission {
+    Next,
+    OnItsWay,
+    Durable(Revision),
+}
+
+/// A batch's operation at the end of the order.
+struct Placed {
+    op: Operation,
+    chars: u64,
+    surprising: bool,
+}

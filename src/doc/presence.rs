@@ -1,0 +1,127 @@
+//! Who is there and where their carets are: last value per participant, told a few times a second.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::doc::{ConnId, User};
+use crate::types::{ParticipantId, Revision};
+
+/// What receivers are told, shared by all of them.
+#[derive(Debug)]
+pub struct Presence {
+    /// The revision that the carets belong to.
+    pub rev: Revision,
+    /// How many participants there are.
+    pub participants: usize,
+    /// Those that changed, or a sample of them.
+    pub rows: Vec<PresenceRow>,
+    /// Encodings of the whole, filled in by the first receiver that needs one.
+    pub encoded: [OnceLock<Bytes>; 2],
+}
+
+/// One participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceRow {
+    /// The public id.
+    pub id: ParticipantId,
+    /// Its name and color.
+    pub user: Option<User>,
+    /// Anchor and head of its selection, in scalar values.
+    pub sel: Option<(u64, u64)>,
+    /// Whether it has left.
+    pub gone: bool,
+}
+
+/// A selection as a participant sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) rev: Revision,
+    pub(crate) sel: (u64, u64),
+}
+
+/// The participants of a document, and which of them changed since the last tell.
+#[derive(Debug, Default)]
+pub(crate) struct Participants {
+    rows: BTreeMap<ConnId, Row>,
+    left: Vec<ParticipantId>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: ParticipantId,
+    user: Option<User>,
+    at: Option<Placed>,
+    changed: bool,
+}
+
+impl Participants {
+    /// Adds a participant.
+    pub(crate) fn join(&mut self, conn: ConnId, id: ParticipantId, user: Option<User>) {
+        self.left.retain(|gone| *gone != id);
+        self.rows.insert(conn, Row { id, user, at: None, changed: true });
+    }
+
+    /// Removes a participant, unless it is still there with another connection.
+    pub(crate) fn leave(&mut self, conn: ConnId) {
+        let Some(row) = self.rows.remove(&conn) else { return };
+        if !self.rows.values().any(|other| other.id == row.id) {
+            self.left.push(row.id);
+        }
+    }
+
+    /// Notes a caret; true where the participant is known.
+    pub(crate) fn place(&mut self, conn: ConnId, at: Option<Placed>) -> bool {
+        let Some(row) = self.rows.get_mut(&conn) else { return false };
+        row.at = at;
+        row.changed = true;
+        true
+    }
+
+    /// Tells whether anything changed since the last tell.
+    pub(crate) fn is_changed(&self) -> bool {
+        !self.left.is_empty() || self.rows.values().any(|row| row.changed)
+    }
+
+    /// Returns all participants, at most `listed_max` of them.
+    pub(crate) fn all(
+        &self,
+        rev: Revision,
+        listed_max: usize,
+        map: impl Fn(Placed) -> Option<(u64, u64)>,
+    ) -> Presence {
+        let rows = self.rows.values().take(listed_max).map(|row| row.tell(&map)).collect();
+        self.presence(rev, rows)
+    }
+
+    /// Returns those that changed, at most `listed_max` of them, and takes them as told.
+    pub(crate) fn changes(
+        &mut self,
+        rev: Revision,
+        listed_max: usize,
+        map: impl Fn(Placed) -> Option<(u64, u64)>,
+    ) -> Presence {
+        let gone = |id| PresenceRow { id, user: None, sel: None, gone: true };
+        let mut rows: Vec<_> = self.left.drain(..).map(gone).collect();
+        for row in self.rows.values_mut().filter(|row| row.changed) {
+            row.changed = false;
+            if rows.len() < listed_max {
+                rows.push(row.tell(&map));
+            }
+        }
+        self.presence(rev, rows)
+    }
+
+    fn presence(&self, rev: Revision, rows: Vec<PresenceRow>) -> Presence {
+        let encoded = [OnceLock::new(), OnceLock::new()];
+        Presence { rev, participants: self.rows.len(), rows, encoded }
+    }
+}
+
+impl Row {
+    fn tell(&self, map: impl Fn(Placed) -> Option<(u64, u64)>) -> PresenceRow {
+        let (id, user) = (self.id, self.user.clone());
+        PresenceRow { id, user, sel: self.at.and_then(map), gone: false }
+    }
+}

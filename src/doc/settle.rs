@@ -1,0 +1,268 @@
+//! Making durable what the log accepted: the history, the session table, and who is told.
+//!
+//! One way for every source: an own record that was proven accepted, a record read back after the
+//! shard was claimed again, and replay when the document is opened.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::checkpoint::{Life, NamedVersion};
+use crate::crdt::{Meta, Segment};
+use crate::doc::pending::{Flight, Item, What};
+use crate::doc::state::{Effect, State};
+use crate::doc::{Change, Refusal, Update};
+use crate::log::{Event, EventKind, Frame, Record, Void, check_event, check_frame};
+use crate::types::{Author, Epoch, Offset, Revision, Timestamp};
+
+impl State {
+    /// Settles the record that was handed over first: it is accepted, at `offset`. Returns when
+    /// its batches had come in.
+    ///
+    /// # Panics
+    /// If no record is open, or it does not follow from the state: an invariant of ours is broken
+    /// and the document must be rebuilt from the log.
+    pub fn accepted(
+        &mut self,
+        offset: Offset,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Instant> {
+        let flight = self.pending.land().expect("only a record handed over can be accepted");
+        let received = flight.items.iter().map(|item| item.received).collect();
+        self.land(flight, offset, out);
+        self.flush(now, out);
+        received
+    }
+
+    /// Takes note of a record that was found in the log when the shard was claimed again.
+    pub(in crate::doc) fn recovered(
+        &mut self,
+        offset: Offset,
+        record: &Record,
+        out: &mut Vec<Effect>,
+    ) {
+        if offset < self.offset {
+            return;
+        }
+        if self.check(record).is_err() {
+            self.offset = offset.next();
+            return;
+        }
+        if !self.pending.first().is_some_and(|flight| is_same(flight, record)) {
+            out.push(Effect::Rebuild);
+            return;
+        }
+        if let Some(flight) = self.pending.land() {
+            self.land(flight, offset, out);
+        }
+    }
+
+    /// Takes note that the shard was claimed again: what is still open was not written, and is
+    /// handed over under the new epoch.
+    pub fn reclaimed(&mut self, epoch: Epoch, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.epoch == Some(epoch) {
+            return;
+        }
+        self.epoch = Some(epoch);
+        self.pending.recall();
+        self.flush(now, out);
+    }
+
+    /// Applies a record of the log when the document is opened.
+    ///
+    /// # Errors
+    /// Where the acceptance rule makes it void, which changes nothing.
+    pub fn replay(&mut self, offset: Offset, record: &Record, bytes: usize) -> Result<(), Void> {
+        if offset < self.offset {
+            return Ok(());
+        }
+        if let Err(void) = self.check(record) {
+            self.offset = offset.next();
+            return Err(void);
+        }
+        match record {
+            Record::Frame(frame) => self.replay_frame(frame),
+            Record::Event(event) => {
+                self.apply_event(&event.author, &event.kind, event.at, &mut Vec::new());
+            }
+            Record::Claim(_) | Record::Release(_) => return Ok(()),
+        }
+        self.offset = offset.next();
+        self.epoch_at_rest = record.epoch();
+        self.unsaved_bytes += bytes as u64;
+        Ok(())
+    }
+
+    fn check(&self, record: &Record) -> Result<(), Void> {
+        match record {
+            Record::Frame(frame) => check_frame(self, frame),
+            Record::Event(event) => check_event(self, event),
+            Record::Claim(_) | Record::Release(_) => Ok(()),
+        }
+    }
+
+    fn land(&mut self, flight: Flight, offset: Offset, out: &mut Vec<Effect>) {
+        assert_eq!(flight.base, self.head(), "records are accepted in the order of revisions");
+        self.offset = offset.next();
+        self.epoch_at_rest = Some(flight.epoch);
+        self.unsaved_bytes += flight.bytes;
+        let mut changes = Vec::with_capacity(flight.items.len());
+        let mut answers = Vec::new();
+        for item in flight.items {
+            match item.what {
+                What::Change(change) => {
+                    self.apply(&change, flight.at);
+                    changes.push(change);
+                }
+                What::Event { author, kind } => {
+                    self.apply_event(&author, &kind, flight.at, out);
+                }
+            }
+            answers.extend(item.done.map(|done| Effect::Done(done, Ok(self.head()))));
+        }
+        if !changes.is_empty() {
+            out.push(Effect::Broadcast(Arc::new(Update::new(changes))));
+        }
+        out.append(&mut answers);
+        self.shrink();
+    }
+
+    fn replay_frame(&mut self, frame: &Frame) {
+        for entry in &frame.entries {
+            let rev = self.head().next();
+            let change = Arc::new(Change {
+                rev,
+                session: entry.session,
+                seq: entry.seq,
+                author: entry.author.clone(),
+                base: entry.base,
+                op: entry.op.clone(),
+                via: None,
+                surprising: false,
+            });
+            let chars = change
+                .op
+                .chars_after(self.window.chars())
+                .expect("an accepted operation was checked before it was written");
+            self.sessions.entry(entry.session).note_insert(&entry.op, rev);
+            self.window.push(change.clone(), chars);
+            self.apply(&change, frame.at);
+        }
+        self.shrink();
+    }
+
+    fn apply(&mut self, change: &Change, at: Timestamp) {
+        let row = self.sessions.entry(change.session);
+        assert_eq!(change.seq, row.durable.next(), "a session's batches have no gaps");
+        row.note_durable(change.seq, change.rev, at);
+        let meta = Meta {
+            author: change.author.clone(),
+            session: change.session,
+            seq: change.seq,
+            base: change.base,
+            at,
+        };
+        let rev = self.live.append(&change.op, &meta).expect("the operation was checked");
+        assert_eq!(rev, change.rev, "revisions have no gaps");
+    }
+
+    fn apply_event(
+        &mut self,
+        author: &Author,
+        kind: &EventKind,
+        at: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        match kind {
+            EventKind::Created => self.created = true,
+            EventKind::Deleted => {
+                self.life = Life::Deleted;
+                self.close_all(&Refusal::NoDocument, out);
+            }
+            EventKind::Undeleted => self.life = Life::Live,
+            EventKind::Quarantined { reason } => {
+                self.life = Life::Quarantined { reason: reason.clone() };
+                let refusal = Refusal::Quarantined { reason: reason.clone() };
+                self.close_all(&refusal, out);
+            }
+            EventKind::SessionsExpired { sessions } => self.sessions.expire(sessions),
+            EventKind::HistoryCut { before } => {
+                self.apply_cut(*before);
+                out.push(Effect::Save);
+            }
+            EventKind::VersionNamed { name, rev } => {
+                self.versions.retain(|version| version.name != *name);
+                let (name, author) = (name.clone(), author.clone());
+                self.versions.push(NamedVersion { name, rev: *rev, author, at });
+            }
+        }
+    }
+
+    /// Removes the history before a revision. A sealed segment that reaches over it stays whole.
+    fn apply_cut(&mut self, before: Revision) {
+        let before = before.min(self.head());
+        let gone = |head: Revision| head <= before;
+        if self.unsaved.as_ref().is_some_and(|segment| gone(segment.head())) {
+            self.unsaved = None;
+        }
+        self.sealed.retain(|sealed| !gone(sealed.head));
+        if self.live.base() < before {
+            self.live = begin_at(&self.live, before);
+        }
+        let oldest_sealed = self.sealed.first().map(|sealed| sealed.base);
+        let oldest_unsaved = self.unsaved.as_ref().map(|segment| segment.base());
+        self.cut = oldest_sealed.or(oldest_unsaved).unwrap_or(self.live.base());
+        self.window.forget_until(before);
+        self.versions.retain(|version| version.rev >= self.cut);
+    }
+
+    fn close_all(&mut self, refusal: &Refusal, out: &mut Vec<Effect>) {
+        let mut conns: Vec<_> = self.sessions.conns().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            self.sessions.disconnect(conn);
+            out.push(Effect::Close(conn, refusal.clone()));
+        }
+    }
+
+    fn shrink(&mut self) {
+        let durable = self.live.head();
+        let bytes_max = self.config.window_bytes.as_u64() as usize;
+        self.window.shrink(self.config.window_revisions, bytes_max, durable);
+    }
+}
+
+/// Copies a segment without the history before `rev`.
+fn begin_at(segment: &Segment, rev: Revision) -> Segment {
+    let text = segment.text_at(rev).expect("the revision is in the segment");
+    let mut rest = Segment::new(rev, &text);
+    let kept = rev.next()..=segment.head();
+    let rows = segment.history(kept.clone());
+    for ((_, op), row) in segment.operations(kept).iter().zip(rows) {
+        rest.append(op, &row.meta).expect("the operation was applied before");
+    }
+    rest
+}
+
+/// Tells whether a record read back is the one handed over.
+fn is_same(flight: &Flight, record: &Record) -> bool {
+    match record {
+        Record::Frame(Frame { entries, .. }) => {
+            let same = |(item, entry): (&Item, &crate::log::Entry)| match &item.what {
+                What::Change(change) => {
+                    change.session == entry.session
+                        && change.seq == entry.seq
+                        && change.op == entry.op
+                }
+                What::Event { .. } => false,
+            };
+            flight.items.len() == entries.len() && flight.items.iter().zip(entries).all(same)
+        }
+        Record::Event(Event { kind, .. }) => match flight.items.as_slice() {
+            [Item { what: What::Event { kind: own, .. }, .. }] => own == kind,
+            _ => false,
+        },
+        Record::Claim(_) | Record::Release(_) => false,
+    }
+}

@@ -1,0 +1,283 @@
+//! A document as a pure state machine: commands and time in, effects out.
+//!
+//! Not here: sockets, encodings, the log, the clock. `order.rs` gives batches their place,
+//! `settle.rs` makes them durable, `save.rs` turns the state into a checkpoint and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::checkpoint::{Life, NamedVersion, SealedSegment};
+use crate::crdt::Segment;
+use crate::doc::handle::{Content, Join, Welcome};
+use crate::doc::pending::{Item, Making, Pending, What};
+use crate::doc::presence::Placed;
+use crate::doc::sessions::{Connected, Sessions};
+use crate::doc::window::Window;
+use crate::doc::write::Done;
+use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Mode, Refusal, Update};
+use crate::log::{ENTRIES_MAX, EventKind, Position};
+use crate::text::{Side, map_position};
+use crate::types::{Author, DocId, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
+
+/// When a client may come back whose session was just about to be forgotten.
+const EXPIRY_RETRY: Duration = Duration::from_millis(200);
+
+/// What is to be done after a command, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Hand a record, made under this ownership, to the writer.
+    Append(Epoch, Bytes),
+    /// Tell one connection.
+    Tell(ConnId, Event),
+    /// Tell every connection of durable revisions.
+    Broadcast(Arc<Update>),
+    /// Tell a connection that it is over, and forget it.
+    Close(ConnId, Refusal),
+    /// Answer whoever waits for a write.
+    Done(Done, Result<Revision, Failure>),
+    /// Merge a batch whose base the window does not reach, away from the actor.
+    Fork(Fork),
+    /// Take a checkpoint now: the older ones hold history that was cut.
+    Save,
+    /// The state no longer follows from the log: stop and rebuild it.
+    Rebuild,
+}
+
+/// A batch whose base is older than the window: to be merged by diamond-types.
+#[derive(Debug)]
+pub struct Fork {
+    /// Whose batch it is.
+    pub session: SessionId,
+    /// Who sent it.
+    pub conn: ConnId,
+    /// The batch.
+    pub batch: Batch,
+}
+
+/// The whole state of one document.
+pub struct State {
+    pub(in crate::doc) config: Arc<Config>,
+    pub(in crate::doc) doc: DocId,
+    /// The ownership under which records are made; none is made before it is known.
+    pub(in crate::doc) epoch: Option<Epoch>,
+    /// The ownership under which the last record applied was made.
+    pub(in crate::doc) epoch_at_rest: Option<Epoch>,
+    pub(in crate::doc) life: Life,
+    /// Whether it was created, even if nothing was written.
+    pub(in crate::doc) created: bool,
+    /// The text and its history since the last seal, at the durable revision.
+    pub(in crate::doc) live: Segment,
+    /// A segment that was sealed and is not stored yet.
+    pub(in crate::doc) unsaved: Option<Arc<Segment>>,
+    pub(in crate::doc) sealed: Vec<SealedSegment>,
+    pub(in crate::doc) versions: Vec<NamedVersion>,
+    /// History before this revision is gone.
+    pub(in crate::doc) cut: Revision,
+    pub(in crate::doc) window: Window,
+    pub(in crate::doc) sessions: Sessions,
+    pub(in crate::doc) pending: Pending,
+    /// The offset after the last record applied.
+    pub(in crate::doc) offset: Offset,
+    /// Log bytes applied since the last checkpoint.
+    pub(in crate::doc) unsaved_bytes: u64,
+    /// The live segment's size in the last checkpoint, in bytes.
+    pub(in crate::doc) live_bytes: u64,
+    /// Whether the live segment had grown long enough to be sealed by then.
+    pub(in crate::doc) due_to_seal: bool,
+}
+
+impl Position for State {
+    fn revision(&self) -> Revision {
+        self.live.head()
+    }
+
+    fn last_seq(&self, session: &SessionId) -> Seq {
+        self.sessions.get(session).map_or(Seq(0), |row| row.durable)
+    }
+}
+
+impl State {
+    /// Returns a document that was never written.
+    pub fn new(doc: DocId, config: Arc<Config>) -> Self {
+        Self {
+            config,
+            doc,
+            epoch: None,
+            epoch_at_rest: None,
+            life: Life::Live,
+            created: false,
+            live: Segment::new(Revision(0), ""),
+            unsaved: None,
+            sealed: Vec::new(),
+            versions: Vec::new(),
+            cut: Revision(0),
+            window: Window::new(Revision(0), 0),
+            sessions: Sessions::default(),
+            pending: Pending::default(),
+            offset: Offset(0),
+            unsaved_bytes: 0,
+            live_bytes: 0,
+            due_to_seal: false,
+        }
+    }
+
+    /// Returns the document's id.
+    pub fn doc(&self) -> &DocId {
+        &self.doc
+    }
+
+    /// Returns the newest durable revision.
+    pub fn head(&self) -> Revision {
+        self.live.head()
+    }
+
+    /// Returns the text at the newest durable revision.
+    pub fn text(&self) -> String {
+        self.live.text()
+    }
+
+    /// Tells whether the document exists: it was created or written, and is not deleted.
+    pub fn exists(&self) -> bool {
+        matches!(self.life, Life::Live) && (self.created || self.head() > Revision(0))
+    }
+
+    /// Tells whether nobody is connected and nothing is open.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.is_unattended() && self.pending.is_empty()
+    }
+
+    /// Returns the offset after the last record applied.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Takes the state as older than every record: its offset is another log's.
+    pub fn forget_offset(&mut self) {
+        self.offset = Offset(0);
+        self.epoch_at_rest = None;
+    }
+
+    /// Returns the ownership that a reader has to begin with at [`State::offset`].
+    pub fn epoch_at_rest(&self) -> Option<Epoch> {
+        self.epoch_at_rest
+    }
+
+    /// Connects a session; an older connection of the same session is closed.
+    ///
+    /// # Errors
+    /// Where the document is deleted, quarantined, or absent and the client may not write.
+    pub fn join(
+        &mut self,
+        conn: ConnId,
+        join: &Join,
+        out: &mut Vec<Effect>,
+    ) -> Result<Welcome, Refusal> {
+        self.check_life()?;
+        if join.mode == Mode::View && !self.exists() {
+            return Err(Refusal::NoDocument);
+        }
+        if self.sessions.get(&join.session).is_some_and(|row| row.expiring) {
+            let reason = "the session is being forgotten".to_owned();
+            return Err(Refusal::Unavailable { reason, retry: EXPIRY_RETRY });
+        }
+        let connected = Connected { id: conn, mode: join.mode, ordered: join.ordered };
+        if let Some(old) = self.sessions.connect(join.session, connected) {
+            out.push(Effect::Close(old, Refusal::Replaced));
+        }
+        let head = self.head();
+        let resumable = join.rev.filter(|rev| self.window.base() <= *rev && *rev <= head);
+        let (rev, content) = match resumable {
+            Some(rev) => (rev, Content::Changes(self.changes(rev, head))),
+            None => (head, Content::Text(self.live.text())),
+        };
+        let seq = self.last_seq(&join.session);
+        Ok(Welcome {
+            conn,
+            rev,
+            head,
+            seq,
+            content,
+            mode: join.mode,
+            you: join.session.participant(),
+        })
+    }
+
+    /// Ends a connection.
+    pub fn leave(&mut self, conn: ConnId) {
+        self.sessions.disconnect(conn);
+    }
+
+    /// Returns what a connection that stands at `from` has missed, if the window reaches it.
+    pub fn missed(&self, from: Revision) -> Option<Vec<Arc<Change>>> {
+        let head = self.head();
+        (self.window.base() <= from && from <= head).then(|| self.changes(from, head))
+    }
+
+    /// Maps a selection to the durable revision; nothing where that is no longer possible.
+    pub(in crate::doc) fn mapped(&self, placed: Placed) -> Option<(u64, u64)> {
+        let chars = self.window.chars_at(placed.rev)?;
+        let head = self.head();
+        let (mut anchor, mut caret) = (placed.sel.0.min(chars), placed.sel.1.min(chars));
+        for change in self.window.after(placed.rev).take_while(|change| change.rev <= head) {
+            anchor = map_position(anchor, &change.op, Side::Left);
+            caret = map_position(caret, &change.op, Side::Left);
+        }
+        Some((anchor, caret))
+    }
+
+    /// Queues a record that forgets sessions silent since `before`, or above the limit; tells
+    /// whether there are any.
+    pub(in crate::doc) fn expire(&mut self, before: Timestamp) -> bool {
+        let mut sessions = self.sessions.expired(before, self.config.sessions_max);
+        sessions.truncate(ENTRIES_MAX);
+        if sessions.is_empty() {
+            return false;
+        }
+        for session in &sessions {
+            self.sessions.entry(*session).expiring = true;
+        }
+        self.note_event(Author::anonymous(), EventKind::SessionsExpired { sessions });
+        true
+    }
+
+    /// Queues an event that nobody waits for.
+    pub(in crate::doc) fn note_event(&mut self, author: Author, kind: EventKind) {
+        let what = What::Event { author, kind };
+        self.pending.push(Item { what, received: Instant::now(), permit: None, done: None });
+    }
+
+    /// Refuses where the document cannot be edited at all.
+    pub(in crate::doc) fn check_life(&self) -> Result<(), Refusal> {
+        match &self.life {
+            Life::Live => Ok(()),
+            Life::Deleted => Err(Refusal::NoDocument),
+            Life::Quarantined { reason } => Err(Refusal::Quarantined { reason: reason.clone() }),
+        }
+    }
+
+    /// Hands as many records to the writer as may be on their way.
+    pub fn flush(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(epoch) = self.epoch else { return };
+        let durable = self.head();
+        while self.pending.flights() < self.config.frames_in_flight {
+            let made = Making {
+                doc: &self.doc,
+                epoch,
+                at: now,
+                durable,
+                bytes_max: self.config.frame_bytes_max.as_u64() as usize,
+            };
+            let Some(record) = self.pending.take_off(&made) else { return };
+            let bytes = record.encode();
+            self.pending.note_bytes(bytes.len());
+            out.push(Effect::Append(epoch, bytes));
+        }
+    }
+
+    fn changes(&self, from: Revision, until: Revision) -> Vec<Arc<Change>> {
+        self.window.after(from).take_while(|change| change.rev <= until).cloned().collect()
+    }
+}
