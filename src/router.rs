@@ -1,1 +1,70 @@
-//! Finds the owner of a document.
+//! Finds the owner of a document: on one node, the shard that the document's id hashes to.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::doc::{Handle, Join, Refusal, Welcome};
+use crate::shard;
+use crate::types::DocId;
+
+/// How often a document that closes just now is opened again before its client is told to wait.
+const TRIES: usize = 5;
+
+/// Reaches every document of the cluster.
+#[derive(Clone)]
+pub struct Router {
+    shards: Arc<[shard::Handle]>,
+}
+
+impl Router {
+    /// Returns a router over all shards, in the order of their numbers.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new(shards: Vec<shard::Handle>) -> Self {
+        assert!(!shards.is_empty(), "a cluster has at least one shard");
+        Self { shards: shards.into() }
+    }
+
+    /// Opens a document, or returns it where it is open.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the document's state cannot be had.
+    pub async fn open(&self, doc: &DocId) -> Result<Handle, Refusal> {
+        let shards = u32::try_from(self.shards.len()).expect("the number of shards is a u32");
+        let shard = doc.shard(shards);
+        let index = usize::try_from(shard.0).expect("a shard number is an index");
+        self.shards[index].open(doc.clone()).await
+    }
+
+    /// Connects a client to a document; `join` is asked again where the document closes meanwhile.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn join(
+        &self,
+        doc: &DocId,
+        join: impl Fn() -> Join,
+    ) -> Result<(Handle, Welcome), Refusal> {
+        for _ in 0..TRIES {
+            let handle = self.open(doc).await?;
+            if let Ok(welcome) = handle.join(join()).await {
+                return welcome.map(|welcome| (handle, welcome));
+            }
+            tokio::task::yield_now().await;
+        }
+        let reason = "the document is closing".to_owned();
+        Err(Refusal::Unavailable { reason, retry: std::time::Duration::from_millis(200) })
+    }
+
+    /// Sends all clients away, saves every open document and stops the shards.
+    pub async fn drain(&self) {
+        join_all(self.shards.iter().map(shard::Handle::drain)).await;
+    }
+
+    /// Ends every shard as a crash would: nothing is saved, nobody is told.
+    pub fn kill(&self) {
+        self.shards.iter().for_each(shard::Handle::kill);
+    }
+}

@@ -1,1 +1,27 @@
-//! One shard: its writer, its recovery and its documents.
+//! One shard: the part of the log that holds some documents, and the owner of those documents.
+//!
+//! ```text
+//! start: read from low-water ─► Claim ─► read to the claim ─► serve
+//! serve: documents' records ─► writer ─► log ─► offsets prove acceptance ─► documents
+//!        unknown outcome ─► Claim on top of the own epoch ─► read to it ─► serve
+//!        another's claim ─► fenced: nothing is acknowledged any more
+//! ```
+//! Documents are opened on first use (checkpoint, then the records after it) and stopped when idle.
+
+mod actor;
+mod claim;
+mod config;
+mod error;
+mod handle;
+mod hydrate;
+mod metrics;
+mod tail;
+mod writer;
+
+pub use claim::{Claimant, Claimed, claim};
+pub use config::Config;
+pub use error::StartError;
+pub use handle::{Handle, Ports, start};
+pub use hydrate::hydrate;
+pub use metrics::Metrics;
+pub use tail::Tail;

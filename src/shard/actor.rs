@@ -1,0 +1,246 @@
+//! The shard's actor: supervises its documents and keeps the list of open ones.
+//!
+//! ```text
+//! absent ──open──► opening ──hydrated──► open ──idle──► closing ──ended──► absent
+//!                     └──refused──► absent  ▲──────busy─────┘
+//! ```
+//! A document that fails is taken off the list; the next use opens it again from its checkpoint
+//! and the log. Other documents do not notice.
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use crate::doc::{self, Refusal, State};
+use crate::shard::handle::{Handle, Ports, stopping};
+use crate::shard::hydrate::hydrate;
+use crate::shard::writer::Command;
+use crate::types::{DocId, ShardId};
+
+/// When a client may try again where too many documents are open.
+const FULL_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
+type Reply = oneshot::Sender<Result<doc::Handle, Refusal>>;
+
+/// What the actor is told; sent by [`Handle`]'s methods and by its own tasks.
+pub(crate) enum Message {
+    Open(DocId, Reply),
+    Hydrated(DocId, Box<Result<State, Refusal>>),
+    Idle(DocId),
+    Busy(DocId),
+    Drain(oneshot::Sender<()>),
+}
+
+/// What the actor begins with.
+pub(crate) struct Start {
+    pub(crate) shard: ShardId,
+    pub(crate) ports: Ports,
+    pub(crate) writer: mpsc::UnboundedSender<Command>,
+}
+
+/// The actor; its state is [`Running`].
+pub(crate) struct ShardActor;
+
+/// One shard's documents.
+pub(crate) struct Running {
+    shard: ShardId,
+    ports: Ports,
+    doc_ports: doc::Ports,
+    writer: mpsc::UnboundedSender<Command>,
+    me: ActorRef<Message>,
+    docs: FxHashMap<DocId, Entry>,
+    names: FxHashMap<ActorId, DocId>,
+    draining: Option<oneshot::Sender<()>>,
+}
+
+enum Entry {
+    Opening(Vec<Reply>),
+    Open(doc::Handle),
+    Closing(doc::Handle, Vec<Reply>),
+}
+
+impl Actor for ShardActor {
+    type Msg = Message;
+    type State = Running;
+    type Arguments = Start;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Message>,
+        start: Start,
+    ) -> Result<Running, ActorProcessingErr> {
+        let Start { shard, ports, writer } = start;
+        let handle = Handle::new(shard, me.clone(), writer.clone());
+        let doc_ports = doc::Ports {
+            shard: std::sync::Arc::new(handle),
+            store: ports.store.clone(),
+            log: ports.log.id(),
+            clock: ports.clock.clone(),
+            config: ports.doc_config.clone(),
+            metrics: ports.doc_metrics.clone(),
+            tasks: ports.tasks.clone(),
+        };
+        let (docs, names) = (FxHashMap::default(), FxHashMap::default());
+        Ok(Running { shard, ports, doc_ports, writer, me, docs, names, draining: None })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<Message>,
+        message: Message,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Open(doc, reply) => running.open(doc, reply),
+            Message::Hydrated(doc, state) => running.hydrated(doc, *state).await,
+            Message::Idle(doc) => running.idle(&doc),
+            Message::Busy(doc) => running.busy(&doc),
+            Message::Drain(reply) => running.drain(reply),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _me: ActorRef<Message>,
+        event: SupervisionEvent,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _, _) => running.ended(cell.get_id(), None),
+            SupervisionEvent::ActorFailed(cell, reason) => {
+                running.ended(cell.get_id(), Some(reason.to_string()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    fn open(&mut self, doc: DocId, reply: Reply) {
+        if self.draining.is_some() {
+            return answer(reply, Err(stopping()));
+        }
+        let full = self.docs.len() >= self.ports.config.documents_open_max;
+        match self.docs.get_mut(&doc) {
+            Some(Entry::Open(handle)) => answer(reply, Ok(handle.clone())),
+            Some(Entry::Opening(waiting) | Entry::Closing(_, waiting)) => waiting.push(reply),
+            None if full => {
+                let reason = "too many documents are open".to_owned();
+                answer(reply, Err(Refusal::Unavailable { reason, retry: FULL_RETRY }));
+            }
+            None => self.begin(doc, vec![reply]),
+        }
+    }
+
+    /// Rebuilds a document's state away from the actor.
+    fn begin(&mut self, doc: DocId, waiting: Vec<Reply>) {
+        self.docs.insert(doc.clone(), Entry::Opening(waiting));
+        let (ports, shard, me) = (self.ports.clone(), self.shard, self.me.clone());
+        let writer = self.writer.clone();
+        self.ports.tasks.spawn("hydrate", async move {
+            let (reply, offsets) = oneshot::channel();
+            let asked = writer.send(Command::Offsets(doc.clone(), reply));
+            let state = match (asked, offsets.await) {
+                (Ok(()), Ok(offsets)) => {
+                    let (log, store) = (&*ports.log, &*ports.store);
+                    hydrate(log, store, shard, &doc, &offsets, &ports.doc_config).await
+                }
+                _ => Err(stopping()),
+            };
+            // A shard that has ended opens nothing.
+            let _ = me.send_message(Message::Hydrated(doc, Box::new(state)));
+        });
+    }
+
+    async fn hydrated(&mut self, doc: DocId, state: Result<State, Refusal>) {
+        let Some(Entry::Opening(waiting)) = self.docs.remove(&doc) else { return };
+        let opened = match state {
+            Ok(state) => {
+                let spawned = doc::spawn(state, self.doc_ports.clone(), self.me.get_cell()).await;
+                spawned.map_err(|_| stopping())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let result = opened.map(|(cell, handle)| {
+            self.names.insert(cell.get_id(), doc.clone());
+            // A writer that has ended settles nothing.
+            let _ = self.writer.send(Command::Opened(handle.clone()));
+            if self.draining.is_some() {
+                handle.drain();
+            }
+            self.docs.insert(doc, Entry::Open(handle.clone()));
+            handle
+        });
+        for reply in waiting {
+            answer(reply, result.clone());
+        }
+        self.finish_draining();
+    }
+
+    fn idle(&mut self, doc: &DocId) {
+        if let Some(entry) = self.docs.get_mut(doc)
+            && let Entry::Open(handle) = entry
+        {
+            let handle = handle.clone();
+            handle.retire();
+            *entry = Entry::Closing(handle, Vec::new());
+        }
+    }
+
+    fn busy(&mut self, doc: &DocId) {
+        if let Some(Entry::Closing(handle, waiting)) = self.docs.remove(doc) {
+            for reply in waiting {
+                answer(reply, Ok(handle.clone()));
+            }
+            self.docs.insert(doc.clone(), Entry::Open(handle));
+        }
+    }
+
+    fn ended(&mut self, actor: ActorId, failure: Option<String>) {
+        let Some(doc) = self.names.remove(&actor) else { return };
+        if let Some(reason) = failure {
+            error!(%doc, %reason, "document failed, it is rebuilt at its next use");
+            self.ports.doc_metrics.open.dec();
+            self.ports.metrics.restarts.inc();
+        }
+        // A writer that has ended has nobody to tell.
+        let _ = self.writer.send(Command::Ended(doc.clone()));
+        if let Some(Entry::Closing(_, waiting)) = self.docs.remove(&doc)
+            && !waiting.is_empty()
+        {
+            self.begin(doc, waiting);
+        }
+        self.finish_draining();
+    }
+
+    fn drain(&mut self, reply: oneshot::Sender<()>) {
+        self.draining = Some(reply);
+        for entry in self.docs.values() {
+            match entry {
+                Entry::Open(handle) | Entry::Closing(handle, _) => handle.drain(),
+                Entry::Opening(_) => {}
+            }
+        }
+        self.finish_draining();
+    }
+
+    fn finish_draining(&mut self) {
+        if !self.docs.is_empty() {
+            return;
+        }
+        if let Some(reply) = self.draining.take() {
+            // Whoever asked has gone.
+            let _ = reply.send(());
+            self.me.stop(Some("drained".to_owned()));
+        }
+    }
+}
+
+fn answer(reply: Reply, result: Result<doc::Handle, Refusal>) {
+    if reply.send(result).is_err() {
+        warn!("whoever opened a document has gone");
+    }
+}

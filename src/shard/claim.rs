@@ -1,0 +1,140 @@
+//! Taking ownership of a shard: read to the end, append a claim, read up to it.
+//!
+//! After that every record of earlier owners is either before the claim, and judged, or void.
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::log::{Claim, Fence, Log, ReadError, Record, Stored};
+use crate::shard::{StartError, Tail};
+use crate::types::{Epoch, NodeId, Offset, ShardId};
+
+/// An owned shard, as far as its log tells.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The ownership.
+    pub epoch: Epoch,
+    /// What was read up to the claim.
+    pub fence: Fence,
+    /// Every ownership there was since the reading began, this one last.
+    pub epochs: Vec<Epoch>,
+    /// The offset that the next record gets if nobody else writes.
+    pub next: Offset,
+    /// The records that no checkpoint covers.
+    pub tail: Tail,
+}
+
+/// How many late claims of our own one claim puts up with.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Who claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// The node.
+    pub node: NodeId,
+    /// Tells this start of the node from others.
+    pub boot: u64,
+}
+
+/// Claims a shard whose records from `from` on have not been read, with `fence` as it stood there.
+///
+/// # Errors
+/// Where the log cannot be read or written, or another claim came first.
+pub async fn claim(
+    log: &dyn Log,
+    shard: ShardId,
+    claimant: &Claimant,
+    from: Offset,
+    fence: Fence,
+    bytes_max: usize,
+) -> Result<Claimed, StartError> {
+    let epochs = fence.epoch.into_iter().collect();
+    let (tail, owner) = (Tail::default(), None);
+    let mut reader = Reader { log, shard, bytes_max, next: from, fence, epochs, tail, owner };
+    for _ in 0..ATTEMPTS_MAX {
+        let epoch = reader.append_claim(claimant).await?;
+        if reader.fence.epoch == Some(epoch) {
+            let Reader { next, fence, epochs, tail, .. } = reader;
+            return Ok(Claimed { epoch, fence, epochs, next, tail });
+        }
+        // An earlier claim of our own whose outcome was unknown may come late: go on from there.
+        if reader.owner.as_ref() != Some(claimant) {
+            break;
+        }
+    }
+    Err(StartError::Fenced { shard, epoch: reader.fence.epoch })
+}
+
+struct Reader<'a> {
+    log: &'a dyn Log,
+    shard: ShardId,
+    bytes_max: usize,
+    next: Offset,
+    fence: Fence,
+    epochs: Vec<Epoch>,
+    tail: Tail,
+    /// Who made the last claim that counts.
+    owner: Option<Claimant>,
+}
+
+impl Reader<'_> {
+    /// Reads to the end, appends a claim and reads up to it; returns the epoch if it counts.
+    async fn append_claim(&mut self, claimant: &Claimant) -> Result<Epoch, StartError> {
+        self.read_to_end().await?;
+        let Claimant { node, boot } = claimant.clone();
+        let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });
+        let appended = self.log.append(self.shard, record.encode()).await;
+        let offset = appended.map_err(|source| StartError::Claim { shard: self.shard, source })?;
+        while self.next <= offset {
+            self.read_some().await?;
+        }
+        Ok(Epoch(offset.0))
+    }
+
+    async fn read_to_end(&mut self) -> Result<(), StartError> {
+        let high = self.log.marks(self.shard).await.map_err(|error| self.failed(error))?.high;
+        while self.next < high {
+            self.read_some().await?;
+        }
+        Ok(())
+    }
+
+    async fn read_some(&mut self) -> Result<(), StartError> {
+        let read = self.log.read(self.shard, self.next, self.bytes_max).await;
+        let batch = read.map_err(|error| self.failed(error))?;
+        for stored in &batch.records {
+            self.observe(stored);
+        }
+        self.next = batch.next;
+        Ok(())
+    }
+
+    fn observe(&mut self, stored: &Stored) {
+        let Some(record) = decode(self.shard, stored) else { return };
+        if self.fence.observe(stored.offset, &record).is_err() {
+            return;
+        }
+        if let Record::Claim(Claim { node, boot, .. }) = &record {
+            self.epochs.extend(self.fence.epoch);
+            self.owner = Some(Claimant { node: node.clone(), boot: *boot });
+        }
+        if let Some(doc) = record.doc() {
+            self.tail.note(doc, stored.offset, stored.bytes.len(), Instant::now());
+        }
+    }
+
+    fn failed(&self, source: ReadError) -> StartError {
+        StartError::Read { shard: self.shard, source }
+    }
+}
+
+/// Decodes a record; one that cannot be is skipped by every reader, and never stops a shard.
+pub(crate) fn decode(shard: ShardId, stored: &Stored) -> Option<Record> {
+    match Record::decode(&stored.bytes) {
+        Ok(record) => Some(record),
+        Err(reason) => {
+            warn!(%shard, offset = %stored.offset, %reason, "skipped an undecodable record");
+            None
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What is counted of shards.
+
+use prometheus::{IntCounter, Registry};
+
+/// Counts what all shards of a node do.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Records accepted.
+    pub accepted: IntCounter,
+    /// Bytes handed to the log.
+    pub appended_bytes: IntCounter,
+    /// Claims on top of the own epoch, after an outcome that was not known.
+    pub reclaims: IntCounter,
+    /// Claims of others that took a shard away.
+    pub fenced: IntCounter,
+    /// Documents that failed and were taken down.
+    pub restarts: IntCounter,
+}
+
+impl Metrics {
+    /// Registers the metrics of shards.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        Ok(Self {
+            accepted: counter("quire_shard_records_accepted_total", "Records accepted")?,
+            appended_bytes: counter("quire_shard_appended_bytes_total", "Bytes handed to the log")?,
+            reclaims: counter(
+                "quire_shard_reclaims_total",
+                "Claims after an outcome that was not known",
+            )?,
+            fenced: counter("quire_shard_fenced_total", "Claims of others")?,
+            restarts: counter("quire_shard_document_failures_total", "Documents that failed")?,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Which records of a shard no checkpoint covers yet: what opening a document has to read, and
+//! where the log can be trimmed. Pure.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::types::{DocId, Offset};
+
+/// Indexes the records above the checkpoints, by document.
+#[derive(Debug, Default)]
+pub struct Tail {
+    records: FxHashMap<DocId, VecDeque<Entry>>,
+    /// Each document with its first record, lowest first.
+    firsts: BTreeSet<(Offset, DocId)>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    offset: Offset,
+    bytes: u32,
+    /// When this process learned of it.
+    since: Instant,
+}
+
+/// The document that holds the low-water mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oldest {
+    /// The document.
+    pub doc: DocId,
+    /// Its first record that no checkpoint covers.
+    pub offset: Offset,
+    /// Since when it is known.
+    pub since: Instant,
+}
+
+impl Tail {
+    /// Adds a record, which comes after all of the same document.
+    pub fn note(&mut self, doc: &DocId, offset: Offset, bytes: usize, since: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.bytes += u64::from(bytes);
+        let entry = Entry { offset, bytes, since };
+        if let Some(entries) = self.records.get_mut(doc) {
+            entries.push_back(entry);
+            return;
+        }
+        self.records.insert(doc.clone(), VecDeque::from([entry]));
+        self.firsts.insert((offset, doc.clone()));
+    }
+
+    /// Removes the records of a document below `below`: a checkpoint covers them.
+    pub fn cover(&mut self, doc: &DocId, below: Offset) {
+        let Some(entries) = self.records.get_mut(doc) else { return };
+        let Some(first) = entries.front().map(|entry| entry.offset) else { return };
+        while let Some(entry) = entries.pop_front_if(|entry| entry.offset < below) {
+            self.bytes -= u64::from(entry.bytes);
+        }
+        let left = entries.front().map(|entry| entry.offset);
+        if left == Some(first) {
+            return;
+        }
+        self.firsts.remove(&(first, doc.clone()));
+        match left {
+            Some(offset) => drop(self.firsts.insert((offset, doc.clone()))),
+            None => drop(self.records.remove(doc)),
+        }
+    }
+
+    /// Returns the records of a document, lowest first.
+    pub fn offsets(&self, doc: &DocId) -> Vec<Offset> {
+        let entries = self.records.get(doc).into_iter().flatten();
+        entries.map(|entry| entry.offset).collect()
+    }
+
+    /// Returns the offsets of all records, lowest first.
+    pub fn all(&self) -> Vec<Offset> {
+        let mut offsets: Vec<_> =
+            self.records.values().flatten().map(|entry| entry.offset).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    /// Returns the first offset that some checkpoint does not cover; `next` where all is covered.
+    pub fn low_water(&self, next: Offset) -> Offset {
+        self.firsts.first().map_or(next, |(offset, _)| *offset)
+    }
+
+    /// Returns the document that holds the low-water mark.
+    pub fn oldest(&self) -> Option<Oldest> {
+        let (offset, doc) = self.firsts.first()?;
+        let since = self.records.get(doc)?.front()?.since;
+        Some(Oldest { doc: doc.clone(), offset: *offset, since })
+    }
+
+    /// Returns the size of all uncovered records, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doc(name: &str) -> DocId {
+        name.parse().expect("a valid id")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_low_water_mark_is_the_first_uncovered_record() {
+        let (mut tail, now) = (Tail::default(), Instant::now());
+        for (offset, name) in [(3, "a"), (4, "b"), (5, "a"), (9, "b")] {
+            tail.note(&doc(name), Offset(offset), 10, now);
+        }
+        let check = |tail: &Tail, low: u64, bytes: u64| {
+            assert_eq!((tail.low_water(Offset(10)), tail.bytes()), (Offset(low), bytes));
+        };
+        check(&tail, 3, 40);
+        tail.cover(&doc("b"), Offset(5));
+        check(&tail, 3, 30);
+        tail.cover(&doc("a"), Offset(4));
+        check(&tail, 5, 20);
+        assert_eq!(tail.oldest().map(|oldest| oldest.doc), Some(doc("a")));
+        tail.cover(&doc("a"), Offset(6));
+        check(&tail, 9, 10);
+        assert_eq!(tail.offsets(&doc("b")), [Offset(9)]);
+        tail.cover(&doc("b"), Offset(10));
+        check(&tail, 10, 0);
+        assert_eq!(tail.oldest(), None);
+    }
+}

@@ -1,0 +1,330 @@
+//! The shard's one writer: appends records in order and proves that they are accepted.
+//!
+//! The owner knows the log up to `next`. A record that lands exactly there is accepted: nobody
+//! else wrote in between. Anything else is read before it is believed, and an outcome that is
+//! unknown is made known by a claim on top of the own epoch (DESIGN: "unknown outcome").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::doc::{self, Append, Outcome};
+use crate::log::{AppendError, Fence, Log, Record};
+use crate::shard::claim::{Claimant, Claimed, claim};
+use crate::shard::handle::Ports;
+use crate::shard::{StartError, Tail};
+use crate::types::{DocId, Epoch, Offset, ShardId};
+
+/// How long the writer waits before it claims again, at first and at most.
+const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long the janitor rests between two documents, so that a failing store is not hammered.
+const SWEEP_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the writer is told.
+pub(crate) enum Command {
+    /// A record of a document.
+    Append(Append),
+    /// A document was opened: it is to be told of the epoch and of what becomes of its records.
+    Opened(doc::Handle),
+    /// A document has ended.
+    Ended(DocId),
+    /// Which records of a document are above the checkpoints, once its open ones are settled.
+    Offsets(DocId, oneshot::Sender<Vec<Offset>>),
+    /// A checkpoint covers the document's records below an offset.
+    Covered(DocId, Offset),
+    /// The low-water mark was stored, or was not.
+    Advanced,
+    /// The janitor has seen to the oldest document.
+    Swept,
+}
+
+/// Asks the shard's actor to have a document saved, because it holds the low-water mark.
+pub(crate) type Sweep = mpsc::UnboundedSender<DocId>;
+
+/// One shard's writer; a task of its own.
+pub(crate) struct Writer {
+    ports: Ports,
+    shard: ShardId,
+    claimant: Claimant,
+    commands: mpsc::UnboundedReceiver<Command>,
+    own: mpsc::UnboundedSender<Command>,
+    sweep: Sweep,
+    epoch: Epoch,
+    fence: Fence,
+    /// The ownerships since the low-water mark, the current one last.
+    epochs: Vec<Epoch>,
+    next: Offset,
+    tail: Tail,
+    open: FxHashMap<DocId, doc::Handle>,
+    in_log: FuturesOrdered<BoxFuture<'static, InLog>>,
+    advancing: bool,
+    sweeping: bool,
+    swept: Instant,
+    low_water: Offset,
+}
+
+/// What comes out of the log's end, in order.
+enum InLog {
+    Appended { from: doc::Handle, bytes: usize, result: Result<Offset, AppendError> },
+    Marker(DocId, oneshot::Sender<Vec<Offset>>),
+}
+
+impl Writer {
+    pub(crate) fn new(
+        ports: Ports,
+        shard: ShardId,
+        claimed: Claimed,
+        (own, commands): (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
+        sweep: Sweep,
+    ) -> Self {
+        let claimant = ports.claimant.clone();
+        let Claimed { epoch, fence, epochs, next, tail } = claimed;
+        let low_water = tail.low_water(next);
+        Self {
+            ports,
+            shard,
+            claimant,
+            commands,
+            own,
+            sweep,
+            epoch,
+            fence,
+            epochs,
+            next,
+            tail,
+            open: FxHashMap::default(),
+            in_log: FuturesOrdered::new(),
+            advancing: false,
+            sweeping: false,
+            swept: Instant::now(),
+            low_water,
+        }
+    }
+
+    /// Works until the shard's group of tasks is stopped and everything appended has landed.
+    pub(crate) async fn run(mut self) {
+        let token = self.ports.tasks.token().clone();
+        loop {
+            let sweep_at = self.sweep_at();
+            tokio::select! {
+                biased;
+                Some(landed) = self.in_log.next(), if !self.in_log.is_empty() => {
+                    self.landed(landed).await;
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(sweep_at), if !self.sweeping => self.sweep(),
+                () = token.cancelled() => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Append(append) => self.append(append),
+            Command::Opened(handle) => {
+                handle.settle(Outcome::Reclaimed(self.epoch));
+                self.open.insert(handle.doc().clone(), handle);
+            }
+            Command::Ended(doc) => drop(self.open.remove(&doc)),
+            Command::Offsets(doc, reply) => {
+                let marker = ready(InLog::Marker(doc, reply));
+                self.in_log.push_back(Box::pin(marker));
+            }
+            Command::Covered(doc, below) => {
+                self.tail.cover(&doc, below);
+                self.advance();
+            }
+            Command::Advanced => {
+                self.advancing = false;
+                self.advance();
+            }
+            Command::Swept => self.sweeping = false,
+        }
+    }
+
+    fn append(&mut self, append: Append) {
+        let Append { from, epoch, record, .. } = append;
+        if epoch != self.epoch {
+            return;
+        }
+        let bytes = record.len();
+        let appended = self.ports.log.append(self.shard, record);
+        self.ports.metrics.appended_bytes.inc_by(bytes as u64);
+        let landing = async move { InLog::Appended { from, bytes, result: appended.await } };
+        self.in_log.push_back(Box::pin(landing));
+    }
+
+    async fn landed(&mut self, landed: InLog) {
+        match landed {
+            InLog::Marker(doc, reply) => {
+                // Whoever asked has gone.
+                let _ = reply.send(self.tail.offsets(&doc));
+            }
+            InLog::Appended { from, bytes, result: Ok(offset) } if offset == self.next => {
+                self.next = offset.next();
+                self.tail.note(from.doc(), offset, bytes, Instant::now());
+                self.ports.metrics.accepted.inc();
+                from.settle(Outcome::Accepted(offset));
+            }
+            InLog::Appended { result, .. } => {
+                match result {
+                    Ok(offset) => {
+                        warn!(shard = %self.shard, %offset, next = %self.next, "gap in the log");
+                    }
+                    Err(reason) => {
+                        warn!(shard = %self.shard, %reason, "outcome of an append is not known");
+                    }
+                }
+                self.reclaim().await;
+            }
+        }
+    }
+
+    /// Claims the shard again, so that the fate of every record handed over is known.
+    async fn reclaim(&mut self) {
+        self.ports.metrics.reclaims.inc();
+        let mut markers = Vec::new();
+        while let Some(landed) = self.in_log.next().await {
+            if let InLog::Marker(doc, reply) = landed {
+                markers.push((doc, reply));
+            }
+        }
+        let mut backoff = CLAIM_BACKOFF.0;
+        let token = self.ports.tasks.token().clone();
+        loop {
+            match self.try_claim().await {
+                Ok(()) => break,
+                Err(StartError::Fenced { epoch, .. }) => self.step_down(epoch),
+                Err(reason) => {
+                    if reason.is_final() {
+                        error!(shard = %self.shard, %reason, "the log has stopped");
+                        self.ports.fatal.stop_with("the log has stopped after a failed write");
+                        return;
+                    }
+                    warn!(shard = %self.shard, %reason, "could not claim, trying again");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff) => {}
+                () = token.cancelled() => return,
+            }
+            backoff = (backoff * 2).min(CLAIM_BACKOFF.1);
+        }
+        for (doc, reply) in markers {
+            // Whoever asked has gone.
+            let _ = reply.send(self.tail.offsets(&doc));
+        }
+        info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
+        for handle in self.open.values() {
+            handle.settle(Outcome::Reclaimed(self.epoch));
+        }
+    }
+
+    async fn try_claim(&mut self) -> Result<(), StartError> {
+        let log: Arc<dyn Log> = self.ports.log.clone();
+        let bytes_max = self.ports.config.recovery_read_bytes.as_u64() as usize;
+        let from = self.next;
+        let fence = self.fence;
+        let claimed = claim(&*log, self.shard, &self.claimant, from, fence, bytes_max).await?;
+        self.take_over(from, claimed).await
+    }
+
+    /// Tells the documents which of their records were found on the way to the claim.
+    async fn take_over(&mut self, from: Offset, claimed: Claimed) -> Result<(), StartError> {
+        let Claimed { epoch, fence, epochs, next, tail } = claimed;
+        let mut offsets = tail.all();
+        offsets.retain(|offset| *offset >= from);
+        let fetched = self.ports.log.fetch(self.shard, &offsets).await;
+        let records = fetched.map_err(|source| StartError::Read { shard: self.shard, source })?;
+        for stored in records {
+            let Ok(record) = Record::decode(&stored.bytes) else { continue };
+            let Some(doc) = record.doc().cloned() else { continue };
+            self.tail.note(&doc, stored.offset, stored.bytes.len(), Instant::now());
+            if let Some(handle) = self.open.get(&doc) {
+                handle.settle(Outcome::Recovered(stored.offset, Arc::new(record)));
+            }
+        }
+        self.epoch = epoch;
+        self.fence = fence;
+        self.epochs.extend(epochs.into_iter().filter(|epoch| epoch.0 >= from.0));
+        self.next = next;
+        Ok(())
+    }
+
+    /// Takes down every document: another owner wrote, and may have acknowledged, meanwhile. On
+    /// one node the shard is claimed again, because nobody else is meant to have it.
+    fn step_down(&mut self, epoch: Option<Epoch>) {
+        warn!(shard = %self.shard, ?epoch, "somebody else claimed the shard");
+        self.ports.metrics.fenced.inc();
+        for (_, handle) in self.open.drain() {
+            handle.settle(Outcome::Fenced);
+        }
+    }
+
+    /// Stores the low-water mark where it has moved, then trims the log below it.
+    fn advance(&mut self) {
+        let low_water = self.tail.low_water(self.next);
+        if self.advancing || low_water <= self.low_water {
+            return;
+        }
+        self.low_water = low_water;
+        self.advancing = true;
+        let progress = crate::checkpoint::Progress {
+            log: self.ports.log.id(),
+            low_water,
+            epoch: self.epoch_at(low_water),
+            released: false,
+        };
+        let (ports, shard, own) = (self.ports.clone(), self.shard, self.own.clone());
+        self.ports.tasks.spawn("advance", async move {
+            if let Err(reason) = ports.store.advance(shard, progress).await {
+                warn!(%shard, %reason, "low-water mark was not stored");
+            } else {
+                let before = Offset(low_water.0.saturating_sub(ports.config.trim_margin));
+                if let Err(reason) = ports.log.trim(shard, before).await {
+                    warn!(%shard, %reason, "log was not trimmed");
+                }
+            }
+            // A writer that has ended does not need to know.
+            let _ = own.send(Command::Advanced);
+        });
+    }
+
+    /// Returns the ownership that a reader has to begin with at an offset, and forgets older ones.
+    fn epoch_at(&mut self, offset: Offset) -> Option<Epoch> {
+        let older = self.epochs.partition_point(|epoch| epoch.0 < offset.0);
+        self.epochs.drain(..older.saturating_sub(1));
+        self.epochs.first().copied().filter(|epoch| epoch.0 < offset.0)
+    }
+
+    /// Tells when the document that holds the low-water mark has to be saved.
+    fn sweep_at(&self) -> Instant {
+        let config = &self.ports.config;
+        let Some(oldest) = self.tail.oldest() else {
+            return Instant::now() + config.tail_age_max;
+        };
+        let earliest = self.swept + SWEEP_PAUSE;
+        if self.tail.bytes() > config.tail_bytes_max.as_u64() {
+            return earliest;
+        }
+        earliest.max(oldest.since + config.tail_age_max)
+    }
+
+    fn sweep(&mut self) {
+        let Some(oldest) = self.tail.oldest() else { return };
+        self.sweeping = true;
+        self.swept = Instant::now();
+        // A shard whose actor has ended is stopping.
+        let _ = self.sweep.send(oldest.doc);
+    }
+}
