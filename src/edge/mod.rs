@@ -1,1 +1,33 @@
 //! The network edge: HTTP and WebSocket on one port.
+//!
+//! ```text
+//! listener ─► routes ─┬─► /ws/{doc}   socket ─► session ◄─ outbox ◄─ document
+//!                     ├─► /v1/docs    api
+//!                     ├─► / and /d/   assets
+//!                     └─► /livez /readyz /metrics
+//! ```
+//! A session translates between the client protocol and one document; it holds no document state
+//! but the revision that its client stands at.
+
+mod api;
+mod assets;
+mod config;
+mod extract;
+mod frames;
+mod health;
+mod listener;
+mod metrics;
+mod model;
+mod outbox;
+mod problem;
+mod rate;
+mod refusal;
+mod routes;
+mod session;
+mod socket;
+
+pub use config::Config;
+pub use health::Health;
+pub use listener::{BindError, Bound, bind, serve};
+pub use metrics::Metrics;
+pub use routes::Shared;

@@ -1,0 +1,83 @@
+//! What handlers of the HTTP API take and give: a document, a query, a body, a fresh answer; their
+//! mistakes are told as problems.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::doc::Handle;
+use crate::edge::problem::Problem;
+use crate::edge::routes::Shared;
+use crate::types::DocId;
+
+/// A JSON answer that no cache may keep.
+pub(crate) struct Fresh<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Fresh<T> {
+    fn into_response(self) -> Response {
+        ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
+    }
+}
+
+/// The document that a path names.
+pub(crate) struct Doc {
+    pub(crate) id: DocId,
+    pub(crate) handle: Handle,
+}
+
+impl FromRequestParts<Arc<Shared>> for Doc {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
+        let Path(name) = Path::<String>::from_request_parts(parts, shared)
+            .await
+            .map_err(|rejection| not_found(&rejection.body_text()))?;
+        let id: DocId =
+            name.parse().map_err(|bad: crate::types::BadDocId| not_found(&bad.to_string()))?;
+        let handle = shared.router.open(&id).await?;
+        Ok(Self { id, handle })
+    }
+}
+
+/// A query whose mistakes are told as a problem.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, shared).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(bad) => Err(Problem::new(StatusCode::BAD_REQUEST, &bad.body_text())),
+        }
+    }
+}
+
+/// A JSON body whose mistakes are told as a problem; an empty body counts as `{}`.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, shared)
+            .await
+            .map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        match serde_json::from_slice(bytes) {
+            Ok(body) => Ok(Self(body)),
+            Err(bad) => {
+                let detail = format!("the body is not the JSON this address takes: {bad}");
+                Err(Problem::new(StatusCode::BAD_REQUEST, &detail))
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What is counted at the edge; no label names a document or a user.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// Counts what all sessions of a node do.
+#[derive(Clone)]
+pub struct Metrics {
+    /// All that is counted on the node.
+    registry: Registry,
+    /// Sessions connected.
+    pub sessions: IntGauge,
+    /// Sessions sent away, by reason.
+    pub closes: IntCounterVec,
+    /// Times that a socket did not take its data and its client had to catch up.
+    pub lagged: IntCounter,
+    /// Batches over a rate.
+    pub rate_limited: IntCounter,
+    /// Connections refused because there are too many.
+    pub refused_connections: IntCounter,
+}
+
+impl Metrics {
+    /// Registers the metrics of the edge.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let closes = Opts::new("quire_edge_closes_total", "Sessions sent away, by reason");
+        let metrics = Self {
+            registry: registry.clone(),
+            sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
+            closes: IntCounterVec::new(closes, &["reason"])?,
+            lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
+            rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
+            refused_connections: IntCounter::new(
+                "quire_edge_refused_connections_total",
+                "Connections over the limit",
+            )?,
+        };
+        registry.register(Box::new(metrics.sessions.clone()))?;
+        registry.register(Box::new(metrics.closes.clone()))?;
+        registry.register(Box::new(metrics.lagged.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.refused_connections.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Spells everything that is counted on the node in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Where a metric cannot be spelled.
+    pub fn exposition(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

@@ -1,0 +1,37 @@
+//! How a document's refusal is told to a client.
+
+use crate::doc::Refusal;
+use crate::types::Seq;
+use crate::wire::{ErrorCode, Millis, ServerMessage};
+
+/// When a client may come back to a document that is quarantined.
+const QUARANTINE_RETRY: Millis = Millis(30_000);
+
+/// Returns the code of a refusal.
+pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::BadOp { .. } => ErrorCode::BadOp,
+        Refusal::BadBase { .. } => ErrorCode::BadBase,
+        Refusal::Pipelined { .. } => ErrorCode::Pipelined,
+        Refusal::Gap { .. } => ErrorCode::Gap,
+        Refusal::TooLarge { .. } => ErrorCode::TooLarge,
+        Refusal::ReadOnly => ErrorCode::Forbidden,
+        Refusal::NoDocument => ErrorCode::NoDocument,
+        Refusal::Replaced => ErrorCode::Replaced,
+        Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => ErrorCode::Unavailable,
+    }
+}
+
+/// Returns the message that tells it; `seq` is the batch refused, if it was one.
+pub(crate) fn message(refusal: &Refusal, seq: Option<Seq>) -> ServerMessage {
+    let seq = match refusal {
+        Refusal::Gap { expected } => Some(*expected),
+        _ => seq,
+    };
+    let retry = match refusal {
+        Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
+        Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
+        _ => None,
+    };
+    ServerMessage::Error { code: code(refusal), fatal: true, msg: refusal.to_string(), seq, retry }
+}

@@ -1,0 +1,108 @@
+//! The table of routes, and what all of them share.
+
+use std::sync::Arc;
+
+use axum::Router as Routes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::problem::Problem;
+use crate::edge::{Config, Health, Metrics, api, assets, socket};
+use crate::router::Router;
+use crate::task::Tasks;
+use crate::wire::{Allowance, Limits};
+
+/// What every request can reach.
+pub struct Shared {
+    /// Reaches the documents.
+    pub router: Router,
+    /// The limits.
+    pub config: Config,
+    /// The longest document, in characters.
+    pub doc_chars_max: u64,
+    /// What is counted at the edge.
+    pub metrics: Metrics,
+    /// Whether the node is ready.
+    pub health: Health,
+    /// Owns the sessions.
+    pub tasks: Tasks,
+    /// Is cancelled when the sessions have to end.
+    pub token: CancellationToken,
+}
+
+impl Shared {
+    /// Returns the bounds on what a client sends in one frame.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            frame_bytes: self.config.frame_bytes_max.as_u64() as usize,
+            op_bytes: self.config.op_bytes_max.as_u64() as usize,
+            ..Limits::default()
+        }
+    }
+
+    /// Returns what a client is told to keep to.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance {
+            op_bytes: self.config.op_bytes_max.as_u64(),
+            doc_chars: self.doc_chars_max,
+            ops_per_second: self.config.ops_per_second,
+        }
+    }
+}
+
+/// Returns all routes.
+pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
+    let body_bytes_max = shared.config.body_bytes_max.as_u64() as usize;
+    let documents = Routes::new()
+        .route("/v1/docs/{doc}", get(api::text).put(api::import).delete(api::delete))
+        .route("/v1/docs/{doc}/history", get(api::history))
+        .route("/v1/docs/{doc}/blame", get(api::blame))
+        .route("/v1/docs/{doc}/diff", get(api::diff))
+        .route("/v1/docs/{doc}/verify", get(api::verify))
+        .route("/v1/docs/{doc}/restore", post(api::restore))
+        .route("/v1/docs/{doc}/versions", post(api::name_version))
+        .route("/v1/docs/{doc}/cut", post(api::cut))
+        .route("/v1/docs/{doc}/undelete", post(api::undelete))
+        .layer(DefaultBodyLimit::max(body_bytes_max));
+    Routes::new()
+        .route("/ws/{doc}", get(socket::upgrade))
+        .route("/", get(assets::index))
+        .route("/d/{doc}", get(assets::editor))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .merge(documents)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
+        .with_state(shared)
+}
+
+async fn livez() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "ok\n")
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    if shared.health.is_ready() {
+        (no_store, "ready\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, no_store, "stopping\n").into_response()
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> axum::response::Response {
+    let headers = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4")),
+    ];
+    match shared.metrics.exposition() {
+        Ok(text) => (headers, text).into_response(),
+        Err(reason) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(status, &reason.to_string()).into_response()
+        }
+    }
+}

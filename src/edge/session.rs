@@ -1,0 +1,485 @@
+//! One client: from its `hello` to its close.
+//!
+//! ```text
+//! greeting ──hello──► joined ──op, cursor, ping ◄─► op, ops, ack, presence──► closed
+//!     └─ no hello in time, refused ─────────────────────────────────────────────┘
+//! ```
+//! The task owns the socket, and blocks on nothing but the socket and room in the document's
+//! queue: what the document tells waits in the outbox.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
+use tracing::debug;
+
+use crate::doc::{self, Batch, Closed, Event, Join, Mode};
+use crate::edge::frames::Addressee;
+use crate::edge::outbox::{Bounds, Outbox, Taken};
+use crate::edge::rate::Rate;
+use crate::edge::refusal;
+use crate::edge::routes::Shared;
+use crate::types::{Author, DocId, Revision, Seq};
+use crate::wire::{
+    ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
+    decode_client, encode_server,
+};
+
+/// How often a silent client is asked whether it is there, and when it is given up.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const SILENT_MAX: Duration = Duration::from_secs(75);
+
+/// How long a close may take.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// Why a session ends: what the client is told last.
+struct Farewell {
+    code: u16,
+    message: Option<ServerMessage>,
+}
+
+/// Serves one client until it goes or is sent away.
+pub(crate) async fn run<S>(
+    mut socket: WebSocketStream<S>,
+    doc: DocId,
+    codec: Codec,
+    shared: Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    shared.metrics.sessions.inc();
+    let farewell = match greet(&mut socket, &doc, codec, &shared).await {
+        Ok(mut session) => {
+            let farewell = session.serve(&mut socket).await;
+            session.handle.leave(session.to.conn);
+            farewell
+        }
+        Err(farewell) => farewell,
+    };
+    if let Some(farewell) = farewell {
+        shared.metrics.closes.with_label_values(&[close_label(farewell.code)]).inc();
+        // A client that does not take its farewell is cut off.
+        let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;
+    }
+    shared.metrics.sessions.dec();
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    handle: doc::Handle,
+    outbox: Arc<Outbox>,
+    to: Addressee,
+    mode: Mode,
+    limits: Limits,
+    /// The revision that the client has once it has read everything sent.
+    stands_at: Revision,
+    batches: Rate,
+    cursors: Rate,
+    lagged: Option<Instant>,
+    heard: Instant,
+    frames: Vec<Bytes>,
+}
+
+async fn greet<S>(
+    socket: &mut WebSocketStream<S>,
+    doc: &DocId,
+    codec: Codec,
+    shared: &Arc<Shared>,
+) -> Result<Session, Option<Farewell>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = shared.limits();
+    let hello = match timeout(shared.config.hello_timeout, hello(socket, codec, &limits)).await {
+        Ok(hello) => hello?,
+        Err(_) => return Err(Some(Farewell::refused(ErrorCode::HelloTimeout, "no hello came"))),
+    };
+    if hello.v != VERSION {
+        let message = format!("this server speaks version {VERSION}");
+        return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
+    }
+    let config = &shared.config;
+    let bounds = Bounds {
+        bytes_max: config.outbox_bytes_max.as_u64() as usize,
+        age_max: config.outbox_age_max,
+    };
+    let outbox = Arc::new(Outbox::new(bounds));
+    let joined = shared.router.join(doc, || join(&hello, outbox.clone())).await;
+    let (handle, welcome) = joined.map_err(|refusal| Some(Farewell::of(&refusal, None)))?;
+    let (conn, stands_at, mode) = (welcome.conn, welcome.head, welcome.mode);
+    let to = Addressee { session: hello.session, conn, codec, welcomed: stands_at };
+    let frame = to.welcome(welcome, shared.allowance());
+    let session = Session {
+        shared: shared.clone(),
+        handle,
+        outbox,
+        to,
+        mode,
+        limits,
+        stands_at,
+        batches: Rate::new(config.ops_per_second),
+        cursors: Rate::new(config.cursors_per_second),
+        lagged: None,
+        heard: Instant::now(),
+        frames: vec![frame],
+    };
+    Ok(session)
+}
+
+/// Waits for the client's first message.
+async fn hello<S>(
+    socket: &mut WebSocketStream<S>,
+    codec: Codec,
+    limits: &Limits,
+) -> Result<Hello, Option<Farewell>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let frame = match socket.next().await {
+            Some(Ok(message)) => match payload(message, codec).map_err(Some)? {
+                Some(frame) => frame,
+                None => continue,
+            },
+            Some(Err(error)) => return Err(unreadable(&error)),
+            None => return Err(None),
+        };
+        return match decode_client(codec, &frame, limits) {
+            Ok(ClientMessage::Hello(hello)) => Ok(hello),
+            Ok(_) => {
+                let why = "the first message must be hello";
+                Err(Some(Farewell::refused(ErrorCode::BadFrame, why)))
+            }
+            Err(refusal) => Err(Some(Farewell::from(refusal))),
+        };
+    }
+}
+
+fn join(hello: &Hello, outbox: Arc<Outbox>) -> Join {
+    let user = hello.user.as_ref();
+    Join {
+        session: hello.session,
+        rev: hello.rev,
+        mode: match hello.mode {
+            crate::wire::Mode::Edit => Mode::Edit,
+            crate::wire::Mode::View => Mode::View,
+        },
+        ordered: hello.ordered,
+        author: user.map_or_else(Author::anonymous, |user| user.name.clone()),
+        user: user.map(|user| doc::User {
+            name: user.name.as_str().to_owned(),
+            color: user.color.to_css(),
+        }),
+        outbox,
+    }
+}
+
+impl Session {
+    async fn serve<S>(&mut self, socket: &mut WebSocketStream<S>) -> Option<Farewell>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let token = self.shared.token.clone();
+        let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        loop {
+            if let Err(farewell) = self.send(socket).await {
+                return farewell;
+            }
+            let next = tokio::select! {
+                biased;
+                message = socket.next() => match message {
+                    Some(Ok(message)) => self.hear(message).await,
+                    Some(Err(error)) => ControlFlow::Break(unreadable(&error)),
+                    None => ControlFlow::Break(None),
+                },
+                () = self.outbox.ready() => self.take().await,
+                _ = ping.tick() => self.check_alive(socket).await,
+                () = token.cancelled() => {
+                    ControlFlow::Break(Some(self.going_away()))
+                }
+            };
+            if let ControlFlow::Break(farewell) = next {
+                // What was decided before the end is still told, where the socket takes it.
+                let _ = timeout(CLOSE_MAX, self.send(socket)).await;
+                return farewell;
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> ControlFlow<Option<Farewell>> {
+        self.heard = Instant::now();
+        if matches!(message, Message::Close(_)) {
+            return ControlFlow::Break(None);
+        }
+        let frame = match payload(message, self.to.codec) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(farewell) => return ControlFlow::Break(Some(farewell)),
+        };
+        match decode_client(self.to.codec, &frame, &self.limits) {
+            Ok(ClientMessage::Op { seq, base, op }) => {
+                let received = self.heard;
+                let batch = Batch { seq, base, op, received, permit: None };
+                self.submit(batch, frame.len()).await
+            }
+            Ok(ClientMessage::Cursor { rev, sel }) => {
+                let sel = sel.map(|sel| (sel.anchor, sel.head));
+                if self.cursors.take().is_err() {
+                    return ControlFlow::Continue(());
+                }
+                self.or_closed(self.handle.place(self.to.conn, rev, sel))
+            }
+            Ok(ClientMessage::Ping { n }) => {
+                self.tell(&ServerMessage::Pong { n });
+                ControlFlow::Continue(())
+            }
+            Ok(ClientMessage::Hello(_)) => {
+                let why = "hello is only the first message";
+                ControlFlow::Break(Some(Farewell::refused(ErrorCode::BadFrame, why)))
+            }
+            Err(refusal) => ControlFlow::Break(Some(Farewell::from(refusal))),
+        }
+    }
+
+    async fn submit(&mut self, batch: Batch, bytes: usize) -> ControlFlow<Option<Farewell>> {
+        if let Err(wait) = self.batches.take() {
+            self.shared.metrics.rate_limited.inc();
+            self.tell(&ServerMessage::Error {
+                code: ErrorCode::Rate,
+                fatal: false,
+                msg: "too many batches: send this one again later".to_owned(),
+                seq: Some(batch.seq),
+                retry: Some(Millis::from(wait + Duration::from_millis(1))),
+            });
+            return ControlFlow::Continue(());
+        }
+        let submitted = self.handle.submit(self.to.conn, batch, bytes).await;
+        self.or_closed(submitted)
+    }
+
+    /// Turns what the document told into frames.
+    async fn take(&mut self) -> ControlFlow<Option<Farewell>> {
+        let Taken { events, lagging } = self.outbox.take();
+        if lagging {
+            self.catch_up().await?;
+        }
+        self.encode(events)
+    }
+
+    fn encode(&mut self, events: VecDeque<Event>) -> ControlFlow<Option<Farewell>> {
+        for event in events {
+            match event {
+                Event::Changed(update) if update.last() <= self.stands_at => {}
+                Event::Changed(update) if update.first() == self.stands_at.next() => {
+                    self.to.update(&update, &mut self.frames);
+                    self.stands_at = update.last();
+                }
+                Event::Changed(update) => {
+                    let new = update.changes.partition_point(|one| one.rev <= self.stands_at);
+                    self.to.changes(&update.changes[new..], &mut self.frames);
+                    self.stands_at = update.last();
+                }
+                Event::Merged(merged) if merged.rev <= self.stands_at => {}
+                Event::Merged(merged) => {
+                    self.frames.push(self.to.merged(&merged));
+                    self.stands_at = merged.rev;
+                }
+                Event::Ordered { seq, rev } => self.tell(&ServerMessage::Ordered { seq, rev }),
+                Event::Repeated { seq, rev } => {
+                    self.tell(&ServerMessage::Ack { seq, rev, op: None });
+                }
+                Event::Presence(presence) => self.frames.push(self.to.presence(&presence)),
+                Event::Refused { seq, refusal } => {
+                    return ControlFlow::Break(Some(Farewell::of(&refusal, Some(seq))));
+                }
+                Event::Closed(refusal) => {
+                    return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Sends what was dropped because the socket did not take its data; the second time within
+    /// the grace the client is sent away.
+    async fn catch_up(&mut self) -> ControlFlow<Option<Farewell>> {
+        self.shared.metrics.lagged.inc();
+        let now = Instant::now();
+        let again = self.lagged.replace(now);
+        if again.is_some_and(|before| now - before < self.shared.config.outbox_grace) {
+            return ControlFlow::Break(Some(slow()));
+        }
+        match self.handle.missed(self.stands_at).await {
+            Ok(Some(changes)) => {
+                if let Some(last) = changes.last() {
+                    self.stands_at = last.rev;
+                }
+                match self.mode {
+                    Mode::Edit => self.to.changes(&changes, &mut self.frames),
+                    Mode::View => self.frames.extend(self.to.composed(&changes)),
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(None) => ControlFlow::Break(Some(slow())),
+            Err(Closed) => self.or_closed(Err(Closed)),
+        }
+    }
+
+    /// Writes every frame; a socket that takes nothing for the whole grace is given up.
+    async fn send<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Option<Farewell>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        let codec = self.to.codec;
+        let frames = std::mem::take(&mut self.frames);
+        let write = async {
+            for frame in frames {
+                socket.feed(message(codec, frame)).await?;
+            }
+            socket.flush().await
+        };
+        match timeout(self.shared.config.outbox_grace, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(None),
+            Err(_) => Err(Some(slow())),
+        }
+    }
+
+    async fn check_alive<S>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> ControlFlow<Option<Farewell>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.heard.elapsed() > SILENT_MAX {
+            return ControlFlow::Break(None);
+        }
+        match timeout(PING_EVERY, socket.send(Message::Ping(Bytes::new()))).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+        }
+    }
+
+    fn or_closed(&self, result: Result<(), Closed>) -> ControlFlow<Option<Farewell>> {
+        match result {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Closed) => ControlFlow::Break(Some(self.going_away())),
+        }
+    }
+
+    fn going_away(&self) -> Farewell {
+        let refusal = doc::Refusal::Unavailable {
+            reason: "the document is being moved or the server stops".to_owned(),
+            retry: Duration::from_millis(100),
+        };
+        Farewell::of(&refusal, None)
+    }
+
+    fn tell(&mut self, message: &ServerMessage) {
+        self.frames.push(encode_server(self.to.codec, message));
+    }
+}
+
+impl Farewell {
+    fn of(refusal: &doc::Refusal, seq: Option<Seq>) -> Self {
+        let code = refusal::code(refusal).close_code();
+        Self { code, message: Some(refusal::message(refusal, seq)) }
+    }
+
+    fn refused(code: ErrorCode, why: &str) -> Self {
+        let message =
+            ServerMessage::Error { code, fatal: true, msg: why.to_owned(), seq: None, retry: None };
+        Self { code: code.close_code(), message: Some(message) }
+    }
+}
+
+impl From<Refusal> for Farewell {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.code, &refusal.message)
+    }
+}
+
+fn slow() -> Farewell {
+    Farewell::refused(ErrorCode::SlowConsumer, "the socket does not take its data: reconnect")
+}
+
+/// Returns the bytes of a data frame; control frames have none.
+fn payload(message: Message, codec: Codec) -> Result<Option<Bytes>, Farewell> {
+    match (message, codec) {
+        (Message::Text(text), Codec::Json) => Ok(Some(Bytes::from(text))),
+        (Message::Binary(bytes), Codec::Binary) => Ok(Some(bytes)),
+        (Message::Text(_) | Message::Binary(_), _) => {
+            let why = "quire.v1 takes text frames, quire.v1.bin binary ones";
+            Err(Farewell::refused(ErrorCode::BadFrame, why))
+        }
+        (Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_), _) => {
+            Ok(None)
+        }
+    }
+}
+
+fn message(codec: Codec, frame: Bytes) -> Message {
+    match codec {
+        Codec::Json => match Utf8Bytes::try_from(frame) {
+            Ok(text) => Message::Text(text),
+            Err(error) => unreachable!("JSON is UTF-8: {error}"),
+        },
+        Codec::Binary => Message::Binary(frame),
+    }
+}
+
+/// Tells a client why its data could not be read, where it is still there.
+fn unreadable(error: &SocketError) -> Option<Farewell> {
+    match error {
+        SocketError::Capacity(_) => {
+            Some(Farewell::refused(ErrorCode::TooLarge, "the frame is too large"))
+        }
+        SocketError::Utf8(_) | SocketError::Protocol(_) => {
+            Some(Farewell::refused(ErrorCode::BadFrame, "the frame breaks the WebSocket protocol"))
+        }
+        other => {
+            debug!(reason = %other, "connection lost");
+            None
+        }
+    }
+}
+
+async fn part<S>(socket: &mut WebSocketStream<S>, codec: Codec, farewell: Farewell)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reason = match &farewell.message {
+        Some(ServerMessage::Error { code, .. }) => code.name(),
+        _ => "",
+    };
+    if let Some(told) = &farewell.message
+        && socket.send(message(codec, encode_server(codec, told))).await.is_err()
+    {
+        return;
+    }
+    let frame = CloseFrame { code: farewell.code.into(), reason: reason.into() };
+    if socket.close(Some(frame)).await.is_err() {
+        return;
+    }
+    // The client's own close, so that its last frame does not reset the connection.
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+fn close_label(code: u16) -> &'static str {
+    ErrorCode::ALL
+        .iter()
+        .find(|error| error.close_code() == code)
+        .map_or("other", |error| error.name())
+}

@@ -1,0 +1,119 @@
+//! The WebSocket upgrade: from an HTTP request to a session.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::{Instrument, debug};
+
+use crate::edge::listener::Admitted;
+use crate::edge::problem::Problem;
+use crate::edge::routes::Shared;
+use crate::edge::session;
+use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
+
+/// How much of a socket is read at once: most frames are a keystroke, and there may be very many
+/// sockets.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
+/// How much is gathered before it is written.
+const WRITE_BUFFER_BYTES: usize = 8 << 10;
+
+/// Answers `GET /ws/{doc}`.
+pub(crate) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+) -> axum::response::Response {
+    let doc = match doc_from_path(request.uri().path()) {
+        Ok(doc) => doc,
+        Err(rejected) => return refuse(rejected),
+    };
+    let values = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let values: Vec<String> = values.iter().map(lossless).collect();
+    let offer = match choose_subprotocol(values.iter().map(String::as_str)) {
+        Ok(offer) => offer,
+        Err(rejected) => return refuse(rejected),
+    };
+    let (codec, echo) = (offer.codec, offer.echo);
+    let Some(accept) = accept_key(request.headers()) else {
+        let detail = "this is a WebSocket address: connect with version 13 of the protocol";
+        let mut answer = Problem::new(StatusCode::UPGRADE_REQUIRED, detail).into_response();
+        let headers = answer.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return answer;
+    };
+    let admitted = request.extensions_mut().remove::<Admitted>();
+    let upgraded = hyper::upgrade::on(&mut request);
+    let config = socket_config(&shared);
+    let span = tracing::debug_span!("session", %doc);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(
+        "session",
+        async move {
+            match upgraded.await {
+                Ok(io) => {
+                    let io = TokioIo::new(io);
+                    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
+                    session::run(socket.await, doc, codec, shared).await;
+                    drop(admitted);
+                }
+                Err(reason) => debug!(%reason, "connection ended before its upgrade"),
+            }
+        }
+        .instrument(span),
+    );
+    switching(&accept, echo)
+}
+
+fn switching(accept: &str, echo: Option<&'static str>) -> axum::response::Response {
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(name) = echo {
+        response = response.header(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    response.body(Body::empty()).expect("the headers are valid: base64 and constants")
+}
+
+/// Returns the answer to the client's key, where the request is an upgrade to a WebSocket.
+fn accept_key(headers: &HeaderMap) -> Option<String> {
+    let holds = |name, wanted: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted)))
+    };
+    let asked = holds(header::CONNECTION, "upgrade") && holds(header::UPGRADE, "websocket");
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?.as_bytes() == b"13";
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?.as_bytes();
+    (asked && version && key.len() == 24).then(|| derive_accept_key(key))
+}
+
+fn socket_config(shared: &Shared) -> WebSocketConfig {
+    let bytes_max = shared.limits().frame_bytes;
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max))
+}
+
+/// Reads a header value; one that is no text becomes one that no list allows.
+fn lossless(value: &HeaderValue) -> String {
+    value.to_str().map_or_else(|_| "\u{0}".to_owned(), str::to_owned)
+}
+
+fn refuse(rejected: Rejected) -> axum::response::Response {
+    let status = StatusCode::from_u16(rejected.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Problem::new(status, &rejected.to_string()).into_response()
+}
