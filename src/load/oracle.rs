@@ -1,0 +1,28 @@
+//! What must hold after a run, asked of the server itself.
+
+use anyhow::Context;
+
+use crate::load::Target;
+use crate::load::model::Told;
+
+/// Asks a server for a document.
+pub(crate) async fn ask(target: &Target, doc: &str) -> anyhow::Result<Told> {
+    let url = format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'));
+    let answer = reqwest::get(&url).await.and_then(reqwest::Response::error_for_status);
+    let answer = answer.with_context(|| format!("cannot read {url}"))?;
+    answer.json().await.with_context(|| format!("{url} does not answer with a document"))
+}
+
+/// Compares a document with what it must be; `batches` are those acknowledged.
+pub(crate) fn check(doc: &str, told: &Told, text: &str, batches: u64) -> Vec<String> {
+    let mut faults = Vec::new();
+    if told.text != text {
+        let (got, wanted) = (told.text.chars().count(), text.chars().count());
+        faults.push(format!("{doc}: the text differs ({got} characters, {wanted} expected)"));
+    }
+    if told.head != batches {
+        let head = told.head;
+        faults.push(format!("{doc}: {head} revisions for {batches} acknowledged batches"));
+    }
+    faults
+}
