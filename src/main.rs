@@ -1,3 +1,7 @@
-//! The `quire` binary.
+//! The `quire` binary: hands its arguments to the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quire::cli::run(std::env::args_os())
+}

@@ -1,1 +1,203 @@
 //! The composition root: the one place that builds and connects.
+//!
+//! ```text
+//! config ─► log, checkpoints ─► shards (claimed) ─► router ─► edge ─► serving ─► drained
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::checkpoint::{self, Store};
+use crate::clock::Clock;
+use crate::config::{Config, Engine};
+use crate::edge::{self, Bound, Health, Shared};
+use crate::log::{self, Log};
+use crate::router::Router;
+use crate::shard::{self, Claimant, Ports};
+use crate::task::{Fatal, Tasks};
+use crate::types::{LogId, ShardId};
+use crate::{doc, telemetry};
+
+/// A node that serves; stop it with [`Node::stop`].
+pub struct Node {
+    /// The address that clients connect to.
+    pub address: SocketAddr,
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    router: Router,
+    health: Health,
+    fatal: Fatal,
+    /// The shards' tasks.
+    shard_tasks: Tasks,
+    /// The listener, its connections and the sessions.
+    edge_tasks: Tasks,
+    accepting: CancellationToken,
+    shutdown_grace: std::time::Duration,
+}
+
+/// What a node keeps its documents in.
+#[derive(Clone)]
+pub struct Stores {
+    /// The durable log.
+    pub log: Arc<dyn Log>,
+    /// The checkpoint store.
+    pub store: Arc<dyn Store>,
+}
+
+/// Runs a node until the process is told to stop (SIGTERM, SIGINT) or cannot go on; a second
+/// signal ends it at once.
+///
+/// # Errors
+/// Where it cannot start, or had to end; the message says what to do next.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let node = Node::start(&config, Clock::wall()).await?;
+    println!("listening on http://{}", node.address);
+    let failed = tokio::select! {
+        () = stop() => None,
+        reason = node.fatal.wait() => Some(reason.to_owned()),
+    };
+    if let Some(reason) = failed {
+        anyhow::bail!(
+            "{reason}: what was acknowledged is safe; look at the disk, then start again"
+        );
+    }
+    info!("stopping: clients are sent away and documents saved; a second signal stops at once");
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        () = stop() => anyhow::bail!("stopped at once: the log keeps what was acknowledged"),
+    }
+}
+
+impl Stores {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// Where a store cannot be opened; the message says what to do next.
+    pub async fn open(config: &Config, registry: &telemetry::Registry) -> anyhow::Result<Self> {
+        let embedded = [config.log, config.checkpoints].contains(&Engine::Embedded);
+        if embedded {
+            std::fs::create_dir_all(&config.data).with_context(|| {
+                format!(
+                    "cannot create the data folder {}; choose one with --data",
+                    config.data.display()
+                )
+            })?;
+        }
+        let log: Arc<dyn Log> = match config.log {
+            Engine::Embedded => {
+                let options = log::Options { shards: config.shards, ..log::Options::default() };
+                let metrics = log::Metrics::register(registry)?;
+                Arc::new(log::Embedded::open(&config.data, options, metrics)?)
+            }
+            Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
+        };
+        let store: Arc<dyn Store> = match config.checkpoints {
+            Engine::Embedded => Arc::new(checkpoint::Embedded::open(&config.data).await?),
+            Engine::Memory => Arc::new(checkpoint::Memory::new()),
+        };
+        Ok(Self { log, store })
+    }
+}
+
+impl Node {
+    /// Starts a node on the stores that its configuration names.
+    ///
+    /// # Errors
+    /// Where a store, a shard or the port cannot be had; the message says what to do next.
+    pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let registry = telemetry::registry();
+        let bound = edge::bind(config.listen).await?;
+        let stores = Stores::open(config, &registry).await?;
+        Self::assemble(config, clock, registry, bound, stores).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        clock: Clock,
+        registry: telemetry::Registry,
+        bound: Bound,
+        stores: Stores,
+    ) -> anyhow::Result<Self> {
+        let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
+        let fatal = Fatal::default();
+        let Stores { log, store } = stores;
+        let ports = Ports {
+            log: log.clone(),
+            store: store.clone(),
+            claimant: Claimant { node: config.node.clone(), boot: rand::random() },
+            clock,
+            config: Arc::new(config.shard.clone()),
+            doc_config: Arc::new(config.document.clone()),
+            metrics: shard::Metrics::register(&registry)?,
+            doc_metrics: doc::Metrics::register(&registry)?,
+            tasks: shard_tasks.clone(),
+            fatal: fatal.clone(),
+        };
+        let router = start_shards(&ports).await?;
+        let (health, accepting) = (Health::default(), CancellationToken::new());
+        let address = bound.address;
+        let shared = Arc::new(Shared {
+            router: router.clone(),
+            config: config.edge.clone(),
+            doc_chars_max: config.document.doc_chars_max,
+            metrics: edge::Metrics::register(&registry)?,
+            health: health.clone(),
+            tasks: edge_tasks.clone(),
+            token: edge_tasks.token().clone(),
+        });
+        edge_tasks.spawn("listener", edge::serve(bound, shared, accepting.clone()));
+        health.set_ready(true);
+        info!(%address, shards = log.shards(), "serving");
+        let shutdown_grace = config.edge.shutdown_grace;
+        Ok(Self {
+            address,
+            log,
+            store,
+            router,
+            health,
+            fatal,
+            shard_tasks,
+            edge_tasks,
+            accepting,
+            shutdown_grace,
+        })
+    }
+
+    /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
+    pub async fn stop(&self) {
+        self.health.set_ready(false);
+        self.accepting.cancel();
+        let drained = tokio::time::timeout(self.shutdown_grace, self.router.drain()).await;
+        if drained.is_err() {
+            warn!("not everything was saved in time; the log keeps it");
+        }
+        if tokio::time::timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
+            warn!("not every client took its farewell");
+        }
+        self.shard_tasks.stop().await;
+        self.log.close().await;
+        if let Err(reason) = self.store.close().await {
+            warn!(%reason, "checkpoint store did not close");
+        }
+    }
+}
+
+async fn start_shards(ports: &Ports) -> anyhow::Result<Router> {
+    let start = |shard| shard::start(ShardId(shard), ports.clone());
+    let shards = try_join_all((0..ports.log.shards()).map(start)).await?;
+    Ok(Router::new(shards))
+}

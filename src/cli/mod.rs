@@ -1,1 +1,13 @@
-//! The command line: one file per command.
+//! The command line: one file per command, exit codes for scripts, errors that say what to do next.
+
+mod app;
+mod config;
+mod doc;
+mod exit;
+mod load;
+mod serve;
+mod settings;
+mod table;
+
+pub use app::run;
+pub use exit::Exit;

@@ -1,0 +1,217 @@
+//! What each verb asks and prints.
+
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use reqwest::Method;
+use serde::Serialize;
+
+use crate::cli::config::Output;
+use crate::cli::doc::args::{Args, Verb};
+use crate::cli::doc::client::Client;
+use crate::cli::doc::model::{
+    Blame, Changed, Cut, Diff, History, Import, Name, Restore, Text, Verified, WasCut,
+};
+use crate::cli::doc::print::{self, HistoryTable};
+use crate::cli::exit::Exit;
+use crate::cli::table::many_lines;
+use crate::types::{DocId, Revision};
+
+const PAGE_ROWS: Revision = Revision(1_000);
+const NOTHING: Option<&()> = None;
+
+/// Runs a verb.
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let client = Client::new(args.url, document(&args.verb))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no thread could be started")?;
+    let out = Out { output: args.output };
+    runtime.block_on(dispatch(&client, &out, args.verb))
+}
+
+fn document(verb: &Verb) -> &DocId {
+    match verb {
+        Verb::Cat { doc, .. }
+        | Verb::Import { doc, .. }
+        | Verb::Export { doc, .. }
+        | Verb::History { doc, .. }
+        | Verb::Blame { doc, .. }
+        | Verb::Diff { doc, .. }
+        | Verb::Restore { doc, .. }
+        | Verb::Delete { doc }
+        | Verb::Undelete { doc }
+        | Verb::Name { doc, .. }
+        | Verb::Cut { doc, .. }
+        | Verb::Verify { doc } => doc,
+    }
+}
+
+async fn dispatch(client: &Client, out: &Out, verb: Verb) -> anyhow::Result<Exit> {
+    match verb {
+        Verb::Cat { rev, .. } => cat(client, out, rev).await?,
+        Verb::Export { file, rev, .. } => export(client, out, file, rev).await?,
+        Verb::Import { file, by, .. } => {
+            let text = input(file)?;
+            let body = Import { text: &text, author: &by.author };
+            changed(client, out, Method::PUT, "", Some(&body)).await?;
+        }
+        Verb::History { from, to, .. } => history(client, out, from, to).await?,
+        Verb::Blame { rev, .. } => {
+            let blame: Blame = client.get("blame", &[("rev", rev)]).await?;
+            out.print(&blame, print::blame)?;
+        }
+        Verb::Diff { from, to, .. } => diff(client, out, from, to).await?,
+        Verb::Restore { rev, by, .. } => {
+            let body = Restore { rev, author: &by.author };
+            changed(client, out, Method::POST, "restore", Some(&body)).await?;
+        }
+        Verb::Delete { .. } => changed(client, out, Method::DELETE, "", NOTHING).await?,
+        Verb::Undelete { .. } => changed(client, out, Method::POST, "undelete", NOTHING).await?,
+        Verb::Name { name, rev, by, .. } => {
+            let body = Name { name: &name, rev, author: &by.author };
+            changed(client, out, Method::POST, "versions", Some(&body)).await?;
+        }
+        Verb::Cut { before, by, .. } => {
+            let body = Cut { before, author: &by.author };
+            let cut: WasCut = client.change(Method::POST, "cut", Some(&body)).await?;
+            out.print(&cut, |cut| format!("history begins at revision {}\n", cut.base))?;
+        }
+        Verb::Verify { .. } => return verify(client, out).await,
+    }
+    Ok(Exit::Success)
+}
+
+async fn cat(client: &Client, out: &Out, rev: Option<Revision>) -> anyhow::Result<()> {
+    let text: Text = client.get("", &[("rev", rev)]).await?;
+    let terminal = io::stdout().is_terminal();
+    out.print(&text, |text| if terminal { many_lines(&text.text) } else { text.text.clone() })
+}
+
+async fn export(
+    client: &Client,
+    out: &Out,
+    file: Option<PathBuf>,
+    rev: Option<Revision>,
+) -> anyhow::Result<()> {
+    let Some(file) = file.filter(|file| file != Path::new("-")) else {
+        return cat(client, out, rev).await;
+    };
+    let text: Text = client.get("", &[("rev", rev)]).await?;
+    let name = file.display();
+    fs::write(&file, &text.text).with_context(|| format!("{name} could not be written"))?;
+    out.print(&Changed { rev: text.rev }, |changed| {
+        format!("revision {} written to {name}\n", changed.rev)
+    })
+}
+
+/// Lists every page; a table is printed as the pages come.
+async fn history(
+    client: &Client,
+    out: &Out,
+    from: Option<Revision>,
+    to: Option<Revision>,
+) -> anyhow::Result<()> {
+    let mut table = HistoryTable::new();
+    let mut whole: Option<History> = None;
+    let mut from = from;
+    loop {
+        let query = [("from", from), ("limit", Some(PAGE_ROWS))];
+        let mut page: History = client.get("history", &query).await?;
+        page.revisions.retain(|row| to.is_none_or(|to| row.rev <= to));
+        if out.output == Output::Table {
+            out.write(&table.page(&page.revisions))?;
+            page.revisions.clear();
+        }
+        let next = page.next.take().filter(|next| to.is_none_or(|to| *next <= to));
+        match &mut whole {
+            Some(whole) => {
+                whole.revisions.append(&mut page.revisions);
+                page.versions.retain(|version| !whole.versions.contains(version));
+                whole.versions.append(&mut page.versions);
+            }
+            None => whole = Some(page),
+        }
+        let Some(next) = next else { break };
+        ensure!(from.is_none_or(|from| next > from), "the node's pages of history do not go on");
+        from = Some(next);
+    }
+    match whole {
+        Some(whole) => out.print(&whole, |whole| print::versions(&whole.versions)),
+        None => Ok(()),
+    }
+}
+
+async fn diff(
+    client: &Client,
+    out: &Out,
+    from: Option<Revision>,
+    to: Option<Revision>,
+) -> anyhow::Result<()> {
+    let to = match to {
+        Some(to) => to,
+        None => client.get::<History>("history", &[("limit", Some(Revision(1)))]).await?.head,
+    };
+    let from = from.unwrap_or(Revision(to.0.saturating_sub(1)));
+    let diff: Diff = client.get("diff", &[("from", Some(from)), ("to", Some(to))]).await?;
+    out.print(&diff, print::diff)
+}
+
+async fn changed(
+    client: &Client,
+    out: &Out,
+    method: Method,
+    path: &str,
+    body: Option<&impl Serialize>,
+) -> anyhow::Result<()> {
+    let changed: Changed = client.change(method, path, body).await?;
+    out.print(&changed, |changed| format!("revision {}\n", changed.rev))
+}
+
+async fn verify(client: &Client, out: &Out) -> anyhow::Result<Exit> {
+    let verified: Verified = client.get("verify", &[]).await?;
+    out.print(&verified, print::verified)?;
+    if verified.equal {
+        return Ok(Exit::Success);
+    }
+    eprintln!("quire: the document differs from its records: keep the data folder and report it");
+    Ok(Exit::Failure)
+}
+
+fn input(file: Option<PathBuf>) -> anyhow::Result<String> {
+    let Some(file) = file.filter(|file| file != Path::new("-")) else {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).context("stdin could not be read as UTF-8 text")?;
+        return Ok(text);
+    };
+    let name = file.display();
+    fs::read_to_string(&file).with_context(|| format!("{name} could not be read as UTF-8 text"))
+}
+
+/// Prints answers as the user asked.
+struct Out {
+    output: Output,
+}
+
+impl Out {
+    fn print<T: Serialize>(
+        &self,
+        answer: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        match self.output {
+            Output::Table => self.write(&table(answer)),
+            Output::Json => self.write(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
+        }
+    }
+
+    fn write(&self, text: &str) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! `quire serve`: runs a node until it is told to stop.
+
+use anyhow::Context;
+
+use crate::cli::exit::Exit;
+use crate::cli::settings::Settings;
+use crate::{node, telemetry};
+
+/// Holds the arguments of `quire serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs the node.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.settings.load()?.config;
+    telemetry::start_logs(&config.telemetry)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("quire")
+        .build()
+        .context("threads could not be started")?;
+    runtime.block_on(node::serve(config))?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,52 @@
+//! The flags of every command that takes a configuration.
+
+use std::path::PathBuf;
+
+use crate::config::{Flags, Loaded, Mistakes, Sources, load};
+
+/// Holds the flags; each wins over the environment, which wins over the file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Configuration file; `quire config example` prints one
+    #[arg(long, value_name = "FILE", env = "QUIRE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port to serve on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Folder of the embedded log and checkpoints [default: ./data]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+    /// Where the log is kept: embedded or memory [default: embedded]
+    #[arg(long, value_name = "ENGINE")]
+    log: Option<String>,
+    /// Where checkpoints are kept: embedded or memory [default: embedded]
+    #[arg(long, value_name = "ENGINE")]
+    checkpoints: Option<String>,
+    /// Name of the node [default: quire-1]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Shards of a new log [default: 16]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// Any option: document.idle-after=5m; may be given more than once
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// Reads and checks the configuration.
+    pub(crate) fn load(&self) -> Result<Loaded, Mistakes> {
+        let own = [
+            ("listen", &self.listen),
+            ("data", &self.data),
+            ("log", &self.log),
+            ("checkpoints", &self.checkpoints),
+            ("node", &self.node),
+            ("shards", &self.shards),
+        ];
+        let given = own.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        let flags = Flags { set: self.set.clone(), own: given.collect() };
+        let environment = std::env::vars_os().collect();
+        load(&Sources { file: self.config.clone(), environment, flags })
+    }
+}

@@ -1,0 +1,143 @@
+//! From what was set to a `Config`, once: every value, every key and what must hold between them.
+//!
+//! Nothing stops at the first mistake. A value that a later source replaces is judged all the same.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::error::{Mistake, Mistakes, Origin};
+use crate::config::nearest::nearest;
+use crate::config::options::{OPTIONS, RELATIONS, Relation, SECTIONS, find};
+use crate::config::root::Config;
+use crate::config::source::{self, Raw, Sources};
+
+/// Holds a checked configuration and where each of its values comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every option's value, in the order of the file.
+    pub effective: Vec<Effective>,
+}
+
+/// Holds the value of one option that holds in the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// The key, with its section before a dot.
+    pub key: &'static str,
+    /// The value, as TOML.
+    pub value: toml::Value,
+    /// Where it was set, if it is not the default.
+    pub origin: Option<Origin>,
+}
+
+/// Reads and checks a configuration: file, then environment, then flags, the last one wins.
+///
+/// # Errors
+/// [`Mistakes`]: all of them.
+pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
+    let mut mistakes = Vec::new();
+    let raws = source::read(sources, &mut mistakes);
+    let mut values = defaults();
+    let mut doubtful = Vec::new();
+    for raw in raws {
+        if let Err(mistake) = set(&mut values, &raw) {
+            doubtful.push(raw.key);
+            mistakes.push(mistake);
+        }
+    }
+    for relation in RELATIONS {
+        let known = |key: &str| !doubtful.iter().any(|doubtful| doubtful == key);
+        if known(relation.small) && known(relation.large) {
+            mistakes.extend(broken(relation, &values));
+        }
+    }
+    if !mistakes.is_empty() {
+        mistakes.sort_by_key(|mistake| rank(&mistake.origin));
+        return Err(Mistakes(mistakes));
+    }
+    let config = assemble(&values);
+    let effective = OPTIONS.iter().filter_map(|option| values.remove(option.key)).collect();
+    Ok(Loaded { config, effective })
+}
+
+fn defaults() -> BTreeMap<&'static str, Effective> {
+    let parsed = |text: &str| text.parse().expect("a default is TOML, as a test holds");
+    let of = |key, default| Effective { key, value: parsed(default), origin: None };
+    OPTIONS.iter().map(|option| (option.key, of(option.key, option.default))).collect()
+}
+
+fn set(values: &mut BTreeMap<&'static str, Effective>, raw: &Raw) -> Result<(), Mistake> {
+    let mistake = |what| Mistake { origin: raw.origin.clone(), key: raw.key.clone(), what };
+    let option = find(&raw.key).ok_or_else(|| mistake(unknown(raw)))?;
+    let value = option.kind.read(&raw.written).map_err(mistake)?;
+    let origin = Some(raw.origin.clone());
+    values.insert(option.key, Effective { key: option.key, value, origin });
+    Ok(())
+}
+
+fn unknown(Raw { key, origin, .. }: &Raw) -> String {
+    if let Some(meant) = nearest(key, OPTIONS.iter().map(|option| option.key)) {
+        return match origin {
+            Origin::Environment(_) => {
+                format!("unknown key: did you mean {}?", source::variable(meant))
+            }
+            Origin::File { .. } | Origin::Flag(_) => format!("unknown key: did you mean {meant}?"),
+        };
+    }
+    let section = key.split_once('.').map(|(section, _)| section);
+    let sections = SECTIONS.iter().map(|(name, _)| *name);
+    match section.and_then(|section| sections.clone().find(|name| *name == section)) {
+        Some(section) => {
+            let names = OPTIONS.iter().filter_map(|option| option.key.strip_prefix(section));
+            let names: Vec<&str> = names.filter_map(|name| name.strip_prefix('.')).collect();
+            format!("unknown key: [{section}] has {}", names.join(", "))
+        }
+        None => {
+            let names = OPTIONS.iter().map(|option| option.key).filter(|key| !key.contains('.'));
+            let names: Vec<&str> = names.collect();
+            let sections: Vec<String> = sections.map(|name| format!("[{name}]")).collect();
+            format!("unknown key: there are {} and {}", names.join(", "), sections.join(", "))
+        }
+    }
+}
+
+/// Tells if a relation does not hold, at the place of the one of the two that was set.
+fn broken(relation: &Relation, values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let Relation { small, large, why } = relation;
+    let amount = |value: &Effective| find(value.key)?.kind.amount(&value.value);
+    let (lesser, greater) = (values.get(small)?, values.get(large)?);
+    if amount(lesser)? <= amount(greater)? {
+        return None;
+    }
+    let is = format!("{small} = {} exceeds {large} = {}", lesser.value, greater.value);
+    let what = format!("{is}, but {why}: lower the first or raise the second");
+    let origin = [lesser, greater].into_iter().find_map(|value| value.origin.clone())?;
+    Some(Mistake { origin, key: String::new(), what })
+}
+
+fn rank(origin: &Origin) -> (u8, usize) {
+    match origin {
+        Origin::File { line, .. } => (0, line.unwrap_or(0)),
+        Origin::Environment(_) => (1, 0),
+        Origin::Flag(_) => (2, 0),
+    }
+}
+
+fn assemble(values: &BTreeMap<&'static str, Effective>) -> Config {
+    let mut top = toml::Table::new();
+    for (key, Effective { value, .. }) in values {
+        match key.split_once('.') {
+            None => {
+                top.insert((*key).to_owned(), value.clone());
+            }
+            Some((section, name)) => {
+                let section = top.entry(section).or_insert_with(|| toml::Table::new().into());
+                let table = section.as_table_mut().expect("no option has a section's name");
+                table.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+    Config::deserialize(top).expect("every value was read by its kind")
+}

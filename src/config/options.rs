@@ -1,0 +1,220 @@
+//! Every option: its key, what it may be set to, its default and its meaning.
+//!
+//! The defaults are spelled here for people and for the file; the values that the modules use are
+//! in their own `Config`s. A test holds the two equal.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::config::kind::Kind;
+
+/// Describes one option.
+#[derive(Debug)]
+pub(crate) struct Opt {
+    /// Its key, with its section before a dot.
+    pub(crate) key: &'static str,
+    /// What it may be set to.
+    pub(crate) kind: Kind,
+    /// Its default, as written in the file.
+    pub(crate) default: &'static str,
+    /// Its meaning, one or two sentences.
+    pub(crate) meaning: &'static str,
+}
+
+/// Describes a section: its name and its meaning.
+pub(crate) const SECTIONS: &[(&str, &str)] = &[
+    ("document", "Limits and times of one document."),
+    ("shard", "Limits of one shard of the log."),
+    ("edge", "Limits and times of the network edge."),
+    ("telemetry", "Logs of the process, written to stderr."),
+];
+
+const ENGINES: &[&str] = &["embedded", "memory"];
+
+/// Returns the option of a key.
+pub(crate) fn find(key: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.key == key)
+}
+
+const fn opt(key: &'static str, default: &'static str, kind: Kind, meaning: &'static str) -> Opt {
+    Opt { key, kind, default, meaning }
+}
+
+const fn count(unit: &'static str, min: u64, max: u64) -> Kind {
+    Kind::Count { unit, min, max }
+}
+
+const fn kib(min: u64, max: u64) -> Kind {
+    Kind::Size { min: ByteSize::kib(min), max: ByteSize::kib(max) }
+}
+
+const fn millis(min: u64, max: u64) -> Kind {
+    Kind::Span { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+const MIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 30;
+const S: u64 = 1_000;
+const M: u64 = 60 * S;
+const H: u64 = 60 * M;
+const D: u64 = 24 * H;
+
+/// Lists every option, in the order of the file.
+#[rustfmt::skip] // one table: a row is a key, its default, its kind and its meaning
+pub(crate) const OPTIONS: &[Opt] = &[
+    opt("node", r#""quire-1""#, Kind::Name,
+        "The node's name."),
+    opt("data", r#""./data""#, Kind::Folder,
+        "The folder of the embedded log and checkpoints; one process at a time has it."),
+    opt("listen", r#""127.0.0.1:8080""#, Kind::Address,
+        "Where HTTP and WebSocket are served; port 0 takes any free one."),
+    opt("log", r#""embedded""#, Kind::Engine(ENGINES, "kafka://"),
+        "Where the log is kept: in the data folder, or in memory and gone with the process."),
+    opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),
+        "Where checkpoints are kept: in the data folder, or in memory and gone with the process."),
+    opt("shards", "16", count("shards", 1, 65_536),
+        "Shards of the log. Fixed when the data folder is made."),
+
+    opt("document.window-revisions", "5000", count("revisions", 1, 1_000_000),
+        "The last revisions kept in memory, for rebase and for clients that resume."),
+    opt("document.window-bytes", r#""1MiB""#, kib(4, GIB),
+        "Bytes of those revisions at most."),
+    opt("document.frames-in-flight", "2", count("frames", 1, 64),
+        "Frames of one document on their way to the log; later batches join the next frame."),
+    opt("document.frame-bytes-max", r#""1MiB""#, kib(4, 16 * MIB),
+        "Bytes of one frame in the log."),
+    opt("document.queue-bytes", r#""4MiB""#, kib(64, GIB),
+        "Bytes of batches that may wait for one document; above, its writers are held back."),
+    opt("document.idle-after", r#""60s""#, millis(S, D),
+        "Time without connections after which a document is checkpointed and leaves memory."),
+    opt("document.presence-interval", r#""150ms""#, millis(20, 10 * S),
+        "Time between two presence messages of a document."),
+    opt("document.participants-listed-max", "100", count("participants", 1, 10_000),
+        "Participants listed in presence; above, a sample and their number."),
+    opt("document.sessions-max", "10000", count("sessions", 1, 10_000_000),
+        "Sessions remembered, so that no batch is applied twice; above, the oldest go first."),
+    opt("document.session-expiry", r#""7d""#, millis(M, 365 * D),
+        "Time after its last batch for which a session is remembered."),
+    opt("document.segment-bytes-min", r#""64KiB""#, kib(1, GIB),
+        "Bytes of stored operations below which a segment of history is not sealed."),
+    opt("document.doc-chars-max", "10000000", count("characters", 1, 1_000_000_000),
+        "Characters (Unicode scalar values) of a document."),
+    opt("document.checkpoint-log-bytes-min", r#""2MiB""#, kib(4, GIB),
+        "Bytes of log since a document's last checkpoint below which none is due."),
+    opt("document.checkpoint-log-factor", "16", count("times", 1, 1_000),
+        "The next is due when they exceed the last checkpoint's size this many times, too."),
+    opt("document.tick-subscribers", "100", count("subscribers", 1, 1_000_000),
+        "Subscribers of a document above which revisions are sent in ticks, not one by one."),
+    opt("document.tick", r#""15ms""#, millis(1, S),
+        "Length of such a tick."),
+    opt("document.tick-large-subscribers", "1000", count("subscribers", 1, 1_000_000),
+        "Subscribers of a document above which the longer tick is used."),
+    opt("document.tick-large", r#""75ms""#, millis(1, 5 * S),
+        "Length of the longer tick."),
+    opt("document.viewer-tick", r#""250ms""#, millis(1, 10 * S),
+        "Time between two messages of merged revisions to viewers."),
+
+    opt("shard.documents-open-max", "20000", count("documents", 1, 10_000_000),
+        "Documents of one shard in memory at once."),
+    opt("shard.tail-bytes-max", r#""16MiB""#, kib(64, TIB),
+        "Bytes of log that no checkpoint covers; above, the documents holding them are written."),
+    opt("shard.tail-age-max", r#""10m""#, millis(S, 30 * D),
+        "Age of the oldest record that no checkpoint covers; above, its document is written."),
+    opt("shard.trim-margin", "1000", count("records", 0, 1_000_000_000),
+        "Records that are kept although a checkpoint covers them."),
+    opt("shard.recovery-read-bytes", r#""4MiB""#, kib(64, GIB),
+        "Bytes of one read of the log while a shard recovers."),
+
+    opt("edge.hello-timeout", r#""5s""#, millis(100, M),
+        "Time for a client's first message."),
+    opt("edge.frame-bytes-max", r#""1MiB""#, kib(1, 64 * MIB),
+        "Bytes of one WebSocket frame from a client."),
+    opt("edge.op-bytes-max", r#""256KiB""#, kib(1, 16 * MIB),
+        "Bytes of one operation from a client; clients are told."),
+    opt("edge.ops-per-second", "10000", count("batches a second", 1, 100_000),
+        "Batches of one session; bursts may be twice as large. Clients are told."),
+    opt("edge.cursors-per-second", "20", count("messages a second", 1, 1_000),
+        "Cursor messages of one session that are looked at."),
+    opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
+        "Connections at once; above, new ones are refused."),
+    opt("edge.outbox-bytes-max", r#""1MiB""#, kib(16, GIB),
+        "Bytes that may wait for one socket; above, they are replaced by one catch-up."),
+    opt("edge.outbox-age-max", r#""10s""#, millis(100, 10 * M),
+        "Time for which they may wait; above, they are replaced by one catch-up."),
+    opt("edge.outbox-grace", r#""30s""#, millis(0, H),
+        "Time after a catch-up in which a second one closes the connection."),
+    opt("edge.shutdown-grace", r#""10s""#, millis(0, 10 * M),
+        "Time for connections and documents to end when the process is told to stop."),
+    opt("edge.header-timeout", r#""10s""#, millis(100, 5 * M),
+        "Time for the head of an HTTP request."),
+    opt("edge.body-bytes-max", r#""32MiB""#, kib(1, GIB),
+        "Bytes of the body of an HTTP request."),
+
+    opt("telemetry.log-level", r#""info""#, Kind::Levels,
+        "What is logged: a level, or levels by module."),
+    opt("telemetry.log-format", r#""text""#, Kind::Word(&["text", "json"]),
+        "How: one line for people, or one JSON object a line."),
+];
+
+/// Holds that one option's amount is at most another's, and why.
+pub(crate) struct Relation {
+    /// The smaller one's key.
+    pub(crate) small: &'static str,
+    /// The larger one's key.
+    pub(crate) large: &'static str,
+    /// Why.
+    pub(crate) why: &'static str,
+}
+
+/// Lists what must hold between two options.
+pub(crate) const RELATIONS: &[Relation] = &[
+    Relation {
+        small: "edge.op-bytes-max",
+        large: "edge.frame-bytes-max",
+        why: "an operation comes in one frame",
+    },
+    Relation {
+        small: "edge.op-bytes-max",
+        large: "document.frame-bytes-max",
+        why: "an operation is written in one frame of the log",
+    },
+    Relation {
+        small: "document.frame-bytes-max",
+        large: "document.queue-bytes",
+        why: "a frame is filled from the queue",
+    },
+    Relation {
+        small: "document.tick-subscribers",
+        large: "document.tick-large-subscribers",
+        why: "the longer tick is for more subscribers",
+    },
+    Relation { small: "document.tick", large: "document.tick-large", why: "it is the longer tick" },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        let mut keys = HashSet::new();
+        for option in OPTIONS {
+            assert!(keys.insert(option.key), "{} is there twice", option.key);
+            if let Some((section, _)) = option.key.split_once('.') {
+                assert!(SECTIONS.iter().any(|(name, _)| *name == section), "{section}");
+            }
+            assert!(option.meaning.ends_with('.'), "{}", option.key);
+        }
+        for relation in RELATIONS {
+            for key in [relation.small, relation.large] {
+                let option = find(key).expect("a relation names known keys");
+                let default = option.default.parse().expect("a default is TOML");
+                assert!(option.kind.amount(&default).is_some(), "{key} is not measured");
+            }
+        }
+    }
+}
