@@ -1,1 +1,12 @@
 //! The one integration binary: a module per subject.
+
+mod cli_config;
+mod cli_doc;
+mod config;
+mod history;
+mod kill;
+mod protocol;
+mod raw;
+mod server;
+mod startup;
+mod tidy;

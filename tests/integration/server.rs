@@ -1,0 +1,70 @@
+//! The real binary as a child process: started on a port of its own, killed or stopped.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The binary under test.
+pub(crate) const QUIRE: &str = env!("CARGO_BIN_EXE_quire");
+
+/// A server that is running; it is killed when the test ends.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Server {
+    /// Starts a server on `port` and waits until it serves.
+    pub(crate) fn start(data: &Path, port: u16, set: &[&str]) -> Self {
+        let mut command = Command::new(QUIRE);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
+        for setting in set {
+            command.args(["--set", setting]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the binary runs");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("it can be read");
+        let url = line.trim().strip_prefix("listening on ").expect("it serves").to_owned();
+        Self { child, url }
+    }
+
+    /// Ends the server as a power cut would end the process.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is running");
+        self.child.wait().expect("it was started here");
+    }
+
+    /// Tells the server to stop, and waits for it.
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(told.success());
+        let status = self.child.wait().expect("it was started here");
+        assert_eq!(status.code(), Some(0), "a server that is told to stop exits 0");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Finds a port that was free just now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Runs a command of the binary and returns what it prints.
+pub(crate) fn quire(args: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new(QUIRE).args(args).stdin(Stdio::null()).output().expect("the binary runs");
+    assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("it prints text")
+}

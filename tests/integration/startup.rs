@@ -1,0 +1,130 @@
+//! A node that cannot start says why in one sentence, exits non-zero and leaves the data alone.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+const QUIRE: &str = env!("CARGO_BIN_EXE_quire");
+
+/// A running node, killed when the test ends.
+struct Serving {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(data: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(QUIRE);
+    command.args(["serve", "--data"]).arg(data).args(more);
+    if !more.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
+    command
+}
+
+/// Starts a node and waits until it serves.
+fn start(data: &Path) -> Serving {
+    let mut child = serve(data, &[]).spawn().expect("the binary runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("it can be read");
+    assert!(line.starts_with("listening on http://"), "{line:?}");
+    Serving { child, _stdout: stdout }
+}
+
+/// Runs a node that must not start, and returns what it says.
+fn refused(data: &Path, more: &[&str]) -> String {
+    let Output { status, stdout, stderr } = serve(data, more).output().expect("the binary runs");
+    let said = String::from_utf8(stderr).expect("it is text");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(stdout.is_empty(), "it did not serve");
+    said
+}
+
+fn check(said: &str, wanted: &str) {
+    let errors: Vec<_> = said.lines().filter(|line| line.contains(wanted)).collect();
+    assert_eq!(errors.len(), 1, "{wanted:?} once in: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Returns every file of a folder with its bytes.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let files = fs::read_dir(folder).expect("it is there");
+    let mut contents: Vec<_> = files
+        .map(|entry| {
+            let path = entry.expect("it can be read").path();
+            (path.display().to_string(), fs::read(&path).expect("it can be read"))
+        })
+        .collect();
+    contents.sort();
+    contents
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_refused() {
+    let data = tempfile::tempdir().expect("a folder");
+    let _first = start(data.path());
+    check(&refused(data.path(), &[]), "is in use by another process");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_its_address() {
+    let data = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let said = refused(data.path(), &["--listen", &address]);
+    check(&said, &format!("cannot listen on {address}"));
+    assert!(contents(data.path()).is_empty(), "nothing was created");
+}
+
+#[test]
+fn another_number_of_shards_is_refused_and_the_data_untouched() {
+    let data = tempfile::tempdir().expect("a folder");
+    drop(start(data.path()));
+    drop(start(data.path()));
+    let before = contents(data.path());
+    check(&refused(data.path(), &["--shards", "3"]), "start with --shards 16");
+    assert_eq!(contents(data.path()).len(), before.len());
+    drop(start(data.path()));
+}
+
+#[test]
+fn files_that_are_no_log_are_refused_and_untouched() {
+    for name in ["log.redb", "checkpoints.redb"] {
+        let data = tempfile::tempdir().expect("a folder");
+        let file = data.path().join(name);
+        fs::write(&file, "something else entirely").expect("it can be written");
+        let said = refused(data.path(), &[]);
+        check(&said, name);
+        assert_eq!(fs::read(&file).expect("it is there"), b"something else entirely");
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_refused() {
+    let data = tempfile::tempdir().expect("a folder");
+    let inside = data.path().join("locked");
+    fs::create_dir(&inside).expect("it can be made");
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    if fs::write(inside.join("probe"), "").is_ok() {
+        // Who may write everywhere is kept out by a file in the way instead.
+        fs::remove_file(inside.join("probe")).expect("it was just made");
+        fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::write(inside.join("file"), "").expect("it can be written");
+        check(&refused(&inside.join("file"), &[]), "cannot create the data folder");
+        return;
+    }
+    check(&refused(&inside, &[]), "cannot be written");
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
