@@ -3,6 +3,7 @@
 mod cli_config;
 mod cli_doc;
 mod config;
+mod full_disk;
 mod history;
 mod kill;
 mod protocol;

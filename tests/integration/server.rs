@@ -37,6 +37,11 @@ impl Server {
         self.child.wait().expect("it was started here");
     }
 
+    /// Waits until the server ends by itself, and returns its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it was started here").code()
+    }
+
     /// Tells the server to stop, and waits for it.
     pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
