@@ -23,6 +23,8 @@ mod save;
 mod sessions;
 mod settle;
 mod state;
+#[cfg(test)]
+mod tests;
 mod window;
 mod write;
 

@@ -1,0 +1,226 @@
+//! Tests of the state machine by itself: what only an exact order of events can show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::doc::write::Done;
+use crate::doc::{
+    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Mode, Outbox, Refusal, State,
+    Welcome, Write,
+};
+use crate::log::{EventKind, Position, Record};
+use crate::text::Operation;
+use crate::types::{Author, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
+
+struct Deaf;
+
+impl Outbox for Deaf {
+    fn push(&self, _: Event) {}
+}
+
+/// A state and the log that it writes to, which accepts when it is told to.
+struct Fixture {
+    state: State,
+    effects: Vec<Effect>,
+    /// Records handed over and not settled.
+    handed: Vec<Record>,
+    accepted: Vec<Record>,
+    told: Vec<(ConnId, Event)>,
+    now: Timestamp,
+}
+
+fn session(number: u8) -> SessionId {
+    SessionId([number; 16])
+}
+
+fn insert(at: u32, text: &str) -> Operation {
+    Operation::builder().retain(at).insert(text).build()
+}
+
+impl Fixture {
+    fn new(config: Config) -> Self {
+        let state = State::new("doc".parse().unwrap(), Arc::new(config));
+        let (handed, accepted, told) = (Vec::new(), Vec::new(), Vec::new());
+        let now = Timestamp(1_000_000);
+        let mut fixture = Self { state, effects: Vec::new(), handed, accepted, told, now };
+        fixture.state.reclaimed(Epoch(0), now, &mut fixture.effects);
+        fixture
+    }
+
+    fn join(&mut self, conn: u64, number: u8, rev: Option<u64>) -> Result<Welcome, Refusal> {
+        let join = Join {
+            session: session(number),
+            rev: rev.map(Revision),
+            mode: Mode::Edit,
+            ordered: false,
+            user: None,
+            author: Author::anonymous(),
+            outbox: Arc::new(Deaf),
+        };
+        let welcome = self.state.join(ConnId(conn), &join, &mut self.effects);
+        self.carry_out();
+        welcome
+    }
+
+    fn submit(&mut self, conn: u64, seq: u64, base: u64, op: Operation) {
+        let received = tokio::time::Instant::now();
+        let batch = Batch { seq: Seq(seq), base: Revision(base), op, received, permit: None };
+        self.state.submit(ConnId(conn), &Author::anonymous(), batch, &mut self.effects);
+        self.state.flush(self.now, &mut self.effects);
+        self.carry_out();
+    }
+
+    /// Lets the log accept the oldest record handed over.
+    fn accept(&mut self) {
+        self.accepted.push(self.handed.remove(0));
+        let offset = Offset(self.accepted.len() as u64);
+        self.state.accepted(offset, self.now, &mut self.effects);
+        self.carry_out();
+    }
+
+    fn accept_all(&mut self) {
+        while !self.handed.is_empty() {
+            self.accept();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Append(_, bytes) => self.handed.push(Record::decode(&bytes).unwrap()),
+                Effect::Tell(conn, event) => self.told.push((conn, event)),
+                Effect::Close(conn, refusal) => self.told.push((conn, Event::Closed(refusal))),
+                Effect::Broadcast(_) | Effect::Done(..) | Effect::Save => {}
+                Effect::Fork(_) | Effect::Rebuild => panic!("not here"),
+            }
+        }
+    }
+
+    fn refused(&mut self) -> Option<Refusal> {
+        match self.told.pop() {
+            Some((_, Event::Refused { refusal, .. })) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Replays what was accepted into a fresh state, which must be the same.
+    fn check_replay(&self) {
+        let mut again = State::new("doc".parse().unwrap(), Arc::new(Config::default()));
+        for (offset, record) in (1..).zip(&self.accepted) {
+            let replayed = again.replay(Offset(offset), record, 1);
+            assert_eq!(replayed, Ok(()), "{record:?}");
+        }
+        assert_eq!((again.head(), again.text()), (self.state.head(), self.state.text()));
+        for number in 0..9 {
+            let (one, other) = (session(number), session(number));
+            assert_eq!(again.last_seq(&one), self.state.last_seq(&other), "session {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn batches_join_the_next_record_while_two_are_on_their_way() {
+    let mut fixture = Fixture::new(Config::default());
+    for number in 1..=5 {
+        fixture.join(number.into(), number, None).unwrap();
+        fixture.submit(number.into(), 1, 0, insert(0, "x"));
+    }
+    assert_eq!(fixture.handed.len(), 2);
+    fixture.accept();
+    let entries = |record: &Record| match record {
+        Record::Frame(frame) => frame.entries.len(),
+        _ => 0,
+    };
+    assert_eq!(fixture.handed.iter().map(entries).collect::<Vec<_>>(), [1, 3]);
+    fixture.accept_all();
+    assert_eq!((fixture.state.head(), fixture.state.text()), (Revision(5), "xxxxx".to_owned()));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_in_its_turn_only() {
+    let mut fixture = Fixture::new(Config::default());
+    fixture.join(1, 1, None).unwrap();
+    fixture.submit(1, 1, 0, insert(0, "a"));
+    fixture.submit(1, 2, 0, insert(0, "b"));
+    assert_eq!(fixture.refused(), Some(Refusal::Pipelined { pending: Seq(1) }));
+    fixture.submit(1, 3, 0, insert(0, "b"));
+    assert_eq!(fixture.refused(), Some(Refusal::Gap { expected: Seq(2) }));
+    fixture.submit(1, 1, 0, insert(0, "a"));
+    assert!(fixture.told.is_empty(), "it is on its way: nothing is said, nothing appended");
+    assert_eq!(fixture.handed.len(), 1);
+    fixture.accept();
+    fixture.submit(1, 1, 0, insert(0, "a"));
+    let told = fixture.told.pop();
+    let again = Event::Repeated { seq: Seq(1), rev: Revision(1) };
+    assert_eq!(format!("{told:?}"), format!("{:?}", Some((ConnId(1), again))));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn what_was_not_written_is_handed_over_again_under_the_new_epoch() {
+    let mut fixture = Fixture::new(Config::default());
+    for number in 1..=4 {
+        fixture.join(number.into(), number, None).unwrap();
+        fixture.submit(number.into(), 1, 0, insert(0, "x"));
+    }
+    let written = fixture.handed.remove(0);
+    fixture.handed.clear();
+    // The first one is found in the log, the second is not.
+    fixture.state.recovered(Offset(1), &written, &mut fixture.effects);
+    fixture.accepted.push(written.clone());
+    fixture.state.recovered(Offset(2), &written, &mut fixture.effects);
+    fixture.state.reclaimed(Epoch(7), fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    assert!(fixture.handed.iter().all(|record| record.epoch() == Some(Epoch(7))));
+    fixture.accept_all();
+    assert_eq!(fixture.state.head(), Revision(4));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn silent_sessions_expire_and_those_that_return_meanwhile_wait() {
+    let config = Config { session_expiry: Duration::from_secs(60), ..Config::default() };
+    let mut fixture = Fixture::new(config);
+    for number in 1..=2 {
+        fixture.join(number.into(), number, None).unwrap();
+        fixture.submit(number.into(), 1, number as u64 - 1, insert(0, "x"));
+        fixture.accept_all();
+    }
+    fixture.state.leave(ConnId(1));
+    assert!(!fixture.state.expire(Timestamp(999_999)), "nobody has been silent for so long");
+    assert!(fixture.state.expire(Timestamp(1_000_001)), "who is connected stays");
+    fixture.state.flush(fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    let back = fixture.join(3, 1, Some(2));
+    assert!(matches!(back, Err(Refusal::Unavailable { .. })), "{back:?}");
+    fixture.accept_all();
+    assert_eq!(fixture.join(4, 1, Some(2)).unwrap().seq, Seq(0), "it is forgotten");
+    assert_eq!(fixture.state.last_seq(&session(2)), Seq(1));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn a_cut_removes_what_was_before_it_and_nothing_else() {
+    let mut fixture = Fixture::new(Config::default());
+    fixture.join(1, 1, None).unwrap();
+    for n in 0..6 {
+        fixture.submit(1, n + 1, n, insert(u32::try_from(n).unwrap(), "x"));
+        fixture.accept_all();
+    }
+    let (done, _answer): (Done, _) = tokio::sync::oneshot::channel::<Result<Revision, Failure>>();
+    let kind = EventKind::HistoryCut { before: Revision(4) };
+    let write = Write::Event { author: Author::anonymous(), kind };
+    fixture.state.write(session(9), write, done, &mut fixture.effects);
+    fixture.state.flush(fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    fixture.accept_all();
+    assert_eq!((fixture.state.head(), fixture.state.text()), (Revision(6), "xxxxxx".to_owned()));
+    assert_eq!(fixture.state.live.text_at(Revision(3)), None);
+    assert_eq!(fixture.state.live.text_at(Revision(4)).as_deref(), Some("xxxx"));
+    let resumed = fixture.join(2, 2, Some(5)).unwrap();
+    assert!(matches!(resumed.content, Content::Changes(changes) if changes.len() == 1));
+    let lost = fixture.join(3, 3, Some(2)).unwrap();
+    assert!(matches!(lost.content, Content::Text(_)));
+    fixture.check_replay();
+}
