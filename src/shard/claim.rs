@@ -32,8 +32,18 @@ const ATTEMPTS_MAX: usize = 8;
 pub struct Claimant {
     /// The node.
     pub node: NodeId,
-    /// Tells this start of the node from others.
+    /// Tells this start of the node from others: a later start has a higher number.
     pub boot: u64,
+}
+
+/// Whose ownership a claim may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claiming {
+    /// Anybody's: the node starts.
+    First,
+    /// Only that of this start of the node or an earlier one: a claim of theirs may come late. To
+    /// any other the shard is lost.
+    Again,
 }
 
 /// Claims a shard whose records from `from` on have not been read, with `fence` as it stood there.
@@ -43,24 +53,24 @@ pub struct Claimant {
 pub async fn claim(
     log: &dyn Log,
     shard: ShardId,
-    claimant: &Claimant,
-    from: Offset,
-    fence: Fence,
+    (claimant, claiming): (&Claimant, Claiming),
+    (from, fence): (Offset, Fence),
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
     let epochs = fence.epoch.into_iter().collect();
     let (tail, owner) = (Tail::default(), None);
     let mut reader = Reader { log, shard, bytes_max, next: from, fence, epochs, tail, owner };
     for _ in 0..ATTEMPTS_MAX {
+        reader.read_to_end().await?;
+        if claiming == Claiming::Again && reader.is_lost_to_another(claimant) {
+            break;
+        }
         let epoch = reader.append_claim(claimant).await?;
         if reader.fence.epoch == Some(epoch) {
             let Reader { next, fence, epochs, tail, .. } = reader;
             return Ok(Claimed { epoch, fence, epochs, next, tail });
         }
-        // An earlier claim of our own whose outcome was unknown may come late: go on from there.
-        if reader.owner.as_ref() != Some(claimant) {
-            break;
-        }
+        // A claim of this node whose outcome was unknown may come late: go on from there.
     }
     Err(StartError::Fenced { shard, epoch: reader.fence.epoch })
 }
@@ -78,9 +88,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads to the end, appends a claim and reads up to it; returns the epoch if it counts.
+    /// Tells whether another node, or a later start of this one, has claimed the shard.
+    fn is_lost_to_another(&self, claimant: &Claimant) -> bool {
+        let another = |owner: &Claimant| owner.node != claimant.node || owner.boot > claimant.boot;
+        self.owner.as_ref().is_some_and(another)
+    }
+
+    /// Appends a claim and reads up to it; returns its epoch, which the fence has if it counts.
     async fn append_claim(&mut self, claimant: &Claimant) -> Result<Epoch, StartError> {
-        self.read_to_end().await?;
         let Claimant { node, boot } = claimant.clone();
         let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });
         let appended = self.log.append(self.shard, record.encode()).await;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, Record};
-use crate::shard::claim::{Claimant, Claimed, claim};
+use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::Ports;
 use crate::shard::{StartError, Tail};
 use crate::types::{DocId, Epoch, Offset, ShardId};
@@ -26,6 +26,9 @@ const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration
 
 /// How long the janitor rests between two documents, so that a failing store is not hammered.
 const SWEEP_PAUSE: Duration = Duration::from_millis(250);
+
+const LOG_STOPPED: &str = "the log has stopped after a failed write: look at the disk, then start";
+const TAKEN_OVER: &str = "another process has taken the log over: run only one of them";
 
 /// What the writer is told.
 pub(crate) enum Command {
@@ -64,6 +67,8 @@ pub(crate) struct Writer {
     tail: Tail,
     open: FxHashMap<DocId, doc::Handle>,
     in_log: FuturesOrdered<BoxFuture<'static, InLog>>,
+    /// Whether the shard is another's: nothing is written any more.
+    fenced: bool,
     advancing: bool,
     sweeping: bool,
     swept: Instant,
@@ -101,6 +106,7 @@ impl Writer {
             tail,
             open: FxHashMap::default(),
             in_log: FuturesOrdered::new(),
+            fenced: false,
             advancing: false,
             sweeping: false,
             swept: Instant::now(),
@@ -132,10 +138,16 @@ impl Writer {
         match command {
             Command::Append(append) => self.append(append),
             Command::Opened(handle) => {
-                handle.settle(Outcome::Reclaimed(self.epoch));
+                if self.fenced {
+                    handle.settle(Outcome::Fenced);
+                } else {
+                    handle.settle(Outcome::Reclaimed(self.epoch));
+                }
                 self.open.insert(handle.doc().clone(), handle);
             }
             Command::Ended(doc) => drop(self.open.remove(&doc)),
+            // Whoever asks is told that the shard is stopping.
+            Command::Offsets(_, reply) if self.fenced => drop(reply),
             Command::Offsets(doc, reply) => {
                 let marker = ready(InLog::Marker(doc, reply));
                 self.in_log.push_back(Box::pin(marker));
@@ -154,7 +166,7 @@ impl Writer {
 
     fn append(&mut self, append: Append) {
         let Append { from, epoch, record, .. } = append;
-        if epoch != self.epoch {
+        if self.fenced || epoch != self.epoch {
             return;
         }
         let bytes = record.len();
@@ -204,11 +216,14 @@ impl Writer {
         loop {
             match self.try_claim().await {
                 Ok(()) => break,
-                Err(StartError::Fenced { epoch, .. }) => self.step_down(epoch),
+                Err(StartError::Fenced { epoch, .. }) => {
+                    self.step_down(epoch);
+                    return;
+                }
                 Err(reason) => {
                     if reason.is_final() {
                         error!(shard = %self.shard, %reason, "the log has stopped");
-                        self.ports.fatal.stop_with("the log has stopped after a failed write");
+                        self.ports.fatal.stop_with(LOG_STOPPED);
                         return;
                     }
                     warn!(shard = %self.shard, %reason, "could not claim, trying again");
@@ -235,7 +250,8 @@ impl Writer {
         let bytes_max = self.ports.config.recovery_read_bytes.as_u64() as usize;
         let from = self.next;
         let fence = self.fence;
-        let claimed = claim(&*log, self.shard, &self.claimant, from, fence, bytes_max).await?;
+        let claimant = (&self.claimant, Claiming::Again);
+        let claimed = claim(&*log, self.shard, claimant, (from, fence), bytes_max).await?;
         self.take_over(from, claimed).await
     }
 
@@ -261,14 +277,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes down every document: another owner wrote, and may have acknowledged, meanwhile. On
-    /// one node the shard is claimed again, because nobody else is meant to have it.
+    /// Takes down every document, for good: the shard is another's.
     fn step_down(&mut self, epoch: Option<Epoch>) {
-        warn!(shard = %self.shard, ?epoch, "somebody else claimed the shard");
+        error!(shard = %self.shard, ?epoch, "another process claimed the shard, stepping down");
         self.ports.metrics.fenced.inc();
-        for (_, handle) in self.open.drain() {
+        self.fenced = true;
+        for handle in self.open.values() {
             handle.settle(Outcome::Fenced);
         }
+        self.ports.fatal.stop_with(TAKEN_OVER);
     }
 
     /// Stores the low-water mark where it has moved, then trims the log below it.

@@ -22,8 +22,9 @@ pub(crate) struct Plan {
     /// Of 1,000 messages: how many lose the connection, and how many batches are sent twice.
     pub(crate) drops: u32,
     pub(crate) doubles: u32,
-    /// When the node crashes.
-    pub(crate) crashes: Vec<Duration>,
+    /// When the node crashes, or, where it says so, only seems to: it lives on as a zombie that
+    /// still believes to own everything, beside the new one.
+    pub(crate) crashes: Vec<(Duration, bool)>,
     pub(crate) log: Faults,
     pub(crate) store: StoreFaults,
     pub(crate) doc_config: doc::Config,
@@ -38,15 +39,17 @@ impl Plan {
         };
         let often = [0, 5, 20, 60][rng.random_range(0..4)];
         let fails = [0.0, 0.02, 0.2][rng.random_range(0..3)];
-        let mut crashes: Vec<_> =
-            (0..rng.random_range(0..4)).map(|_| millis(&mut rng, 100..4_000)).collect();
+        let mut crashes = Vec::new();
+        for _ in 0..rng.random_range(0..4) {
+            crashes.push((millis(&mut rng, 100..4_000), rng.random()));
+        }
         crashes.sort_unstable();
         let doc_config = doc::Config {
             window_revisions: rng.random_range(4..80),
             idle_after: millis(&mut rng, 300..3_000),
             frames_in_flight: rng.random_range(1..4),
             segment_bytes_min: ByteSize::b(rng.random_range(50..1_000)),
-            checkpoint_log_bytes_min: ByteSize::b(rng.random_range(300..6_000)),
+            checkpoint_log_bytes_min: ByteSize::b(rng.random_range(60..3_000)),
             checkpoint_log_factor: 1,
             tick_subscribers: [1, 100][rng.random_range(0..2)],
             ..doc::Config::default()

@@ -95,14 +95,23 @@ impl World {
             clients.spawn("writer", writer.run())
         };
         let writers: Vec<_> = (0..self.plan.writers).map(writer).collect();
-        for crash in self.plan.crashes.clone() {
+        let mut zombies = Vec::new();
+        for (crash, seems_only) in self.plan.crashes.clone() {
             sleep_until(self.began + crash).await;
-            self.crash();
+            if seems_only {
+                zombies.extend(self.leave_behind());
+            } else {
+                self.crash();
+            }
             sleep(Duration::from_millis(30)).await;
             self.start().await;
         }
         sleep_until(self.began + Duration::from_secs(5)).await;
         self.note("faults end");
+        for (router, tasks) in zombies {
+            router.kill();
+            tasks.token().cancel();
+        }
         self.stores.log.set(Faults::default());
         self.stores.store.set_faults(StoreFaults::default());
         let all = self.plan.writers;
@@ -170,6 +179,14 @@ impl World {
         }
         self.tasks.token().cancel();
         self.lives.send_replace(Lives { number, router: None });
+    }
+
+    /// Takes the node from its clients and lets it live on.
+    fn leave_behind(&self) -> Option<(Router, Tasks)> {
+        self.note("zombie");
+        let lives = self.lives.borrow().clone();
+        self.lives.send_replace(Lives { number: lives.number, router: None });
+        lives.router.map(|router| (router, self.tasks.clone()))
     }
 
     async fn head(&self, doc: usize) -> Revision {
