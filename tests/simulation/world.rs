@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::archive::Archive;
 use crate::oracle;
 use crate::plan::Plan;
+use crate::told::Told;
 use crate::trace::Trace;
 use crate::writer::{Promised, Writer};
 
@@ -46,7 +47,7 @@ pub(crate) struct Stores {
 struct World {
     plan: Arc<Plan>,
     stores: Stores,
-    lives: watch::Sender<Lives>,
+    lives: Told<Lives>,
     tasks: Tasks,
     trace: Trace,
     began: Instant,
@@ -66,7 +67,7 @@ pub(crate) async fn run(plan: Plan, trace: Trace) {
     let mut world = World {
         plan: Arc::new(plan),
         stores,
-        lives: watch::Sender::default(),
+        lives: Told::new(Lives::default()),
         tasks: Tasks::new(),
         trace,
         began: Instant::now(),
@@ -79,7 +80,7 @@ impl World {
     async fn live(&mut self) -> Vec<Promised> {
         self.start().await;
         let clients = Tasks::new();
-        let (settled, goal) = (watch::Sender::new(0), watch::Sender::new(None));
+        let (settled, goal) = (watch::Sender::new(0), Told::new(None));
         let writer = |number: usize| {
             let writer = Writer {
                 doc: doc_id(number % self.plan.docs),
@@ -121,7 +122,7 @@ impl World {
         for doc in 0..self.plan.docs {
             heads.push(self.head(doc).await);
         }
-        goal.send_replace(Some(heads));
+        goal.tell(&Some(heads));
         let mut promised = Vec::new();
         for writer in writers {
             promised.push(writer.await.expect("a writer does not fail"));
@@ -132,7 +133,7 @@ impl World {
     /// Starts the node, as often as it takes on a log that fails.
     async fn start(&mut self) {
         self.tasks = Tasks::new();
-        let number = self.lives.borrow().number + 1;
+        let number = self.lives.get().number + 1;
         loop {
             let ports = self.ports(number);
             let mut shards = Vec::new();
@@ -144,7 +145,7 @@ impl World {
             }
             if shards.len() == SHARDS as usize {
                 self.note(&format!("life {number}"));
-                self.lives.send_replace(Lives { number, router: Some(Router::new(shards)) });
+                self.lives.tell(&Lives { number, router: Some(Router::new(shards)) });
                 return;
             }
             shards.iter().for_each(shard::Handle::kill);
@@ -173,25 +174,25 @@ impl World {
     /// Ends the node as a power cut would: its tasks are gone, its last appends may still land.
     fn crash(&self) {
         self.note("crash");
-        let number = self.lives.borrow().number;
-        if let Some(router) = self.lives.borrow().router.as_ref() {
+        let number = self.lives.get().number;
+        if let Some(router) = self.lives.get().router {
             router.kill();
         }
         self.tasks.token().cancel();
-        self.lives.send_replace(Lives { number, router: None });
+        self.lives.tell(&Lives { number, router: None });
     }
 
     /// Takes the node from its clients and lets it live on.
     fn leave_behind(&self) -> Option<(Router, Tasks)> {
         self.note("zombie");
-        let lives = self.lives.borrow().clone();
-        self.lives.send_replace(Lives { number: lives.number, router: None });
+        let lives = self.lives.get();
+        self.lives.tell(&Lives { number: lives.number, router: None });
         lives.router.map(|router| (router, self.tasks.clone()))
     }
 
     async fn head(&self, doc: usize) -> Revision {
         loop {
-            let router = self.lives.borrow().router.clone().expect("the node lives");
+            let router = self.lives.get().router.expect("the node lives");
             if let Ok(handle) = router.open(&doc_id(doc)).await
                 && let Ok(past) = handle.past().await
             {
@@ -205,7 +206,7 @@ impl World {
     async fn judge(&mut self, promised: &[Promised]) {
         let accepted = oracle::replay(&self.stores.archive, SHARDS).await;
         oracle::check(promised, &accepted);
-        let router = self.lives.borrow().router.clone().expect("the node lives");
+        let router = self.lives.get().router.expect("the node lives");
         oracle::check_server(&router, &accepted, self.plan.docs).await;
         timeout(PATIENCE, router.drain()).await.expect("a node stops in time");
         self.tasks.stop().await;
@@ -213,7 +214,7 @@ impl World {
             self.check_low_water(ShardId(shard)).await;
         }
         self.start().await;
-        let router = self.lives.borrow().router.clone().expect("the node lives");
+        let router = self.lives.get().router.expect("the node lives");
         oracle::check_server(&router, &accepted, self.plan.docs).await;
         router.kill();
         self.tasks.token().cancel();
