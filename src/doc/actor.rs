@@ -302,53 +302,61 @@ impl Running {
         metrics.accepted.inc_by(received.len() as u64);
     }
 
-    /// Carries out what the state machine decided, in order.
+    /// Carries out what the state machine decided, in order; that may lead to more of it.
     fn carry_out(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Append(epoch, record) => self.ports.shard.append(Append {
-                    from: self.handle.clone(),
-                    epoch,
-                    record,
-                    handed: Instant::now(),
-                }),
-                Effect::Tell(conn, event) => {
-                    match event {
-                        Event::Refused { .. } => self.ports.metrics.refused.inc(),
-                        // The acknowledgement itself may wait for a tick: it comes first.
-                        Event::Repeated { .. } => self.audience.catch_up(),
-                        Event::Changed(_)
-                        | Event::Merged(_)
-                        | Event::Ordered { .. }
-                        | Event::Presence(_)
-                        | Event::Closed(_) => {}
-                    }
-                    self.audience.tell(conn, event);
-                }
-                Effect::Broadcast(update) => {
-                    for (tick, after) in self.audience.broadcast(&update, &self.ports.config) {
-                        self.me.send_after(after, move || Message::Tick(tick));
-                    }
-                }
-                Effect::Close(conn, refusal) => {
-                    self.audience.catch_up();
-                    self.audience.close(conn, refusal);
-                    self.participants.leave(conn);
-                    self.watch_presence();
-                }
-                // Whoever waited has gone; the write is done all the same.
-                Effect::Done(done, result) => drop(done.send(result)),
-                Effect::Fork(fork) => self.fork(fork),
-                Effect::Save => self.save(),
-                Effect::Rebuild => {
-                    error!(doc = %self.state.doc(), "state left the log, rebuilding it");
-                    self.close_all(&self.going_away());
-                    self.me.stop(Some("state left the log".to_owned()));
-                }
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.carry_out_one(effect);
+            }
+            if self.effects.is_empty() {
+                self.effects = effects;
             }
         }
-        self.effects = effects;
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Append(epoch, record) => self.ports.shard.append(Append {
+                from: self.handle.clone(),
+                epoch,
+                record,
+                handed: Instant::now(),
+            }),
+            Effect::Tell(conn, event) => {
+                match event {
+                    Event::Refused { .. } => self.ports.metrics.refused.inc(),
+                    // The acknowledgement itself may wait for a tick: it comes first.
+                    Event::Repeated { .. } => self.audience.catch_up(),
+                    Event::Changed(_)
+                    | Event::Merged(_)
+                    | Event::Ordered { .. }
+                    | Event::Presence(_)
+                    | Event::Closed(_) => {}
+                }
+                self.audience.tell(conn, event);
+            }
+            Effect::Broadcast(update) => {
+                for (tick, after) in self.audience.broadcast(&update, &self.ports.config) {
+                    self.me.send_after(after, move || Message::Tick(tick));
+                }
+            }
+            Effect::Close(conn, refusal) => {
+                self.audience.catch_up();
+                self.audience.close(conn, refusal);
+                self.participants.leave(conn);
+                self.watch_presence();
+            }
+            // Whoever waited has gone; the write is done all the same.
+            Effect::Done(done, result) => drop(done.send(result)),
+            Effect::Fork(fork) => self.fork(fork),
+            Effect::Save => self.save(),
+            Effect::Rebuild => {
+                error!(doc = %self.state.doc(), "state left the log, rebuilding it");
+                self.close_all(&self.going_away());
+                self.me.stop(Some("state left the log".to_owned()));
+            }
+        }
     }
 
     fn fork(&mut self, fork: Fork) {
