@@ -253,6 +253,8 @@ fn is_same(flight: &Flight, record: &Record) -> bool {
                 What::Change(change) => {
                     change.session == entry.session
                         && change.seq == entry.seq
+                        && change.author == entry.author
+                        && change.base == entry.base
                         && change.op == entry.op
                 }
                 What::Event { .. } => false,
