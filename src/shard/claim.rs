@@ -24,6 +24,24 @@ pub struct Claimed {
     pub tail: Tail,
 }
 
+/// How far a shard's log has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    /// The first offset that has not been.
+    pub next: Offset,
+    /// Who may write there.
+    pub fence: Fence,
+}
+
+/// Whose ownership a claim may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Anyone's.
+    Anyone,
+    /// Only the claimant's own: somebody else's claim since what has been read is an error.
+    Own,
+}
+
 /// How many late claims of our own one claim puts up with.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -36,7 +54,7 @@ pub struct Claimant {
     pub boot: u64,
 }
 
-/// Claims a shard whose records from `from` on have not been read, with `fence` as it stood there.
+/// Claims a shard of which so much has been read.
 ///
 /// # Errors
 /// Where the log cannot be read or written, or another claim came first.
@@ -44,14 +62,18 @@ pub async fn claim(
     log: &dyn Log,
     shard: ShardId,
     claimant: &Claimant,
-    from: Offset,
-    fence: Fence,
+    Read { next, fence }: Read,
+    over: Over,
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
     let epochs = fence.epoch.into_iter().collect();
     let (tail, owner) = (Tail::default(), None);
-    let mut reader = Reader { log, shard, bytes_max, next: from, fence, epochs, tail, owner };
+    let mut reader = Reader { log, shard, bytes_max, next, fence, epochs, tail, owner };
     for _ in 0..ATTEMPTS_MAX {
+        reader.read_to_end().await?;
+        if over == Over::Own && reader.owner.as_ref().is_some_and(|owner| owner != claimant) {
+            break;
+        }
         let epoch = reader.append_claim(claimant).await?;
         if reader.fence.epoch == Some(epoch) {
             let Reader { next, fence, epochs, tail, .. } = reader;
@@ -78,9 +100,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads to the end, appends a claim and reads up to it; returns the epoch if it counts.
+    /// Appends a claim and reads up to it; returns the epoch that it begins if it counts.
     async fn append_claim(&mut self, claimant: &Claimant) -> Result<Epoch, StartError> {
-        self.read_to_end().await?;
         let Claimant { node, boot } = claimant.clone();
         let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });
         let appended = self.log.append(self.shard, record.encode()).await;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, Record};
-use crate::shard::claim::{Claimant, Claimed, claim};
+use crate::shard::claim::{Claimant, Claimed, Over, Read, claim};
 use crate::shard::handle::Ports;
 use crate::shard::{StartError, Tail};
 use crate::types::{DocId, Epoch, Offset, ShardId};
@@ -31,18 +31,29 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) enum Command {
     /// A record of a document.
     Append(Append),
-    /// A document was opened: it is to be told of the epoch and of what becomes of its records.
-    Opened(doc::Handle),
+    /// A document was opened from the records listed in a term: it is to be told of the epoch and
+    /// of what becomes of its records.
+    Opened(doc::Handle, Term),
     /// A document has ended.
     Ended(DocId),
     /// Which records of a document are above the checkpoints, once its open ones are settled.
-    Offsets(DocId, oneshot::Sender<Vec<Offset>>),
+    Offsets(DocId, oneshot::Sender<Listed>),
     /// A checkpoint covers the document's records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored, or was not.
     Advanced,
     /// The janitor has seen to the oldest document.
     Swept,
+}
+
+/// Counts how often the shard was somebody else's meanwhile.
+pub(crate) type Term = u64;
+
+/// The records of a document above the checkpoints.
+pub(crate) struct Listed {
+    pub(crate) offsets: Vec<Offset>,
+    /// The term in which this is all there is: another owner may write more.
+    pub(crate) term: Term,
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.
@@ -58,6 +69,7 @@ pub(crate) struct Writer {
     sweep: Sweep,
     epoch: Epoch,
     fence: Fence,
+    term: Term,
     /// The ownerships since the low-water mark, the current one last.
     epochs: Vec<Epoch>,
     next: Offset,
@@ -73,7 +85,7 @@ pub(crate) struct Writer {
 /// What comes out of the log's end, in order.
 enum InLog {
     Appended { from: doc::Handle, bytes: usize, result: Result<Offset, AppendError> },
-    Marker(DocId, oneshot::Sender<Vec<Offset>>),
+    Marker(DocId, oneshot::Sender<Listed>),
 }
 
 impl Writer {
@@ -96,6 +108,7 @@ impl Writer {
             sweep,
             epoch,
             fence,
+            term: 0,
             epochs,
             next,
             tail,
@@ -131,7 +144,9 @@ impl Writer {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Append(append) => self.append(append),
-            Command::Opened(handle) => {
+            // Another owner may have written what it was not rebuilt from.
+            Command::Opened(handle, term) if term != self.term => handle.settle(Outcome::Fenced),
+            Command::Opened(handle, _) => {
                 handle.settle(Outcome::Reclaimed(self.epoch));
                 self.open.insert(handle.doc().clone(), handle);
             }
@@ -168,7 +183,7 @@ impl Writer {
         match landed {
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
-                let _ = reply.send(self.tail.offsets(&doc));
+                let _ = reply.send(self.list(&doc));
             }
             InLog::Appended { from, bytes, result: Ok(offset) } if offset == self.next => {
                 self.next = offset.next();
@@ -201,10 +216,14 @@ impl Writer {
         }
         let mut backoff = CLAIM_BACKOFF.0;
         let token = self.ports.tasks.token().clone();
+        let mut over = Over::Own;
         loop {
-            match self.try_claim().await {
+            match self.try_claim(over).await {
                 Ok(()) => break,
-                Err(StartError::Fenced { epoch, .. }) => self.step_down(epoch),
+                Err(StartError::Fenced { epoch, .. }) => {
+                    self.step_down(epoch);
+                    over = Over::Anyone;
+                }
                 Err(reason) => {
                     if reason.is_final() {
                         error!(shard = %self.shard, %reason, "the log has stopped");
@@ -215,6 +234,7 @@ impl Writer {
                 }
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(backoff) => {}
                 () = token.cancelled() => return,
             }
@@ -222,7 +242,7 @@ impl Writer {
         }
         for (doc, reply) in markers {
             // Whoever asked has gone.
-            let _ = reply.send(self.tail.offsets(&doc));
+            let _ = reply.send(self.list(&doc));
         }
         info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
         for handle in self.open.values() {
@@ -230,13 +250,16 @@ impl Writer {
         }
     }
 
-    async fn try_claim(&mut self) -> Result<(), StartError> {
+    fn list(&self, doc: &DocId) -> Listed {
+        Listed { offsets: self.tail.offsets(doc), term: self.term }
+    }
+
+    async fn try_claim(&mut self, over: Over) -> Result<(), StartError> {
         let log: Arc<dyn Log> = self.ports.log.clone();
         let bytes_max = self.ports.config.recovery_read_bytes.as_u64() as usize;
-        let from = self.next;
-        let fence = self.fence;
-        let claimed = claim(&*log, self.shard, &self.claimant, from, fence, bytes_max).await?;
-        self.take_over(from, claimed).await
+        let read = Read { next: self.next, fence: self.fence };
+        let claimed = claim(&*log, self.shard, &self.claimant, read, over, bytes_max).await?;
+        self.take_over(read.next, claimed).await
     }
 
     /// Tells the documents which of their records were found on the way to the claim.
@@ -261,11 +284,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes down every document: another owner wrote, and may have acknowledged, meanwhile. On
-    /// one node the shard is claimed again, because nobody else is meant to have it.
+    /// Takes down every document, also those that are being opened: another owner wrote, and may
+    /// have acknowledged, meanwhile. On one node the shard is claimed again a little later, because
+    /// nobody else is meant to have it.
     fn step_down(&mut self, epoch: Option<Epoch>) {
         warn!(shard = %self.shard, ?epoch, "somebody else claimed the shard");
         self.ports.metrics.fenced.inc();
+        self.term += 1;
         for (_, handle) in self.open.drain() {
             handle.settle(Outcome::Fenced);
         }
