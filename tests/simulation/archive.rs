@@ -26,12 +26,14 @@ impl Archive {
 
     /// Returns every record that was ever written to a shard.
     pub(crate) async fn all(&self, shard: ShardId) -> Vec<Stored> {
-        let trimmed = self.trimmed.lock().expect("nobody panicked");
-        let of_shard = trimmed.iter().filter(|((one, _), _)| *one == shard);
-        let mut all: Vec<_> = of_shard
-            .map(|((_, offset), bytes)| Stored { offset: *offset, bytes: bytes.clone() })
-            .collect();
-        drop(trimmed);
+        let mut all: Vec<_> = {
+            let trimmed = self.trimmed.lock().expect("nobody panicked");
+            let stored = |(&(_, offset), bytes): (&(ShardId, Offset), &Bytes)| Stored {
+                offset,
+                bytes: bytes.clone(),
+            };
+            trimmed.iter().filter(|((one, _), _)| *one == shard).map(stored).collect()
+        };
         let marks = self.inner.marks(shard).await.expect("it is in memory");
         let rest = self.inner.read(shard, marks.low, usize::MAX).await.expect("it is in memory");
         all.extend(rest.records);
