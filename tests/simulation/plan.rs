@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) calm: Duration,
     /// Whether everybody edits again after the visitors' sessions have expired, and history is cut.
     pub(crate) afternoon: bool,
+    /// Whether a checkpoint that was good is damaged when a life ends. The log is all there then.
+    pub(crate) rots: bool,
     pub(crate) log: Faults,
     pub(crate) store: StoreFaults,
     pub(crate) store_latency_max: Duration,
@@ -75,7 +77,8 @@ impl Plan {
             })
             .collect();
         ends.sort_unstable_by_key(|(at, _)| *at);
-        let zombies = has_zombies(&ends);
+        let rots = rng.random_ratio(1, 4);
+        let untrimmed = rots || has_zombies(&ends);
         Self {
             seed,
             docs: 4,
@@ -91,6 +94,7 @@ impl Plan {
             ends,
             calm,
             afternoon: rng.random_ratio(1, 4),
+            rots,
             log: Faults { delay_max: millis(rng, 1..300), ..Faults::all(log_fails) },
             // A torn manifest that is reported as stored is found when it is read back.
             store: StoreFaults {
@@ -102,7 +106,7 @@ impl Plan {
             },
             store_latency_max: [Duration::ZERO, millis(rng, 1..200)][rng.random_range(0..2)],
             doc_config: doc_config(rng),
-            shard_config: shard_config(rng, zombies),
+            shard_config: shard_config(rng, untrimmed),
         }
     }
 
@@ -139,12 +143,12 @@ fn doc_config(rng: &mut ChaCha8Rng) -> doc::Config {
     }
 }
 
-fn shard_config(rng: &mut ChaCha8Rng, zombies: bool) -> shard::Config {
+fn shard_config(rng: &mut ChaCha8Rng, untrimmed: bool) -> shard::Config {
     shard::Config {
         tail_bytes_max: ByteSize::b(rng.random_range(1_000..20_000)),
         tail_age_max: millis(rng, 500..5_000),
-        // Whoever is stale must not lose what it has yet to read.
-        trim_margin: if zombies { 10_000 } else { rng.random_range(0..30) },
+        // Whoever is stale, or has lost a checkpoint, must find what it has yet to read.
+        trim_margin: if untrimmed { 10_000 } else { rng.random_range(0..30) },
         recovery_read_bytes: ByteSize::b(rng.random_range(100..5_000)),
         ..shard::Config::default()
     }

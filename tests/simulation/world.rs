@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prometheus::Registry;
-use quire::checkpoint::{BlobKind, Memory as MemoryStore, Store};
+use quire::checkpoint::{BlobKind, Memory as MemoryStore, Store, StoredManifest};
 use quire::clock::Clock;
-use quire::doc::{self, Write};
+use quire::doc::{self, Failure, Past, Refusal, Write};
 use quire::log::{EventKind, Log, Memory};
 use quire::router::Router;
 use quire::shard::{self, Claimant, Ports};
@@ -52,6 +53,8 @@ struct World {
     day: Arc<Day>,
     settled: watch::Sender<usize>,
     lives: u64,
+    /// Whether nothing fails any more.
+    calm: bool,
     zombies: Vec<(Instant, Life)>,
     /// What is counted, over all lives.
     metrics: (shard::Metrics, doc::Metrics),
@@ -80,6 +83,7 @@ pub(crate) async fn run(plan: Plan, trace: Trace) {
         day: Arc::default(),
         settled: watch::Sender::default(),
         lives: 0,
+        calm: false,
         zombies: Vec::new(),
         metrics: (shard_metrics, doc_metrics),
         clients: Tasks::new(),
@@ -133,6 +137,7 @@ impl World {
         }
         sleep_until(began + self.plan.calm).await;
         self.trace.note("nothing fails any more", self.lives);
+        self.calm = true;
         self.log.set(Faults::default());
         self.store.set_faults(StoreFaults::default());
         // Nobody tells an owner that a zombie was the last to claim; the next life reads it.
@@ -247,10 +252,13 @@ impl World {
                     life.dead.cancel();
                     life.tasks.stop().await;
                 } else {
-                    assert!(self.trace.elapsed() < self.plan.calm + PATIENCE, "it drains in time");
+                    assert!(!self.calm, "a node drains in time where nothing fails");
                     life.kill();
                 }
             }
+        }
+        if self.plan.rots && !self.calm {
+            self.rot().await;
         }
         self.life.send_replace(None);
     }
@@ -264,11 +272,15 @@ impl World {
     }
 
     async fn head(&self, doc: usize) -> Revision {
+        self.past(doc).await.head()
+    }
+
+    /// Opens a document, once more where it is closing just now.
+    async fn past(&self, doc: usize) -> Past {
         loop {
             let opened = self.router().open(&doc_id(doc)).await;
-            // It may be closing just now.
             if let Ok(past) = opened.expect("nothing fails any more").past().await {
-                return past.head();
+                return past;
             }
         }
     }
@@ -280,11 +292,29 @@ impl World {
     /// Cuts the history of every other document at its head.
     async fn cut_history(&self) {
         for doc in (0..self.plan.docs).step_by(2) {
-            let before = self.head(doc).await;
-            let kind = EventKind::HistoryCut { before };
-            let write = Write::Event { author: Author::anonymous(), kind };
-            let handle = self.router().open(&doc_id(doc)).await.expect("nothing fails any more");
-            handle.write(SessionId([0; 16]), write).await.expect("nothing fails any more");
+            let write = async {
+                let before = self.head(doc).await;
+                let kind = EventKind::HistoryCut { before };
+                let write = Write::Event { author: Author::anonymous(), kind };
+                let handle = self.router().open(&doc_id(doc)).await?;
+                handle.write(SessionId([0; 16]), write).await
+            };
+            match write.await {
+                // It was closing just now, or it was never written.
+                Err(Failure::Closed | Failure::Refused(Refusal::NoDocument)) => {}
+                written => drop(written.expect("nothing fails any more")),
+            }
+        }
+    }
+
+    /// Damages the newest checkpoint of a document that is stored, as a bad disk does.
+    async fn rot(&self) {
+        let doc = doc_id(usize::try_from(self.lives).expect("few") % self.plan.docs);
+        let store = self.store.inner();
+        let newest = store.manifests(&doc, 1).await.expect("it is in memory").pop();
+        if let Some(StoredManifest { id, .. }) = newest {
+            self.trace.note("a checkpoint rots", &doc);
+            store.put_manifest(&id, Bytes::from_static(b"rot")).await.expect("it is in memory");
         }
     }
 
