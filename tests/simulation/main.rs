@@ -61,6 +61,12 @@ const TRIED: [&str; 28] = [
     "low-water mark was not stored",
 ];
 
+/// What must not happen whatever fails, even where the node survives it.
+const NEVER: [&str; 2] = [
+    "document failed, it is rebuilt at its next use",
+    "another text is stored for this revision, quarantined",
+];
+
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("it is a number"))
 }
@@ -75,6 +81,8 @@ fn run(seed: u64, print: bool) -> Trace {
     let trace = Trace::new(print);
     let _listening = trace.listen();
     runtime.block_on(world::run(Plan::new(seed), trace.clone()));
+    let tally = trace.tally();
+    NEVER.iter().for_each(|kind| assert!(!tally.contains_key(*kind), "{kind}"));
     trace
 }
 
