@@ -71,9 +71,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         reason = node.fatal.wait() => Some(reason.to_owned()),
     };
     if let Some(reason) = failed {
-        anyhow::bail!(
-            "{reason}: what was acknowledged is safe; look at the disk, then start again"
-        );
+        anyhow::bail!("{reason}; what was acknowledged is safe");
     }
     info!("stopping: clients are sent away and documents saved; a second signal stops at once");
     tokio::select! {
@@ -138,7 +136,7 @@ impl Node {
         let ports = Ports {
             log: log.clone(),
             store: store.clone(),
-            claimant: Claimant { node: config.node.clone(), boot: rand::random() },
+            claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
             clock,
             config: Arc::new(config.shard.clone()),
             doc_config: Arc::new(config.document.clone()),
@@ -194,6 +192,11 @@ impl Node {
             warn!(%reason, "checkpoint store did not close");
         }
     }
+}
+
+/// Returns a number that rises with each start of the node, also on a clock that stands still.
+fn boot(clock: &Clock) -> u64 {
+    (clock.now().0 << 20) | rand::random_range(0..1 << 20)
 }
 
 async fn start_shards(ports: &Ports) -> anyhow::Result<Router> {

@@ -47,6 +47,9 @@ pub struct Saved {
 /// Stopped at any point, it leaves older checkpoints readable; saving again completes it.
 pub async fn save(store: &dyn Store, snapshot: &Arc<Snapshot>) -> Result<Saved, Error> {
     check_conflict(store, snapshot).await?;
+    if is_saved(store, snapshot).await? {
+        return Ok(Saved { bytes: 0 });
+    }
     let (manifest, body) = encode(snapshot).await;
     let encoded = Bytes::from(manifest.encode());
     check_size(&snapshot.doc, body.len(), BODY_BYTES_MAX)?;
@@ -105,6 +108,22 @@ async fn check_conflict(store: &dyn Store, snapshot: &Snapshot) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+/// Tells whether a whole checkpoint of just this revision and offset is there: writing it again
+/// could only damage it.
+async fn is_saved(store: &dyn Store, snapshot: &Snapshot) -> Result<bool, StoreError> {
+    for StoredManifest { id, bytes } in store.manifests(&snapshot.doc, MANIFESTS_MAX).await? {
+        if (id.revision, id.offset) != (snapshot.revision, snapshot.offset) {
+            continue;
+        }
+        let Ok(manifest) = Manifest::decode(&bytes) else { continue };
+        let same = manifest.log == snapshot.log && manifest.id() == id;
+        return Ok(
+            same && chunks::read(store, &manifest.body(), manifest.body_bytes).await?.is_ok()
+        );
+    }
+    Ok(false)
 }
 
 async fn verify(

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use crate::doc::{self, Refusal, State};
 use crate::shard::handle::{Handle, Ports, stopping};
 use crate::shard::hydrate::hydrate;
-use crate::shard::writer::{Command, Listed, Term};
+use crate::shard::writer::Command;
 use crate::types::{DocId, ShardId};
 
 /// When a client may try again where too many documents are open.
@@ -26,7 +26,7 @@ type Reply = oneshot::Sender<Result<doc::Handle, Refusal>>;
 /// What the actor is told; sent by [`Handle`]'s methods and by its own tasks.
 pub(crate) enum Message {
     Open(DocId, Reply),
-    Hydrated(DocId, Box<Result<(State, Term), Refusal>>),
+    Hydrated(DocId, Box<Result<State, Refusal>>),
     Idle(DocId),
     Busy(DocId),
     Drain(oneshot::Sender<()>),
@@ -141,13 +141,12 @@ impl Running {
         let (ports, shard, me) = (self.ports.clone(), self.shard, self.me.clone());
         let writer = self.writer.clone();
         self.ports.tasks.spawn("hydrate", async move {
-            let (reply, listed) = oneshot::channel();
+            let (reply, offsets) = oneshot::channel();
             let asked = writer.send(Command::Offsets(doc.clone(), reply));
-            let state = match (asked, listed.await) {
-                (Ok(()), Ok(Listed { offsets, term })) => {
+            let state = match (asked, offsets.await) {
+                (Ok(()), Ok(offsets)) => {
                     let (log, store) = (&*ports.log, &*ports.store);
-                    let state = hydrate(log, store, shard, &doc, &offsets, &ports.doc_config).await;
-                    state.map(|state| (state, term))
+                    hydrate(log, store, shard, &doc, &offsets, &ports.doc_config).await
                 }
                 _ => Err(stopping()),
             };
@@ -156,19 +155,19 @@ impl Running {
         });
     }
 
-    async fn hydrated(&mut self, doc: DocId, state: Result<(State, Term), Refusal>) {
+    async fn hydrated(&mut self, doc: DocId, state: Result<State, Refusal>) {
         let Some(Entry::Opening(waiting)) = self.docs.remove(&doc) else { return };
         let opened = match state {
-            Ok((state, term)) => {
+            Ok(state) => {
                 let spawned = doc::spawn(state, self.doc_ports.clone(), self.me.get_cell()).await;
-                spawned.map(|(cell, handle)| (cell, handle, term)).map_err(|_| stopping())
+                spawned.map_err(|_| stopping())
             }
             Err(refusal) => Err(refusal),
         };
-        let result = opened.map(|(cell, handle, term)| {
+        let result = opened.map(|(cell, handle)| {
             self.names.insert(cell.get_id(), doc.clone());
             // A writer that has ended settles nothing.
-            let _ = self.writer.send(Command::Opened(handle.clone(), term));
+            let _ = self.writer.send(Command::Opened(handle.clone()));
             if self.draining.is_some() {
                 handle.drain();
             }

@@ -24,24 +24,6 @@ pub struct Claimed {
     pub tail: Tail,
 }
 
-/// How far a shard's log has been read.
-#[derive(Debug, Clone, Copy)]
-pub struct Read {
-    /// The first offset that has not been.
-    pub next: Offset,
-    /// Who may write there.
-    pub fence: Fence,
-}
-
-/// Whose ownership a claim may end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
-    /// Anyone's.
-    Anyone,
-    /// Only the claimant's own: somebody else's claim since what has been read is an error.
-    Own,
-}
-
 /// How many late claims of our own one claim puts up with.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -50,28 +32,37 @@ const ATTEMPTS_MAX: usize = 8;
 pub struct Claimant {
     /// The node.
     pub node: NodeId,
-    /// Tells this start of the node from others.
+    /// Tells this start of the node from others: a later start has a higher number.
     pub boot: u64,
 }
 
-/// Claims a shard of which so much has been read.
+/// Whose ownership a claim may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claiming {
+    /// Anybody's: the node starts.
+    First,
+    /// Only that of this start of the node or an earlier one: a claim of theirs may come late. To
+    /// any other the shard is lost.
+    Again,
+}
+
+/// Claims a shard whose records from `from` on have not been read, with `fence` as it stood there.
 ///
 /// # Errors
 /// Where the log cannot be read or written, or another claim came first.
 pub async fn claim(
     log: &dyn Log,
     shard: ShardId,
-    claimant: &Claimant,
-    Read { next, fence }: Read,
-    over: Over,
+    (claimant, claiming): (&Claimant, Claiming),
+    (from, fence): (Offset, Fence),
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
     let epochs = fence.epoch.into_iter().collect();
     let (tail, owner) = (Tail::default(), None);
-    let mut reader = Reader { log, shard, bytes_max, next, fence, epochs, tail, owner };
+    let mut reader = Reader { log, shard, bytes_max, next: from, fence, epochs, tail, owner };
     for _ in 0..ATTEMPTS_MAX {
         reader.read_to_end().await?;
-        if over == Over::Own && reader.owner.as_ref().is_some_and(|owner| owner != claimant) {
+        if claiming == Claiming::Again && reader.is_lost_to_another(claimant) {
             break;
         }
         let epoch = reader.append_claim(claimant).await?;
@@ -79,10 +70,7 @@ pub async fn claim(
             let Reader { next, fence, epochs, tail, .. } = reader;
             return Ok(Claimed { epoch, fence, epochs, next, tail });
         }
-        // An earlier claim of our own whose outcome was unknown may come late: go on from there.
-        if reader.owner.as_ref() != Some(claimant) {
-            break;
-        }
+        // A claim of this node whose outcome was unknown may come late: go on from there.
     }
     Err(StartError::Fenced { shard, epoch: reader.fence.epoch })
 }
@@ -100,7 +88,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Appends a claim and reads up to it; returns the epoch that it begins if it counts.
+    /// Tells whether another node, or a later start of this one, has claimed the shard.
+    fn is_lost_to_another(&self, claimant: &Claimant) -> bool {
+        let another = |owner: &Claimant| owner.node != claimant.node || owner.boot > claimant.boot;
+        self.owner.as_ref().is_some_and(another)
+    }
+
+    /// Appends a claim and reads up to it; returns its epoch, which the fence has if it counts.
     async fn append_claim(&mut self, claimant: &Claimant) -> Result<Epoch, StartError> {
         let Claimant { node, boot } = claimant.clone();
         let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::doc::{self, Append, Refusal};
 use crate::log::{Fence, Log};
 use crate::shard::actor::{Message, ShardActor, Start};
-use crate::shard::claim::{Claimant, Over, Read, claim};
+use crate::shard::claim::{Claimant, Claiming, claim};
 use crate::shard::writer::{Command, Writer};
 use crate::shard::{Config, Metrics, StartError};
 use crate::task::{Fatal, Tasks};
@@ -67,8 +67,8 @@ pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
         return Err(StartError::Lost { shard, low: marks.low, low_water: from });
     }
     let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
-    let read = Read { next: from, fence };
-    let claimed = claim(&*ports.log, shard, &ports.claimant, read, Over::Anyone, bytes_max).await?;
+    let claimant = (&ports.claimant, Claiming::First);
+    let claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
     let (commands, inbox) = mpsc::unbounded_channel();
     let (sweep, sweeps) = mpsc::unbounded_channel();
     let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);

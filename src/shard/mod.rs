@@ -18,7 +18,7 @@ mod metrics;
 mod tail;
 mod writer;
 
-pub use claim::{Claimant, Claimed, claim};
+pub use claim::{Claimant, Claimed, Claiming, claim};
 pub use config::Config;
 pub use error::StartError;
 pub use handle::{Handle, Ports, start};

@@ -126,6 +126,8 @@ mod tests {
         tail.cover(&doc("a"), Offset(6));
         check(&tail, 9, 10);
         assert_eq!(tail.offsets(&doc("b")), [Offset(9)]);
+        tail.cover(&doc("b"), Offset(9));
+        check(&tail, 9, 10);
         tail.cover(&doc("b"), Offset(10));
         check(&tail, 10, 0);
         assert_eq!(tail.oldest(), None);

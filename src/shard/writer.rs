@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, Record};
-use crate::shard::claim::{Claimant, Claimed, Over, Read, claim};
+use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::Ports;
 use crate::shard::{StartError, Tail};
 use crate::types::{DocId, Epoch, Offset, ShardId};
@@ -27,33 +27,25 @@ const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration
 /// How long the janitor rests between two documents, so that a failing store is not hammered.
 const SWEEP_PAUSE: Duration = Duration::from_millis(250);
 
+const LOG_STOPPED: &str = "the log has stopped after a failed write: look at the disk, then start";
+const TAKEN_OVER: &str = "another process has taken the log over: run only one of them";
+
 /// What the writer is told.
 pub(crate) enum Command {
     /// A record of a document.
     Append(Append),
-    /// A document was opened from the records listed in a term: it is to be told of the epoch and
-    /// of what becomes of its records.
-    Opened(doc::Handle, Term),
+    /// A document was opened: it is to be told of the epoch and of what becomes of its records.
+    Opened(doc::Handle),
     /// A document has ended.
     Ended(DocId),
     /// Which records of a document are above the checkpoints, once its open ones are settled.
-    Offsets(DocId, oneshot::Sender<Listed>),
+    Offsets(DocId, oneshot::Sender<Vec<Offset>>),
     /// A checkpoint covers the document's records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored, or was not.
     Advanced,
     /// The janitor has seen to the oldest document.
     Swept,
-}
-
-/// Counts how often the shard was somebody else's meanwhile.
-pub(crate) type Term = u64;
-
-/// The records of a document above the checkpoints.
-pub(crate) struct Listed {
-    pub(crate) offsets: Vec<Offset>,
-    /// The term in which this is all there is: another owner may write more.
-    pub(crate) term: Term,
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.
@@ -69,13 +61,14 @@ pub(crate) struct Writer {
     sweep: Sweep,
     epoch: Epoch,
     fence: Fence,
-    term: Term,
     /// The ownerships since the low-water mark, the current one last.
     epochs: Vec<Epoch>,
     next: Offset,
     tail: Tail,
     open: FxHashMap<DocId, doc::Handle>,
     in_log: FuturesOrdered<BoxFuture<'static, InLog>>,
+    /// Whether the shard is another's: nothing is written any more.
+    fenced: bool,
     advancing: bool,
     sweeping: bool,
     swept: Instant,
@@ -85,7 +78,7 @@ pub(crate) struct Writer {
 /// What comes out of the log's end, in order.
 enum InLog {
     Appended { from: doc::Handle, bytes: usize, result: Result<Offset, AppendError> },
-    Marker(DocId, oneshot::Sender<Listed>),
+    Marker(DocId, oneshot::Sender<Vec<Offset>>),
 }
 
 impl Writer {
@@ -108,12 +101,12 @@ impl Writer {
             sweep,
             epoch,
             fence,
-            term: 0,
             epochs,
             next,
             tail,
             open: FxHashMap::default(),
             in_log: FuturesOrdered::new(),
+            fenced: false,
             advancing: false,
             sweeping: false,
             swept: Instant::now(),
@@ -144,13 +137,17 @@ impl Writer {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Append(append) => self.append(append),
-            // Another owner may have written what it was not rebuilt from.
-            Command::Opened(handle, term) if term != self.term => handle.settle(Outcome::Fenced),
-            Command::Opened(handle, _) => {
-                handle.settle(Outcome::Reclaimed(self.epoch));
+            Command::Opened(handle) => {
+                if self.fenced {
+                    handle.settle(Outcome::Fenced);
+                } else {
+                    handle.settle(Outcome::Reclaimed(self.epoch));
+                }
                 self.open.insert(handle.doc().clone(), handle);
             }
             Command::Ended(doc) => drop(self.open.remove(&doc)),
+            // Whoever asks is told that the shard is stopping.
+            Command::Offsets(_, reply) if self.fenced => drop(reply),
             Command::Offsets(doc, reply) => {
                 let marker = ready(InLog::Marker(doc, reply));
                 self.in_log.push_back(Box::pin(marker));
@@ -169,7 +166,7 @@ impl Writer {
 
     fn append(&mut self, append: Append) {
         let Append { from, epoch, record, .. } = append;
-        if epoch != self.epoch {
+        if self.fenced || epoch != self.epoch {
             return;
         }
         let bytes = record.len();
@@ -183,7 +180,7 @@ impl Writer {
         match landed {
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
-                let _ = reply.send(self.list(&doc));
+                let _ = reply.send(self.tail.offsets(&doc));
             }
             InLog::Appended { from, bytes, result: Ok(offset) } if offset == self.next => {
                 self.next = offset.next();
@@ -216,25 +213,23 @@ impl Writer {
         }
         let mut backoff = CLAIM_BACKOFF.0;
         let token = self.ports.tasks.token().clone();
-        let mut over = Over::Own;
         loop {
-            match self.try_claim(over).await {
+            match self.try_claim().await {
                 Ok(()) => break,
                 Err(StartError::Fenced { epoch, .. }) => {
                     self.step_down(epoch);
-                    over = Over::Anyone;
+                    return;
                 }
                 Err(reason) => {
                     if reason.is_final() {
                         error!(shard = %self.shard, %reason, "the log has stopped");
-                        self.ports.fatal.stop_with("the log has stopped after a failed write");
+                        self.ports.fatal.stop_with(LOG_STOPPED);
                         return;
                     }
                     warn!(shard = %self.shard, %reason, "could not claim, trying again");
                 }
             }
             tokio::select! {
-                biased;
                 () = tokio::time::sleep(backoff) => {}
                 () = token.cancelled() => return,
             }
@@ -242,7 +237,7 @@ impl Writer {
         }
         for (doc, reply) in markers {
             // Whoever asked has gone.
-            let _ = reply.send(self.list(&doc));
+            let _ = reply.send(self.tail.offsets(&doc));
         }
         info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
         for handle in self.open.values() {
@@ -250,16 +245,14 @@ impl Writer {
         }
     }
 
-    fn list(&self, doc: &DocId) -> Listed {
-        Listed { offsets: self.tail.offsets(doc), term: self.term }
-    }
-
-    async fn try_claim(&mut self, over: Over) -> Result<(), StartError> {
+    async fn try_claim(&mut self) -> Result<(), StartError> {
         let log: Arc<dyn Log> = self.ports.log.clone();
         let bytes_max = self.ports.config.recovery_read_bytes.as_u64() as usize;
-        let read = Read { next: self.next, fence: self.fence };
-        let claimed = claim(&*log, self.shard, &self.claimant, read, over, bytes_max).await?;
-        self.take_over(read.next, claimed).await
+        let from = self.next;
+        let fence = self.fence;
+        let claimant = (&self.claimant, Claiming::Again);
+        let claimed = claim(&*log, self.shard, claimant, (from, fence), bytes_max).await?;
+        self.take_over(from, claimed).await
     }
 
     /// Tells the documents which of their records were found on the way to the claim.
@@ -284,16 +277,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes down every document, also those that are being opened: another owner wrote, and may
-    /// have acknowledged, meanwhile. On one node the shard is claimed again a little later, because
-    /// nobody else is meant to have it.
+    /// Takes down every document, for good: the shard is another's.
     fn step_down(&mut self, epoch: Option<Epoch>) {
-        warn!(shard = %self.shard, ?epoch, "somebody else claimed the shard");
+        error!(shard = %self.shard, ?epoch, "another process claimed the shard, stepping down");
         self.ports.metrics.fenced.inc();
-        self.term += 1;
-        for (_, handle) in self.open.drain() {
+        self.fenced = true;
+        for handle in self.open.values() {
             handle.settle(Outcome::Fenced);
         }
+        self.ports.fatal.stop_with(TAKEN_OVER);
     }
 
     /// Stores the low-water mark where it has moved, then trims the log below it.

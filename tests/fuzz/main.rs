@@ -2,4 +2,5 @@
 
 mod checkpoint;
 mod crdt;
+mod record;
 mod wire;

@@ -7,6 +7,7 @@ mod full_disk;
 mod history;
 mod kill;
 mod protocol;
+mod quarantine;
 mod raw;
 mod server;
 mod startup;

@@ -16,7 +16,7 @@ async fn the_subprotocol_is_chosen_and_the_token_never_echoed() {
         ("quire.v1.bin, quire.v1", Some("quire.v1.bin")),
         ("csrf.secret, quire.v1", Some("quire.v1")),
     ] {
-        let raw = Raw::upgrade(&node, "/ws/a", offer).await.ok().expect(offer);
+        let raw = Raw::upgrade(&node, "/ws/a", offer).await.expect("it is taken");
         assert_eq!(raw.echoed.as_deref(), echoed, "{offer}");
     }
     for (path, offer, status) in [
@@ -34,7 +34,7 @@ async fn the_subprotocol_is_chosen_and_the_token_never_echoed() {
 #[tokio::test]
 async fn what_is_no_hello_ends_the_connection() {
     let node = node(|config| config.edge.hello_timeout = Duration::from_millis(300)).await;
-    let mut silent = Raw::upgrade(&node, "/ws/a", "quire.v1").await.ok().expect("it is taken");
+    let mut silent = Raw::upgrade(&node, "/ws/a", "quire.v1").await.expect("it is taken");
     let (error, code) = silent.end().await;
     assert_eq!((error["code"].as_str(), code), (Some("hello-timeout"), 4408));
     for (first, name, close) in [

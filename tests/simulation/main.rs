@@ -54,7 +54,7 @@ const TRIED: [&str; 28] = [
     "outcome of an append is not known",
     "skipped an undecodable record",
     "void record",
-    "somebody else claimed the shard",
+    "another process claimed the shard, stepping down",
     "could not save, the log keeps everything",
     "could not save the oldest document",
     "newest checkpoint is damaged, replaying more",

@@ -135,7 +135,7 @@ fn doc_config(rng: &mut ChaCha8Rng) -> doc::Config {
         idle_after: millis(rng, 300..3_000),
         frames_in_flight: rng.random_range(1..4),
         segment_bytes_min: ByteSize::b(rng.random_range(50..1_000)),
-        checkpoint_log_bytes_min: ByteSize::b(rng.random_range(300..6_000)),
+        checkpoint_log_bytes_min: ByteSize::b(rng.random_range(60..3_000)),
         checkpoint_log_factor: 1,
         tick_subscribers: [1, 100][rng.random_range(0..2)],
         session_expiry: SESSION_EXPIRY,
