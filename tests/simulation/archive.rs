@@ -26,7 +26,14 @@ impl Archive {
 
     /// Returns every record that was ever written to a shard.
     pub(crate) async fn all(&self, shard: ShardId) -> Vec<Stored> {
-        let mut all = self.trimmed(shard);
+        let mut all: Vec<_> = {
+            let trimmed = self.trimmed.lock().expect("nobody panicked");
+            let stored = |(&(_, offset), bytes): (&(ShardId, Offset), &Bytes)| Stored {
+                offset,
+                bytes: bytes.clone(),
+            };
+            trimmed.iter().filter(|((one, _), _)| *one == shard).map(stored).collect()
+        };
         let marks = self.inner.marks(shard).await.expect("it is in memory");
         let rest = self.inner.read(shard, marks.low, usize::MAX).await.expect("it is in memory");
         all.extend(rest.records);
@@ -34,14 +41,6 @@ impl Archive {
             assert_eq!(stored.offset, Offset(index), "the archive has no holes");
         }
         all
-    }
-
-    fn trimmed(&self, shard: ShardId) -> Vec<Stored> {
-        let trimmed = self.trimmed.lock().expect("nobody panicked");
-        let of_shard = trimmed.iter().filter(|((one, _), _)| *one == shard);
-        of_shard
-            .map(|((_, offset), bytes)| Stored { offset: *offset, bytes: bytes.clone() })
-            .collect()
     }
 }
 

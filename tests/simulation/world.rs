@@ -1,56 +1,65 @@
-//! The node's lives over stores that survive, its writers, and the end.
+//! The node's lives over stores that survive, its clients, and the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prometheus::Registry;
-use quire::checkpoint::{Memory as MemoryStore, Store};
+use quire::checkpoint::{BlobKind, Memory as MemoryStore, Store, StoredManifest};
 use quire::clock::Clock;
-use quire::doc;
-use quire::log::{Log, Memory};
+use quire::doc::{self, Failure, Past, Refusal, Write};
+use quire::log::{EventKind, Log, Memory};
 use quire::router::Router;
 use quire::shard::{self, Claimant, Ports};
 use quire::task::{Fatal, Tasks};
 use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
-use quire::types::{DocId, LogId, NodeId, Revision, ShardId, Timestamp};
+use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId, Timestamp};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
-use crate::oracle;
-use crate::plan::Plan;
-use crate::told::Told;
+use crate::clerk::{Clerk, Filed};
+use crate::day::{Day, Stage};
+use crate::gate::{Gate, GatedLog, GatedStore};
+use crate::oracle::Oracle;
+use crate::plan::{End, Plan, SESSION_EXPIRY};
 use crate::trace::Trace;
-use crate::writer::{Promised, Writer};
+use crate::writer::{Promised, Role, Writer};
 
 const SHARDS: u32 = 2;
 
 /// After the faults end, everything has to settle within this virtual time.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The node as its clients find it.
-#[derive(Clone, Default)]
-pub(crate) struct Lives {
-    /// Which life it is.
-    pub(crate) number: u64,
-    /// Reaches the documents while it lives.
-    pub(crate) router: Option<Router>,
-}
-
-/// What survives a crash.
-pub(crate) struct Stores {
-    pub(crate) archive: Archive,
-    log: Arc<FaultyLog>,
-    store: Arc<FaultyStore<MemoryStore>>,
+/// One life of the node, as its clients find it.
+#[derive(Clone)]
+pub(crate) struct Life {
+    pub(crate) router: Router,
+    /// Tells its clients that it is over.
+    pub(crate) dead: CancellationToken,
+    gate: Gate,
+    tasks: Tasks,
 }
 
 struct World {
     plan: Arc<Plan>,
-    stores: Stores,
-    lives: Told<Lives>,
-    tasks: Tasks,
+    archive: Archive,
+    log: Arc<FaultyLog>,
+    store: Arc<FaultyStore<MemoryStore>>,
+    clock: Clock,
+    life: watch::Sender<Option<Life>>,
+    day: Arc<Day>,
+    settled: watch::Sender<usize>,
+    lives: u64,
+    /// Whether nothing fails any more.
+    calm: bool,
+    zombies: Vec<(Instant, Life)>,
+    /// What is counted, over all lives.
+    metrics: (shard::Metrics, doc::Metrics),
+    clients: Tasks,
     trace: Trace,
-    began: Instant,
 }
 
 pub(crate) fn doc_id(doc: usize) -> DocId {
@@ -59,177 +68,308 @@ pub(crate) fn doc_id(doc: usize) -> DocId {
 
 /// Runs a plan and judges what comes out.
 pub(crate) async fn run(plan: Plan, trace: Trace) {
+    trace.begin();
     let archive = Archive::new(Memory::new(LogId(u128::from(plan.seed) + 1), SHARDS));
     let below: Arc<dyn Log> = Arc::new(archive.reopen());
-    let log = Arc::new(FaultyLog::new(below, plan.seed, plan.log));
-    let store = FaultyStore::new(MemoryStore::new(), plan.store, plan.seed);
-    let stores = Stores { archive, log, store: Arc::new(store) };
-    let mut world = World {
+    let registry = Registry::new();
+    let shard_metrics = shard::Metrics::register(&registry).expect("a new registry");
+    let doc_metrics = doc::Metrics::register(&registry).expect("a new registry");
+    let world = World {
+        log: Arc::new(FaultyLog::new(below, plan.seed, plan.log)),
+        store: Arc::new(FaultyStore::new(MemoryStore::new(), plan.store, plan.seed)),
+        archive,
+        clock: Clock::starting_at(Timestamp(1_700_000_000_000)),
+        life: watch::Sender::default(),
+        day: Arc::default(),
+        settled: watch::Sender::default(),
+        lives: 0,
+        calm: false,
+        zombies: Vec::new(),
+        metrics: (shard_metrics, doc_metrics),
+        clients: Tasks::new(),
         plan: Arc::new(plan),
-        stores,
-        lives: Told::new(Lives::default()),
-        tasks: Tasks::new(),
         trace,
-        began: Instant::now(),
     };
-    let promised = timeout(PATIENCE, world.live()).await.expect("everything settles in time");
-    world.judge(&promised).await;
+    world.run().await;
 }
 
 impl World {
-    async fn live(&mut self) -> Vec<Promised> {
+    async fn run(mut self) {
         self.start().await;
-        let clients = Tasks::new();
-        let (settled, goal) = (watch::Sender::new(0), Told::new(None));
-        let writer = |number: usize| {
-            let writer = Writer {
-                doc: doc_id(number % self.plan.docs),
-                number,
-                plan: self.plan.clone(),
-                lives: self.lives.subscribe(),
-                goal: goal.subscribe(),
-                settled: settled.clone(),
-                trace: self.trace.clone(),
-                began: self.began,
-                tasks: clients.clone(),
-            };
-            clients.spawn("writer", writer.run())
-        };
-        let writers: Vec<_> = (0..self.plan.writers).map(writer).collect();
-        let mut zombies = Vec::new();
-        for (crash, seems_only) in self.plan.crashes.clone() {
-            sleep_until(self.began + crash).await;
-            if seems_only {
-                zombies.extend(self.leave_behind());
-            } else {
-                self.crash();
-            }
+        let clients = self.clients();
+        let clerk = self.clients.spawn("clerk", self.clerk().run());
+        self.morning().await;
+        let calm = Instant::now();
+        let filed = clerk.await.expect("the clerk does not fail");
+        let most = self.plan.writers + self.plan.visitors;
+        self.settle(most).await;
+        if self.plan.afternoon {
+            sleep(SESSION_EXPIRY + Duration::from_secs(1)).await;
+            self.cut_history().await;
+            self.day.turn(Stage::Afternoon);
+            self.settle(most + self.plan.writers).await;
+        }
+        let mut goal = Vec::new();
+        for doc in 0..self.plan.docs {
+            goal.push(self.head(doc).await);
+        }
+        self.day.turn(Stage::Evening(goal));
+        let mut promised = Vec::new();
+        for client in clients {
+            let ended = timeout(PATIENCE, client).await.expect("all replicas get there in time");
+            promised.push(ended.expect("a client does not fail"));
+        }
+        self.trace.note("all have settled", format!("{:.3}", calm.elapsed().as_secs_f64()));
+        self.judge(&promised, &filed).await;
+    }
+
+    /// Lives through everything that fails.
+    async fn morning(&mut self) {
+        let began = Instant::now();
+        for (at, end) in self.plan.ends.clone() {
+            sleep_until(began + at).await;
+            self.end(end).await;
+            self.bury(Instant::now());
             sleep(Duration::from_millis(30)).await;
+            if self.life.borrow().is_none() {
+                self.start().await;
+            }
+        }
+        sleep_until(began + self.plan.calm).await;
+        self.trace.note("nothing fails any more", self.lives);
+        self.calm = true;
+        self.log.set(Faults::default());
+        self.store.set_faults(StoreFaults::default());
+        // Nobody tells an owner that a zombie was the last to claim; the next life reads it.
+        if self.plan.has_zombies() {
+            self.bury(Instant::now() + Duration::from_secs(3_600));
+            self.end(End::Crash).await;
             self.start().await;
         }
-        sleep_until(self.began + Duration::from_secs(5)).await;
-        self.note("faults end");
-        for (router, tasks) in zombies {
-            router.kill();
-            tasks.token().cancel();
-        }
-        self.stores.log.set(Faults::default());
-        self.stores.store.set_faults(StoreFaults::default());
-        let all = self.plan.writers;
-        let mut counted = settled.subscribe();
-        counted.wait_for(|count| *count == all).await.expect("the sender is here");
-        let mut heads = Vec::new();
-        for doc in 0..self.plan.docs {
-            heads.push(self.head(doc).await);
-        }
-        goal.tell(&Some(heads));
-        let mut promised = Vec::new();
-        for writer in writers {
-            promised.push(writer.await.expect("a writer does not fail"));
-        }
-        promised
+    }
+
+    fn clients(&self) -> Vec<JoinHandle<Promised>> {
+        let Plan { writers, visitors, viewers, .. } = *self.plan;
+        let roles = [(Role::Writer, writers), (Role::Visitor, visitors), (Role::Viewer, viewers)];
+        let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
+        let client = |(number, role)| {
+            let writer = Writer {
+                number,
+                role,
+                plan: self.plan.clone(),
+                life: self.life.subscribe(),
+                day: self.day.clone(),
+                settled: self.settled.clone(),
+                trace: self.trace.clone(),
+                tasks: self.clients.clone(),
+            };
+            self.clients.spawn("client", writer.run())
+        };
+        roles.enumerate().map(client).collect()
+    }
+
+    fn clerk(&self) -> Clerk {
+        let Plan { seed, docs, calm, .. } = *self.plan;
+        Clerk { seed, docs, calm, life: self.life.subscribe(), trace: self.trace.clone() }
+    }
+
+    /// Waits until so many have told that they have nothing left to write.
+    async fn settle(&self, count: usize) {
+        let mut settled = self.settled.subscribe();
+        let all = settled.wait_for(|settled| *settled == count);
+        let all = timeout(PATIENCE, all).await.expect("all edits are acknowledged in time");
+        all.expect("the sender is here");
     }
 
     /// Starts the node, as often as it takes on a log that fails.
     async fn start(&mut self) {
-        self.tasks = Tasks::new();
-        let number = self.lives.get().number + 1;
         loop {
-            let ports = self.ports(number);
+            self.lives += 1;
+            let (gate, tasks) = (self.gate(), Tasks::new());
+            let ports = self.ports(gate.clone(), tasks.clone());
             let mut shards = Vec::new();
             for shard in 0..SHARDS {
                 match shard::start(ShardId(shard), ports.clone()).await {
                     Ok(handle) => shards.push(handle),
-                    Err(reason) => self.note(&format!("shard {shard} did not start: {reason}")),
+                    Err(reason) => self.trace.note("a shard did not start", reason),
                 }
             }
             if shards.len() == SHARDS as usize {
-                self.note(&format!("life {number}"));
-                self.lives.tell(&Lives { number, router: Some(Router::new(shards)) });
+                self.trace.note("a life begins", self.lives);
+                let (router, dead) = (Router::new(shards), CancellationToken::new());
+                self.life.send_replace(Some(Life { router, dead, gate, tasks }));
                 return;
             }
             shards.iter().for_each(shard::Handle::kill);
-            self.tasks.token().cancel();
-            self.tasks = Tasks::new();
+            tasks.token().cancel();
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    fn ports(&self, boot: u64) -> Ports {
-        let registry = Registry::new();
+    fn gate(&self) -> Gate {
+        let seed = self.plan.seed.wrapping_mul(100).wrapping_add(self.lives);
+        Gate::new(seed, self.plan.store_latency_max)
+    }
+
+    fn ports(&self, gate: Gate, tasks: Tasks) -> Ports {
+        let (metrics, doc_metrics) = self.metrics.clone();
+        let store: Arc<dyn Store> = self.store.clone();
         Ports {
-            log: self.stores.log.clone(),
-            store: self.stores.store.clone(),
-            claimant: Claimant { node: NodeId(doc_id(0)), boot },
-            clock: Clock::starting_at(Timestamp(1_700_000_000_000)),
+            log: Arc::new(GatedLog { gate: gate.clone(), inner: self.log.clone() }),
+            store: Arc::new(GatedStore { gate, inner: store }),
+            claimant: Claimant { node: NodeId(doc_id(0)), boot: self.lives },
+            clock: self.clock.clone(),
             config: Arc::new(self.plan.shard_config.clone()),
             doc_config: Arc::new(self.plan.doc_config.clone()),
-            metrics: shard::Metrics::register(&registry).expect("a new registry"),
-            doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
-            tasks: self.tasks.clone(),
+            metrics,
+            doc_metrics,
+            tasks,
             fatal: Fatal::default(),
         }
     }
 
-    /// Ends the node as a power cut would: its tasks are gone, its last appends may still land.
-    fn crash(&self) {
-        self.note("crash");
-        let number = self.lives.get().number;
-        if let Some(router) = self.lives.get().router {
-            router.kill();
+    async fn end(&mut self, end: End) {
+        let Some(life) = self.life.borrow().clone() else { return };
+        match end {
+            End::PowerCut => {
+                self.trace.note("power cut", self.lives);
+                life.gate.shut();
+                life.kill();
+            }
+            End::Crash => {
+                self.trace.note("crash", self.lives);
+                life.kill();
+            }
+            End::Zombie(rest) => {
+                self.trace.note("zombie", self.lives);
+                self.zombies.push((Instant::now() + rest, life));
+                self.start().await;
+                return;
+            }
+            End::Drain => {
+                self.trace.note("drain", self.lives);
+                if timeout(PATIENCE, life.router.drain()).await.is_ok() {
+                    life.dead.cancel();
+                    life.tasks.stop().await;
+                } else {
+                    assert!(!self.calm, "a node drains in time where nothing fails");
+                    life.kill();
+                }
+            }
         }
-        self.tasks.token().cancel();
-        self.lives.tell(&Lives { number, router: None });
+        if self.plan.rots && !self.calm {
+            self.rot().await;
+        }
+        self.life.send_replace(None);
     }
 
-    /// Takes the node from its clients and lets it live on.
-    fn leave_behind(&self) -> Option<(Router, Tasks)> {
-        self.note("zombie");
-        let lives = self.lives.get();
-        self.lives.tell(&Lives { number: lives.number, router: None });
-        lives.router.map(|router| (router, self.tasks.clone()))
+    /// Ends those for good that should have been dead by now.
+    fn bury(&mut self, now: Instant) {
+        for (_, zombie) in self.zombies.extract_if(.., |(until, _)| *until <= now) {
+            self.trace.note("a zombie is gone", "");
+            zombie.kill();
+        }
     }
 
     async fn head(&self, doc: usize) -> Revision {
+        self.past(doc).await.head()
+    }
+
+    /// Opens a document, once more where it is closing just now.
+    async fn past(&self, doc: usize) -> Past {
         loop {
-            let router = self.lives.get().router.expect("the node lives");
-            if let Ok(handle) = router.open(&doc_id(doc)).await
-                && let Ok(past) = handle.past().await
-            {
-                return past.head();
+            let opened = self.router().open(&doc_id(doc)).await;
+            if let Ok(past) = opened.expect("nothing fails any more").past().await {
+                return past;
             }
-            sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Compares every way to the text, in this life and after a clean stop and start.
-    async fn judge(&mut self, promised: &[Promised]) {
-        let accepted = oracle::replay(&self.stores.archive, SHARDS).await;
-        oracle::check(promised, &accepted);
-        let router = self.lives.get().router.expect("the node lives");
-        oracle::check_server(&router, &accepted, self.plan.docs).await;
-        timeout(PATIENCE, router.drain()).await.expect("a node stops in time");
-        self.tasks.stop().await;
+    fn router(&self) -> Router {
+        self.life.borrow().as_ref().map(|life| life.router.clone()).expect("the node lives")
+    }
+
+    /// Cuts the history of every other document at its head.
+    async fn cut_history(&self) {
+        for doc in (0..self.plan.docs).step_by(2) {
+            let write = async {
+                let before = self.head(doc).await;
+                let kind = EventKind::HistoryCut { before };
+                let write = Write::Event { author: Author::anonymous(), kind };
+                let handle = self.router().open(&doc_id(doc)).await?;
+                handle.write(SessionId([0; 16]), write).await
+            };
+            match write.await {
+                // It was closing just now, or it was never written.
+                Err(Failure::Closed | Failure::Refused(Refusal::NoDocument)) => {}
+                written => drop(written.expect("nothing fails any more")),
+            }
+        }
+    }
+
+    /// Damages the newest checkpoint of a document that is stored, as a bad disk does.
+    async fn rot(&self) {
+        let doc = doc_id(usize::try_from(self.lives).expect("few") % self.plan.docs);
+        let store = self.store.inner();
+        let newest = store.manifests(&doc, 1).await.expect("it is in memory").pop();
+        if let Some(StoredManifest { id, .. }) = newest {
+            self.trace.note("a checkpoint rots", &doc);
+            store.put_manifest(&id, Bytes::from_static(b"rot")).await.expect("it is in memory");
+        }
+    }
+
+    /// Compares every way to the text: in this life, from checkpoint + tail, and from checkpoints.
+    async fn judge(&mut self, promised: &[Promised], filed: &[Filed]) {
+        let oracle = Oracle::ask(&self.archive, SHARDS).await;
+        promised.iter().for_each(|promised| oracle.check(promised));
+        oracle.check_filed(filed);
+        self.trace.count("sessions expired", oracle.expired() as u64);
+        self.trace.count("long forks", self.metrics.1.forks.get());
+        oracle.check_server(&self.router(), "as it was").await;
+        self.end(End::PowerCut).await;
+        self.start().await;
+        oracle.check_server(&self.router(), "after a power cut").await;
+        oracle.check_history(&self.router(), self.plan.docs).await;
+        self.end(End::Drain).await;
         for shard in 0..SHARDS {
             self.check_low_water(ShardId(shard)).await;
         }
+        self.count_sealed().await;
         self.start().await;
-        let router = self.lives.get().router.expect("the node lives");
-        oracle::check_server(&router, &accepted, self.plan.docs).await;
-        router.kill();
-        self.tasks.token().cancel();
+        oracle.check_server(&self.router(), "after a clean stop").await;
+        self.end(End::Crash).await;
+        for shard in 0..SHARDS {
+            for stored in self.archive.all(ShardId(shard)).await {
+                self.trace.hash_in(&stored.bytes);
+            }
+        }
     }
 
     /// The log never begins above the low-water mark.
     async fn check_low_water(&self, shard: ShardId) {
-        let log = &self.stores.log;
-        let marks = log.marks(shard).await.expect("faults have ended");
-        let progress = self.stores.store.progress(shard, log.id()).await;
-        let low_water = progress.expect("faults have ended").map(|progress| progress.low_water);
-        assert!(marks.low <= low_water.unwrap_or_default(), "shard {shard}");
+        let log = &self.log;
+        let marks = log.marks(shard).await.expect("nothing fails any more");
+        let progress = self.store.progress(shard, log.id()).await;
+        let progress = progress.expect("nothing fails any more");
+        let low_water = progress.map(|progress| progress.low_water).unwrap_or_default();
+        assert!(marks.low <= low_water, "shard {shard}: {marks:?}, {low_water}");
+        self.trace.count("records trimmed", marks.low.0);
     }
 
-    fn note(&self, what: &str) {
-        self.trace.note(self.began, &what);
+    async fn count_sealed(&self) {
+        for doc in (0..self.plan.docs).map(doc_id) {
+            let blobs = self.store.blobs(&doc).await.expect("nothing fails any more");
+            let sealed = blobs.iter().filter(|blob| blob.kind == BlobKind::Segment).count();
+            self.trace.count("sealed segments", sealed as u64);
+        }
+    }
+}
+
+impl Life {
+    /// Ends it as a crash does: nobody is told, its last appends may still land.
+    fn kill(&self) {
+        self.router.kill();
+        self.tasks.token().cancel();
+        self.dead.cancel();
     }
 }

@@ -1,0 +1,70 @@
+//! What the server itself writes into documents, as an import, a restore or a named version does.
+
+use std::time::Duration;
+
+use quire::doc::Write;
+use quire::log::EventKind;
+use quire::text::Operation;
+use quire::types::{Author, DocId, Revision, SessionId};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::trace::Trace;
+use crate::world::{Life, doc_id};
+
+/// How many things it writes.
+const WRITES: usize = 4;
+
+/// An edit that was reported as durable.
+#[derive(Debug)]
+pub(crate) struct Filed {
+    pub(crate) doc: DocId,
+    pub(crate) session: SessionId,
+    pub(crate) rev: Revision,
+}
+
+pub(crate) struct Clerk {
+    pub(crate) seed: u64,
+    pub(crate) docs: usize,
+    pub(crate) calm: Duration,
+    pub(crate) life: watch::Receiver<Option<Life>>,
+    pub(crate) trace: Trace,
+}
+
+impl Clerk {
+    pub(crate) async fn run(self) -> Vec<Filed> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut filed = Vec::new();
+        for number in 0..WRITES {
+            sleep(self.calm.mul_f64(rng.random::<f64>() / WRITES as f64)).await;
+            let Some(life) = self.life.borrow().clone() else { continue };
+            let (doc, session) = (doc_id(rng.random_range(0..self.docs)), SessionId(rng.random()));
+            let written = tokio::select! {
+                biased;
+                () = life.dead.cancelled() => None,
+                written = write(&life, &doc, session, number) => written,
+            };
+            if let Some(rev) = written {
+                self.trace.note("the clerk has written", format!("{doc} at {rev}"));
+                filed.extend((number % 2 == 0).then_some(Filed { doc, session, rev }));
+            }
+        }
+        filed
+    }
+}
+
+/// Writes a stamp or names a version; what is refused, or ends in the open, is let be.
+async fn write(life: &Life, doc: &DocId, session: SessionId, number: usize) -> Option<Revision> {
+    let handle = life.router.open(doc).await.ok()?;
+    let head = handle.past().await.ok()?.head();
+    let author: Author = "clerk".parse().expect("a valid name");
+    let write = if number.is_multiple_of(2) {
+        Write::Edit { author, base: head, op: Operation::builder().insert("§").build() }
+    } else {
+        let kind = EventKind::VersionNamed { name: format!("version {number}"), rev: head };
+        Write::Event { author, kind }
+    };
+    handle.write(session, write).await.ok()
+}

@@ -1,0 +1,70 @@
+//! A connection to a document without a socket: what the edge does for one client.
+
+use std::sync::Arc;
+
+use quire::client::replica::{Missed, Snapshot, Welcome};
+use quire::doc::{self, Change, ConnId, Content, Event, Handle, Join, Mode, Refusal};
+use quire::types::{Author, DocId, Revision, SessionId};
+use tokio::sync::mpsc;
+
+use crate::world::Life;
+
+/// What a client says first.
+pub(crate) struct Hello {
+    pub(crate) doc: DocId,
+    pub(crate) session: SessionId,
+    pub(crate) rev: Option<Revision>,
+    pub(crate) mode: Mode,
+    pub(crate) ordered: bool,
+}
+
+/// A connection, as long as it lasts.
+pub(crate) struct Link {
+    pub(crate) handle: Handle,
+    pub(crate) conn: ConnId,
+    pub(crate) welcomed: Revision,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+}
+
+struct Outbox(mpsc::UnboundedSender<Event>);
+
+impl doc::Outbox for Outbox {
+    fn push(&self, event: Event) {
+        // A client that has gone is told nothing.
+        let _ = self.0.send(event);
+    }
+}
+
+/// Connects a client to its document in one life of the node.
+pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::Welcome), Refusal> {
+    let (outbox, events) = mpsc::unbounded_channel();
+    let outbox = Arc::new(Outbox(outbox));
+    let join = || Join {
+        session: hello.session,
+        rev: hello.rev,
+        mode: hello.mode,
+        ordered: hello.ordered,
+        user: None,
+        author: Author::anonymous(),
+        outbox: outbox.clone(),
+    };
+    let (handle, welcome) = life.router.join(&hello.doc, join).await?;
+    let link = Link { handle, conn: welcome.conn, welcomed: welcome.head, events };
+    Ok((link, welcome))
+}
+
+/// Puts a welcome into the client's words.
+pub(crate) fn welcome(session: SessionId, welcome: &doc::Welcome) -> Welcome {
+    let missed = |change: &Arc<Change>| Missed {
+        base: change.base,
+        own: (change.session == session).then_some(change.seq),
+        op: change.op.clone(),
+    };
+    let snapshot = match &welcome.content {
+        Content::Text(text) => Snapshot::Text(text.clone()),
+        Content::Changes(changes) => {
+            Snapshot::Missed { after: welcome.rev, list: changes.iter().map(missed).collect() }
+        }
+    };
+    Welcome { head: welcome.head, seq: welcome.seq, op_bytes: 1 << 16, snapshot }
+}
