@@ -23,6 +23,9 @@ use crate::wire::{
 /// How long a connection and its welcome may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// How long a server may leave a message in the way before it is taken for gone.
+const SEND_MAX: Duration = Duration::from_secs(30);
+
 /// The largest frame that a server may send: a whole document.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 
@@ -92,7 +95,8 @@ impl Connection {
             Codec::Json => Message::Text(text(bytes)),
             Codec::Binary => Message::Binary(bytes),
         };
-        self.socket.send(frame).await.map_err(Error::lost)
+        let sent = timeout(SEND_MAX, self.socket.send(frame)).await;
+        sent.map_err(|_| Error::lost("the server does not read"))?.map_err(Error::lost)
     }
 
     /// Waits for the next message; `None` is a sign of life without one.

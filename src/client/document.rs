@@ -4,29 +4,24 @@
 //! connecting ──welcome──► online ──lost──► offline ──back-off──► connecting
 //!      └───────refused──────┴──► failed
 //! ```
-//! One task owns the socket; the replica is shared with the caller under a short lock.
+//! One task owns the socket (`link`); the replica is shared with the caller under a short lock, so
+//! that an edit never waits for the network.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{Notify, broadcast, watch};
 
-use crate::client::replica::{
-    Batch, Effects, Keep, Missed, Replica, Snapshot, StreamError, Welcome,
-};
-use crate::client::{Backoff, Connection, Error};
+use crate::client::Error;
+use crate::client::link::Link;
+use crate::client::replica::{Batch, Effects, Keep, Replica, StreamError};
 use crate::task::Tasks;
 use crate::text::{Operation, OutOfBounds};
 use crate::types::{DocId, SessionId};
-use crate::wire::{self, CatchUp, ClientMessage, Codec, Hello, Mode, ServerMessage, User, VERSION};
+use crate::wire::{Codec, Mode, User};
 
 /// How many changes a subscriber may be behind before it is told that it missed some.
 const CHANGES_MAX: usize = 1024;
-
-/// A server is given up that has been silent for so long: it pings every 30 s.
-const SILENT_MAX: Duration = Duration::from_secs(75);
 
 /// How a document is opened.
 #[derive(Debug, Clone)]
@@ -67,34 +62,46 @@ pub struct Shown {
     pub op: Operation,
 }
 
-/// One document, open for reading and editing.
+/// What is seen at one moment, while an edit is made of it.
+#[derive(Debug)]
+pub struct View<'a> {
+    replica: &'a Replica,
+}
+
+/// One document, open for reading and editing; dropping it ends its connection.
 pub struct Document {
     shared: Arc<Shared>,
     tasks: Tasks,
 }
 
-struct Shared {
-    replica: Mutex<Replica>,
-    outgoing: mpsc::UnboundedSender<Batch>,
-    status: watch::Sender<Status>,
+/// What the handle and the link have in common.
+pub(crate) struct Shared {
+    local: Mutex<Local>,
+    /// Tells the link that there is a batch to send.
+    pub(crate) unsent: Notify,
+    pub(crate) status: watch::Sender<Status>,
     durable: watch::Sender<u64>,
     shown: broadcast::Sender<Shown>,
+}
+
+struct Local {
+    replica: Replica,
+    /// The batch in flight where the link has not sent it yet.
+    unsent: Option<Batch>,
 }
 
 impl Document {
     /// Opens a document; the connection is made, and kept, in the background.
     pub fn open(doc: DocId, options: Options) -> Self {
-        let (outgoing, batches) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            replica: Mutex::new(Replica::new(Keep::Text)),
-            outgoing,
+            local: Mutex::new(Local { replica: Replica::new(Keep::Text), unsent: None }),
+            unsent: Notify::new(),
             status: watch::Sender::new(Status::Offline),
             durable: watch::Sender::new(0),
             shown: broadcast::Sender::new(CHANGES_MAX),
         });
         let tasks = Tasks::new();
-        let session = SessionId(rand::random());
-        let link = Link { doc, options, session, shared: shared.clone(), batches };
+        let link = Link::new(doc, options, SessionId(rand::random()), shared.clone());
         let token = tasks.token().clone();
         tasks.spawn("document", async move {
             tokio::select! {
@@ -106,27 +113,34 @@ impl Document {
         Self { shared, tasks }
     }
 
-    /// Edits what is seen here; never waits for the network.
+    /// Edits what is seen here; never waits for the network. What others write may come between a
+    /// look at the text and this call: [`Document::change`] does both at once.
     ///
     /// # Errors
     /// If the edit reaches past the end of the text.
     pub fn edit(&self, op: &Operation) -> Result<(), OutOfBounds> {
-        let mut replica = self.shared.replica.lock();
-        if let Some(batch) = replica.edit(op)? {
-            // The link's task lives as long as this handle.
-            let _ = self.shared.outgoing.send(batch);
-        }
-        Ok(())
+        self.shared.edit(&mut self.shared.local.lock(), op)
+    }
+
+    /// Looks and edits at once: nothing of others comes between, and everything that was shown
+    /// before is in the subscribers' channels. `make` must not use the document itself.
+    ///
+    /// # Errors
+    /// If the edit reaches past the end of the text.
+    pub fn change(&self, make: impl FnOnce(View<'_>) -> Operation) -> Result<(), OutOfBounds> {
+        let mut local = self.shared.local.lock();
+        let op = make(View { replica: &local.replica });
+        self.shared.edit(&mut local, &op)
     }
 
     /// Returns what is seen here; it costs the length of the text.
     pub fn text(&self) -> String {
-        self.shared.replica.lock().view().expect("the replica keeps its text")
+        View { replica: &self.shared.local.lock().replica }.text()
     }
 
     /// Returns the length of what is seen here.
     pub fn chars(&self) -> u64 {
-        self.shared.replica.lock().view_chars()
+        View { replica: &self.shared.local.lock().replica }.chars()
     }
 
     /// Follows the connection.
@@ -144,8 +158,11 @@ impl Document {
     ///
     /// # Errors
     /// Where the server does not take the client.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
     pub async fn wait_durable(&self) -> Result<(), Error> {
-        let wanted = self.shared.replica.lock().edits();
+        let wanted = self.shared.local.lock().replica.edits();
         let (mut durable, mut status) = (self.shared.durable.subscribe(), self.status());
         tokio::select! {
             biased;
@@ -167,155 +184,74 @@ impl Document {
     }
 }
 
-/// The task that keeps a document connected.
-struct Link {
-    doc: DocId,
-    options: Options,
-    session: SessionId,
-    shared: Arc<Shared>,
-    batches: mpsc::UnboundedReceiver<Batch>,
+impl Drop for Document {
+    fn drop(&mut self) {
+        self.tasks.token().cancel();
+    }
 }
 
-impl Link {
-    async fn run(mut self) {
-        let mut backoff = Backoff::default();
-        for url in self.options.urls.clone().iter().cycle() {
-            let Err(error) = self.serve(url, &mut backoff).await;
-            self.shared.replica.lock().disconnected();
-            // What was to be sent is part of the replica's state and comes again after the welcome.
-            while self.batches.try_recv().is_ok() {}
-            match error {
-                Error::Lost { reason, retry } => {
-                    tracing::debug!(doc = %self.doc, %reason, "offline");
-                    self.shared.status.send_replace(Status::Offline);
-                    sleep(backoff.wait(retry)).await;
-                }
-                fatal @ (Error::Refused { .. } | Error::Url { .. }) => {
-                    self.shared.status.send_replace(Status::Failed(fatal));
-                    return;
-                }
-            }
+impl View<'_> {
+    /// Returns the text; it costs its length.
+    pub fn text(&self) -> String {
+        self.replica.view().expect("the replica keeps its text")
+    }
+
+    /// Returns the length of the text.
+    pub fn chars(&self) -> u64 {
+        self.replica.view_chars()
+    }
+}
+
+impl Shared {
+    fn edit(&self, local: &mut Local, op: &Operation) -> Result<(), OutOfBounds> {
+        if let Some(batch) = local.replica.edit(op)? {
+            local.unsent = Some(batch);
+            self.unsent.notify_one();
         }
+        self.tell_durable(&local.replica);
+        Ok(())
     }
 
-    /// Connects and works until the connection ends.
-    async fn serve(&mut self, url: &str, backoff: &mut Backoff) -> Result<Never, Error> {
-        let hello = Hello {
-            v: VERSION,
-            session: self.session,
-            rev: self.shared.replica.lock().resume_from(),
-            mode: self.options.mode,
-            ordered: false,
-            user: self.options.user.clone(),
-        };
-        let opened = Connection::open(url, &self.doc, self.options.codec, hello).await?;
-        let (mut connection, welcome) = opened;
-        backoff.reset();
-        let effects = self.shared.replica.lock().welcome(welcomed(welcome));
-        self.carry_out(&mut connection, effects).await?;
-        self.shared.status.send_replace(Status::Online);
-        let mut heard = Instant::now();
-        loop {
-            tokio::select! {
-                biased;
-                message = connection.receive() => {
-                    heard = Instant::now();
-                    if let Some(message) = message? {
-                        self.take(&mut connection, message).await?;
-                    }
-                }
-                Some(batch) = self.batches.recv() => send(&mut connection, batch).await?,
-                () = sleep_until(heard + SILENT_MAX) => {
-                    return Err(Error::lost("the server is silent"));
-                }
-            }
-        }
-    }
-
-    async fn take(
-        &mut self,
-        connection: &mut Connection,
-        message: ServerMessage,
-    ) -> Result<(), Error> {
-        let effects = match message {
-            ServerMessage::Op { rev, base, op, .. } => {
-                self.shared.replica.lock().remote(rev, base, op).map(shown)
-            }
-            ServerMessage::Ops { rev, list } => {
-                let mut replica = self.shared.replica.lock();
-                let mut all = Effects::default();
-                for (next, edit) in (rev.0..).zip(list) {
-                    let rev = crate::types::Revision(next);
-                    all.show.push(replica.remote(rev, edit.base, edit.op).map_err(Error::lost)?);
-                }
-                Ok(all)
-            }
-            ServerMessage::Merged { rev, op } => {
-                self.shared.replica.lock().merged(rev, op).map(shown)
-            }
-            ServerMessage::Ack { seq, rev, op } => self.shared.replica.lock().ack(seq, rev, op),
-            ServerMessage::Error { fatal: false, retry, .. } => {
-                if let Some(retry) = retry {
-                    sleep(Duration::from(retry)).await;
-                }
-                let send = self.shared.replica.lock().resend();
-                Ok(Effects { show: Vec::new(), send })
-            }
-            ServerMessage::Error { code, msg, retry, .. } => {
-                return Err(Error::told(code, msg, retry.map(Duration::from)));
-            }
-            ServerMessage::Moved { retry, .. } => {
-                let reason = "the document changes its node".to_owned();
-                return Err(Error::Lost { reason, retry: Some(retry.into()) });
-            }
-            ServerMessage::Welcome(_)
-            | ServerMessage::Ordered { .. }
-            | ServerMessage::Presence { .. }
-            | ServerMessage::Pong { .. } => return Ok(()),
-        };
-        self.carry_out(connection, effects).await
-    }
-
-    async fn carry_out(
+    /// Gives the replica something off the connection; returns what is to be sent.
+    pub(crate) fn apply(
         &self,
-        connection: &mut Connection,
-        effects: Result<Effects, StreamError>,
-    ) -> Result<(), Error> {
-        let Effects { show, send: batch } = effects.map_err(Error::lost)?;
+        message: impl FnOnce(&mut Replica) -> Result<Effects, StreamError>,
+    ) -> Result<Option<Batch>, StreamError> {
+        let mut local = self.local.lock();
+        let Effects { show, send } = message(&mut local.replica)?;
+        if send.is_some() {
+            // It is the batch in flight, so there is no other one.
+            local.unsent = None;
+        }
+        // Under the lock, so that subscribers see changes in the order of edits.
         for op in show.into_iter().filter(|op| !op.is_identity()) {
             // Nobody may be subscribed.
-            let _ = self.shared.shown.send(Shown { op });
+            let _ = self.shown.send(Shown { op });
         }
-        let durable = self.shared.replica.lock().durable_edits();
-        self.shared.durable.send_if_modified(|edits| std::mem::replace(edits, durable) != durable);
-        match batch {
-            Some(batch) => send(connection, batch).await,
-            None => Ok(()),
-        }
+        self.tell_durable(&local.replica);
+        Ok(send)
     }
-}
 
-/// What never comes: a link ends by an error only.
-enum Never {}
+    /// Takes the batch that waits for the link.
+    pub(crate) fn take_unsent(&self) -> Option<Batch> {
+        self.local.lock().unsent.take()
+    }
 
-async fn send(connection: &mut Connection, batch: Batch) -> Result<(), Error> {
-    let Batch { seq, base, op } = batch;
-    connection.send(&ClientMessage::Op { seq, base, op }).await
-}
+    /// Takes note that the connection is gone. What was to be sent stays part of the replica's
+    /// state and comes again after the next welcome.
+    pub(crate) fn disconnected(&self) {
+        let mut local = self.local.lock();
+        local.replica.disconnected();
+        local.unsent = None;
+    }
 
-fn shown(op: Operation) -> Effects {
-    Effects { show: vec![op], send: None }
-}
-
-/// Turns a welcome off the wire into the replica's.
-pub(crate) fn welcomed(welcome: wire::Welcome) -> Welcome {
-    let missed = |edit: wire::PastEdit| Missed { base: edit.base, op: edit.op, own: edit.own };
-    let snapshot = match welcome.catch_up {
-        CatchUp::Text(text) => Snapshot::Text(text),
-        CatchUp::Ops(list) => {
-            Snapshot::Missed { after: welcome.rev, list: list.into_iter().map(missed).collect() }
-        }
-    };
-    let op_bytes = usize::try_from(welcome.limits.op_bytes).unwrap_or(usize::MAX);
-    Welcome { head: welcome.head, seq: welcome.seq, op_bytes, snapshot }
+    /// An edit that undoes others settles them without a message; a later one unsettles nothing.
+    fn tell_durable(&self, replica: &Replica) {
+        let now = replica.durable_edits();
+        self.durable.send_if_modified(|edits| {
+            let rises = now > *edits;
+            *edits = now.max(*edits);
+            rises
+        });
+    }
 }

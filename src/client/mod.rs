@@ -7,10 +7,11 @@ mod backoff;
 mod connection;
 mod document;
 mod error;
+mod link;
 pub mod replica;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
-pub(crate) use document::welcomed;
-pub use document::{Document, Options, Shown, Status};
+pub use document::{Document, Options, Shown, Status, View};
 pub use error::Error;
+pub(crate) use link::welcomed;

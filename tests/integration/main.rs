@@ -2,11 +2,13 @@
 
 mod cli_config;
 mod cli_doc;
+mod client;
 mod config;
 mod full_disk;
 mod history;
 mod kill;
 mod protocol;
+mod proxy;
 mod quarantine;
 mod raw;
 mod server;

@@ -1,0 +1,196 @@
+//! The task that keeps a document connected: opens, resumes, waits and tries again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::client::document::{Options, Shared, Status};
+use crate::client::replica::{Batch, Effects, Missed, Replica, Snapshot, StreamError, Welcome};
+use crate::client::{Backoff, Connection, Error};
+use crate::text::Operation;
+use crate::types::{DocId, Revision, SessionId};
+use crate::wire::{self, CatchUp, ClientMessage, Hello, ServerMessage, VERSION};
+
+/// A server is given up that has been silent for so long: it pings every 30 s.
+const SILENT_MAX: Duration = Duration::from_secs(75);
+
+/// When a batch is sent again that the server did not take, where it does not say.
+const RESEND: Duration = Duration::from_millis(100);
+
+/// Keeps one document connected.
+pub(crate) struct Link {
+    doc: DocId,
+    options: Options,
+    session: SessionId,
+    shared: Arc<Shared>,
+}
+
+/// What follows from a message.
+enum Next {
+    Send(Option<Batch>),
+    /// Send again what is in flight, after a while.
+    Resend(Duration),
+}
+
+/// What never comes: a link ends by an error only.
+enum Never {}
+
+impl Link {
+    pub(crate) fn new(
+        doc: DocId,
+        options: Options,
+        session: SessionId,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { doc, options, session, shared }
+    }
+
+    /// Works until the server does not take the client, whose handle is then told.
+    pub(crate) async fn run(self) {
+        let mut backoff = Backoff::default();
+        for url in self.options.urls.iter().cycle() {
+            let Err(error) = self.serve(url, &mut backoff).await;
+            self.shared.disconnected();
+            match error {
+                Error::Lost { reason, retry } => {
+                    tracing::debug!(doc = %self.doc, %reason, "offline");
+                    self.shared.status.send_replace(Status::Offline);
+                    sleep(backoff.wait(retry)).await;
+                }
+                fatal @ (Error::Refused { .. } | Error::Url { .. }) => {
+                    self.shared.status.send_replace(Status::Failed(fatal));
+                    return;
+                }
+            }
+        }
+        let nowhere = Error::Url { detail: "no server is named".to_owned() };
+        self.shared.status.send_replace(Status::Failed(nowhere));
+    }
+
+    /// Connects and works until the connection ends.
+    async fn serve(&self, url: &str, backoff: &mut Backoff) -> Result<Never, Error> {
+        let mut connection = self.open(url).await?;
+        backoff.reset();
+        self.shared.status.send_replace(Status::Online);
+        let (mut heard, mut resend) = (Instant::now(), None);
+        loop {
+            let batch = tokio::select! {
+                biased;
+                message = connection.receive() => {
+                    heard = Instant::now();
+                    match message?.map(|message| self.hear(message)).transpose()? {
+                        Some(Next::Send(batch)) => batch,
+                        Some(Next::Resend(after)) => {
+                            resend = Some(heard + after);
+                            None
+                        }
+                        None => None,
+                    }
+                }
+                () = self.shared.unsent.notified() => self.shared.take_unsent(),
+                () = sleep_until(resend.unwrap_or(heard)), if resend.is_some() => {
+                    resend = None;
+                    self.apply(|replica| {
+                        Ok(Effects { show: Vec::new(), send: replica.resend() })
+                    })?
+                }
+                () = sleep_until(heard + SILENT_MAX) => {
+                    return Err(Error::lost("the server is silent"));
+                }
+            };
+            if let Some(batch) = batch {
+                send(&mut connection, batch).await?;
+            }
+        }
+    }
+
+    /// Connects, and brings the replica and the server to the same revision.
+    async fn open(&self, url: &str) -> Result<Connection, Error> {
+        let mut rev = None;
+        self.apply(|replica| {
+            rev = replica.resume_from();
+            Ok(Effects::default())
+        })?;
+        let hello = Hello {
+            v: VERSION,
+            session: self.session,
+            rev,
+            mode: self.options.mode,
+            ordered: false,
+            user: self.options.user.clone(),
+        };
+        let opened = Connection::open(url, &self.doc, self.options.codec, hello).await?;
+        let (mut connection, welcome) = opened;
+        if let Some(batch) = self.apply(|replica| replica.welcome(welcomed(welcome)))? {
+            send(&mut connection, batch).await?;
+        }
+        Ok(connection)
+    }
+
+    fn hear(&self, message: ServerMessage) -> Result<Next, Error> {
+        let batch = match message {
+            ServerMessage::Op { rev, base, op, .. } => {
+                self.apply(|replica| replica.remote(rev, base, op).map(shown))?
+            }
+            ServerMessage::Ops { rev, list } => {
+                // One by one: what was shown before one that does not fit has been shown.
+                for (rev, edit) in (rev.0..).zip(list) {
+                    let (rev, wire::Edit { base, op, .. }) = (Revision(rev), edit);
+                    self.apply(|replica| replica.remote(rev, base, op).map(shown))?;
+                }
+                None
+            }
+            ServerMessage::Merged { rev, op } => {
+                self.apply(|replica| replica.merged(rev, op).map(shown))?
+            }
+            ServerMessage::Ack { seq, rev, op } => {
+                self.apply(|replica| replica.ack(seq, rev, op))?
+            }
+            ServerMessage::Error { fatal: false, retry, .. } => {
+                return Ok(Next::Resend(retry.map_or(RESEND, Duration::from)));
+            }
+            ServerMessage::Error { code, msg, retry, .. } => {
+                return Err(Error::told(code, msg, retry.map(Duration::from)));
+            }
+            ServerMessage::Moved { retry, .. } => {
+                let reason = "the document changes its node".to_owned();
+                return Err(Error::Lost { reason, retry: Some(retry.into()) });
+            }
+            ServerMessage::Welcome(_)
+            | ServerMessage::Ordered { .. }
+            | ServerMessage::Presence { .. }
+            | ServerMessage::Pong { .. } => None,
+        };
+        Ok(Next::Send(batch))
+    }
+
+    fn apply(
+        &self,
+        message: impl FnOnce(&mut Replica) -> Result<Effects, StreamError>,
+    ) -> Result<Option<Batch>, Error> {
+        self.shared.apply(message).map_err(Error::lost)
+    }
+}
+
+async fn send(connection: &mut Connection, batch: Batch) -> Result<(), Error> {
+    let Batch { seq, base, op } = batch;
+    connection.send(&ClientMessage::Op { seq, base, op }).await
+}
+
+fn shown(op: Operation) -> Effects {
+    Effects { show: vec![op], send: None }
+}
+
+/// Turns a welcome off the wire into the replica's.
+pub(crate) fn welcomed(welcome: wire::Welcome) -> Welcome {
+    let missed = |edit: wire::PastEdit| Missed { base: edit.base, op: edit.op, own: edit.own };
+    let snapshot = match welcome.catch_up {
+        CatchUp::Text(text) => Snapshot::Text(text),
+        CatchUp::Ops(list) => {
+            Snapshot::Missed { after: welcome.rev, list: list.into_iter().map(missed).collect() }
+        }
+    };
+    let op_bytes = usize::try_from(welcome.limits.op_bytes).unwrap_or(usize::MAX);
+    Welcome { head: welcome.head, seq: welcome.seq, op_bytes, snapshot }
+}
