@@ -74,15 +74,14 @@ async fn write(
     while !stop.load(Ordering::Relaxed) {
         let mut typed = Vec::new();
         for _ in 0..rng.random_range(1..4) {
-            let chars = document.chars();
-            let at = u32::try_from(rng.random_range(0..=chars)).expect("a short text");
             let new = own_char();
             typed.push(new);
-            let op = Operation::builder().retain(at).insert(new.encode_utf8(&mut [0; 4])).build();
-            // Others may have changed the text between the two calls; then the next one fits.
-            if document.edit(&op).is_err() {
-                typed.pop();
-            }
+            let edited = document.change(|view| {
+                let at = rng.random_range(0..=view.chars());
+                let at = u32::try_from(at).expect("a short text");
+                Operation::builder().retain(at).insert(new.encode_utf8(&mut [0; 4])).build()
+            });
+            edited.expect("nothing comes between the look and the edit");
         }
         document.wait_durable().await.expect("the server takes the client");
         done.send_modify(|edits| *edits += typed.len() as u64);
