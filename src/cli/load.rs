@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: u32,
     /// Keys a second of each of them (profile only)
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = parse_rate)]
     rate: f64,
     /// For how many seconds they type (profile only)
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -65,6 +65,11 @@ enum Encoding {
     Json,
     /// quire.v1.bin
     Bin,
+}
+
+fn parse_rate(spelled: &str) -> Result<f64, String> {
+    let rate: f64 = spelled.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.001..=10_000.0).contains(&rate) { Ok(rate) } else { Err("0.001 to 10000".to_owned()) }
 }
 
 fn parse_slo(spelled: &str) -> Result<Slo, String> {
@@ -114,17 +119,17 @@ async fn measure(args: &Args) -> anyhow::Result<Vec<Report>> {
     for path in &args.trace {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
+        let docs = args.docs as usize;
         let report = match Trace::read(path)? {
             Trace::Sequential(trace) => {
-                let docs = args.docs as usize;
                 let progress = Progress::new(&name, (trace.edits.len() * docs) as u64);
                 let trace = Arc::new(trace);
                 replay_sequential(&name, trace, target(args), docs, progress).await?
             }
             Trace::Concurrent(trace) => {
                 let edits: usize = trace.agents.iter().map(Vec::len).sum();
-                let progress = Progress::new(&name, edits as u64);
-                replay_concurrent(&name, Arc::new(trace), target(args), progress).await?
+                let progress = Progress::new(&name, (edits * docs) as u64);
+                replay_concurrent(&name, Arc::new(trace), target(args), docs, progress).await?
             }
         };
         println!("{report}");

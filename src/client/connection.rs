@@ -34,6 +34,16 @@ const FRAME_BYTES_MAX: usize = 256 << 20;
 pub struct Connection {
     socket: WebSocketStream<TcpStream>,
     codec: Codec,
+    traffic: Traffic,
+}
+
+/// Is the bytes of messages that went over a connection, without what carries them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To the server.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
 }
 
 impl Connection {
@@ -82,7 +92,7 @@ impl Connection {
         let (socket, _) = client_async_with_config(request, stream, Some(config))
             .await
             .map_err(|error| refused_upgrade(&error))?;
-        Ok(Self { socket, codec })
+        Ok(Self { socket, codec, traffic: Traffic::default() })
     }
 
     /// Sends a message.
@@ -91,6 +101,7 @@ impl Connection {
     /// [`Error::Lost`].
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Error> {
         let bytes = encode_client(self.codec, message);
+        self.traffic.sent += bytes.len() as u64;
         let frame = match self.codec {
             Codec::Json => Message::Text(text(bytes)),
             Codec::Binary => Message::Binary(bytes),
@@ -122,7 +133,13 @@ impl Connection {
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(None),
         };
+        self.traffic.received += bytes.len() as u64;
         decode_server(self.codec, &bytes).map_err(Error::lost)
+    }
+
+    /// Returns what has gone over the connection.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Ends the connection in order.

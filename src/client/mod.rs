@@ -11,7 +11,7 @@ mod link;
 pub mod replica;
 
 pub use backoff::Backoff;
-pub use connection::Connection;
+pub use connection::{Connection, Traffic};
 pub use document::{Document, Options, Shown, Status, View};
 pub use error::Error;
 pub(crate) use link::welcomed;

@@ -4,25 +4,31 @@
 //! A client takes what its server tells in order, but holds it back as long as the next remote
 //! revision is one that the writer had not seen yet. Its own acknowledgements wait behind it, so
 //! what it writes meanwhile queues up: one transaction a batch, each relative to the one before,
-//! carried through the remote revisions when they are let in.
+//! carried through the remote revisions when they are let in. One that has become empty on the way
+//! (both deleted the same) takes no revision; the others are told beside the server ([`Fates`]), as
+//! they count each other's transactions by their revisions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::replica::{Batch, Effects, Keep, Replica};
 use crate::client::{Connection, welcomed};
+use crate::load::model::Told as Document;
 use crate::load::oracle::ask;
+use crate::load::target::all;
 use crate::load::trace::Transaction;
 use crate::load::{Concurrent, Measured, Progress, Report, Target};
 use crate::task::Tasks;
 use crate::text::{Operation, Side, transform};
 use crate::types::{DocId, ParticipantId, Revision, SessionId};
-use crate::wire::{ClientMessage, Hello, Mode, ServerMessage, VERSION};
+use crate::wire::{ClientMessage, ServerMessage, Welcome};
 
-/// Replays a recording into one document.
+/// Replays a recording into `docs` documents at once.
 ///
 /// # Errors
 /// Where a server cannot be reached or ends a session, or the recording cannot be replayed in any
@@ -31,52 +37,88 @@ pub async fn replay(
     name: &str,
     trace: Arc<Concurrent>,
     target: Arc<Target>,
+    docs: usize,
     progress: Progress,
 ) -> anyhow::Result<Report> {
-    let doc: DocId = target.prefix.parse()?;
     let (tasks, began) = (Tasks::new(), Instant::now());
-    let sessions: Arc<Vec<_>> =
-        Arc::new(trace.agents.iter().map(|_| SessionId(rand::random())).collect());
-    let mut agents = Vec::new();
-    for n in 0..trace.agents.len() {
-        agents.push(Agent::open(&doc, &target, &sessions, n, progress.clone()).await?);
-    }
-    let run = |(n, agent): (usize, Agent)| {
-        let trace = trace.clone();
-        tasks.spawn("agent", async move { agent.run(&trace.agents, n).await })
+    let one = |n: usize| {
+        let (trace, target, progress) = (trace.clone(), target.clone(), progress.clone());
+        tasks.spawn("recording", async move { write(&trace, &target, n, &progress).await })
     };
-    let running: Vec<_> = agents.into_iter().enumerate().map(run).collect();
+    let running: Vec<_> = (0..docs).map(one).collect();
+    let written = all(running).await?;
+    let took = began.elapsed();
+    progress.finish();
+    let (mut measured, mut faults) = (Measured::default(), Vec::new());
+    for Written { doc, measured: one, texts } in &written {
+        let told = ask(&target, doc).await?;
+        faults.extend(check(doc, &told, texts, &trace.end, one.batches));
+        measured.add(one);
+    }
+    Ok(Report::new(name, (docs, docs * trace.agents.len()), &measured, took, faults))
+}
+
+/// One document when every writer has written everything and seen everything.
+struct Written {
+    doc: DocId,
+    measured: Measured,
+    /// What each writer sees.
+    texts: Vec<String>,
+}
+
+async fn write(
+    trace: &Concurrent,
+    target: &Target,
+    n: usize,
+    progress: &Progress,
+) -> anyhow::Result<Written> {
+    let doc = target.doc(n)?;
+    let sessions: Vec<_> = trace.agents.iter().map(|_| SessionId(rand::random())).collect();
+    let fates = Fates::new(vec![Vec::new(); sessions.len()]);
+    let mut agents = Vec::new();
+    for own in 0..sessions.len() {
+        let opened = target.join(own, &doc, sessions[own]).await?;
+        let agent = Agent::new(own, opened, &sessions, fates.clone(), progress.clone())?;
+        agents.push(agent.run(&trace.agents));
+    }
     let (mut measured, mut texts) = (Measured::default(), Vec::new());
-    for agent in running {
-        let (one, text) = agent.await.context("a client failed")??;
+    for (one, text) in try_join_all(agents).await? {
         measured.add(&one);
         texts.push(text);
     }
-    let took = began.elapsed();
-    progress.finish();
-    let told = ask(&target, &target.prefix).await?;
+    Ok(Written { doc, measured, texts })
+}
+
+/// Compares what the writers see with what the server tells, and both with the recording.
+fn check(doc: &DocId, told: &Document, texts: &[String], end: &str, batches: u64) -> Vec<String> {
     let mut faults = Vec::new();
     if let Some(n) = texts.iter().position(|text| *text != told.text) {
         faults.push(format!("{doc}: writer {n} has another text than the server"));
     }
-    let (got, wanted) = (told.text.chars().count(), trace.end.chars().count());
+    let (got, wanted) = (told.text.chars().count(), end.chars().count());
     if got != wanted {
         faults.push(format!("{doc}: {got} characters, the recording has {wanted}"));
     }
-    if told.head != measured.batches {
-        let batches = measured.batches;
+    if told.head != batches {
         faults.push(format!("{doc}: {} revisions for {batches} batches", told.head));
     }
-    Ok(Report::new(name, (1, trace.agents.len()), &measured, took, faults))
+    faults
 }
 
+/// For each writer, whether its transactions, as far as they have been sent or left out, take a
+/// revision.
+type Fates = watch::Sender<Vec<Vec<bool>>>;
+
 struct Agent {
+    /// Which of the writers it is.
+    own: usize,
     connection: Connection,
     replica: Replica,
     /// The writers' public ids.
     ids: Vec<ParticipantId>,
     /// How many transactions of each writer are in the replica.
     seen: Vec<usize>,
+    fates: Fates,
     /// What the server told and the replica has not taken yet.
     held: VecDeque<Told>,
     /// Transactions that wait for the one in flight, each relative to the one before.
@@ -93,31 +135,23 @@ enum Told {
 }
 
 impl Agent {
-    async fn open(
-        doc: &DocId,
-        target: &Target,
+    fn new(
+        own: usize,
+        (connection, welcome): (Connection, Welcome),
         sessions: &[SessionId],
-        n: usize,
+        fates: Fates,
         progress: Progress,
     ) -> anyhow::Result<Self> {
-        let hello = Hello {
-            v: VERSION,
-            session: sessions[n],
-            rev: None,
-            mode: Mode::Edit,
-            ordered: false,
-            user: None,
-        };
-        let opened = Connection::open(target.url(n), doc, target.codec, hello).await?;
-        let (connection, welcome) = opened;
         let mut replica = Replica::new(Keep::Text);
         // Nothing has been written yet, so that there is nothing to show or to send.
         let _ = replica.welcome(welcomed(welcome))?;
         Ok(Self {
+            own,
             connection,
             replica,
             ids: sessions.iter().map(SessionId::participant).collect(),
             seen: vec![0; sessions.len()],
+            fates,
             held: VecDeque::new(),
             later: VecDeque::new(),
             sent: Instant::now(),
@@ -126,46 +160,64 @@ impl Agent {
         })
     }
 
-    async fn run(
-        mut self,
-        agents: &[Vec<Transaction>],
-        own: usize,
-    ) -> anyhow::Result<(Measured, String)> {
-        for (index, transaction) in agents[own].iter().enumerate() {
-            self.let_in(&transaction.seen, own).await?;
-            self.write(&transaction.edit)
-                .await
-                .with_context(|| format!("transaction {index} of writer {own} does not fit"))?;
+    async fn run(mut self, agents: &[Vec<Transaction>]) -> anyhow::Result<(Measured, String)> {
+        for transaction in &agents[self.own] {
+            self.let_in(&transaction.seen).await?;
+            self.later.push_back(transaction.edit.clone());
+            self.send_next().await?;
         }
         let all: Vec<_> = agents.iter().map(Vec::len).collect();
-        self.let_in(&all, own).await?;
+        self.let_in(&all).await?;
         while !(self.replica.is_settled() && self.later.is_empty()) {
-            self.hear().await?;
+            let message = self.connection.receive().await?;
+            self.hear(message)?;
             self.release(&all).await?;
         }
         let text = self.replica.view().context("the replica keeps its text")?;
+        self.measured.carried(self.connection.traffic());
         self.connection.close().await;
         Ok((self.measured, text))
     }
 
     /// Lets in what the writer had seen, and waits for what has not come yet.
-    async fn let_in(&mut self, seen: &[usize], own: usize) -> anyhow::Result<()> {
+    async fn let_in(&mut self, seen: &[usize]) -> anyhow::Result<()> {
+        let mut fates = self.fates.subscribe();
         loop {
             self.release(seen).await?;
-            let missing = |(n, (have, want)): (usize, (&usize, &usize))| n != own && have < want;
+            fates.mark_unchanged();
+            for writer in 0..self.seen.len() {
+                self.pass_empty(writer);
+            }
+            let missing =
+                |(n, (have, want)): (usize, (&usize, &usize))| n != self.own && have < want;
             if !self.seen.iter().zip(seen).enumerate().any(missing) {
                 return Ok(());
             }
             if let Some(Told::Remote { writer, rev, .. }) = self.held.front() {
                 bail!("revision {rev} of writer {writer} is in the way: more than two writers");
             }
-            self.hear().await?;
+            tokio::select! {
+                biased;
+                message = self.connection.receive() => self.hear(message?)?,
+                changed = fates.changed() => changed?,
+            }
+        }
+    }
+
+    /// Counts transactions of a writer as seen that take no revision.
+    fn pass_empty(&mut self, writer: usize) {
+        let fates = self.fates.borrow();
+        while fates[writer].get(self.seen[writer]) == Some(&false) {
+            self.seen[writer] += 1;
         }
     }
 
     /// Takes from what is held all that may be let in.
     async fn release(&mut self, seen: &[usize]) -> anyhow::Result<()> {
         while let Some(told) = self.held.pop_front() {
+            if let Told::Remote { writer, .. } = told {
+                self.pass_empty(writer);
+            }
             let effects = match told {
                 Told::Remote { writer, .. } if self.seen[writer] >= seen[writer] => {
                     self.held.push_front(told);
@@ -200,29 +252,38 @@ impl Agent {
         }
     }
 
-    async fn write(&mut self, edit: &Operation) -> anyhow::Result<()> {
-        self.later.push_back(edit.clone());
-        self.send_next().await
-    }
-
     async fn send_next(&mut self) -> anyhow::Result<()> {
-        if !self.replica.is_settled() {
-            return Ok(());
-        }
-        let Some(op) = self.later.pop_front() else { return Ok(()) };
-        match self.replica.edit(&op)? {
-            Some(Batch { seq, base, op }) => {
+        while self.replica.is_settled() {
+            let Some(op) = self.later.pop_front() else { return Ok(()) };
+            let batch = self.replica.edit(&op).with_context(|| {
+                let written = self.fates.borrow()[self.own].len();
+                format!("transaction {written} of writer {} does not fit", self.own)
+            })?;
+            self.tell_fate(batch.is_some());
+            if let Some(Batch { seq, base, op }) = batch {
                 self.sent = Instant::now();
                 self.measured.batches += 1;
                 self.connection.send(&ClientMessage::Op { seq, base, op }).await?;
+            } else {
+                self.measured.operations += 1;
+                self.progress.add(1);
             }
-            None => bail!("a transaction changes nothing, or comes before the welcome"),
         }
         Ok(())
     }
 
-    async fn hear(&mut self) -> anyhow::Result<()> {
-        match self.connection.receive().await? {
+    /// Before the batch is sent, so that whoever gets its revision knows which transaction it is.
+    fn tell_fate(&self, takes_revision: bool) {
+        self.fates.send_if_modified(|fates| {
+            fates[self.own].push(takes_revision);
+            // A revision tells of itself.
+            !takes_revision
+        });
+    }
+
+    /// Takes a message off the connection.
+    fn hear(&mut self, message: Option<ServerMessage>) -> anyhow::Result<()> {
+        match message {
             Some(ServerMessage::Op { rev, author, base, op }) => {
                 self.hold(rev, author, base, op)?;
             }

@@ -50,6 +50,12 @@ pub struct Report {
     pub seconds: f64,
     /// Durable edits a second.
     pub operations_per_second: f64,
+    /// Batches a second.
+    pub batches_per_second: f64,
+    /// Bytes of messages to the server.
+    pub sent_bytes: u64,
+    /// Bytes of messages from the server.
+    pub received_bytes: u64,
     /// Milliseconds until half of the acknowledgements.
     pub ack_p50_ms: f64,
     /// Milliseconds until 99 % of them.

@@ -4,9 +4,10 @@ use anyhow::Context;
 
 use crate::load::Target;
 use crate::load::model::Told;
+use crate::types::DocId;
 
 /// Asks a server for a document.
-pub(crate) async fn ask(target: &Target, doc: &str) -> anyhow::Result<Told> {
+pub(crate) async fn ask(target: &Target, doc: &DocId) -> anyhow::Result<Told> {
     let url = format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'));
     let answer = reqwest::get(&url).await.and_then(reqwest::Response::error_for_status);
     let answer = answer.with_context(|| format!("cannot read {url}"))?;
@@ -14,7 +15,7 @@ pub(crate) async fn ask(target: &Target, doc: &str) -> anyhow::Result<Told> {
 }
 
 /// Compares a document with what it must be; `batches` are those acknowledged.
-pub(crate) fn check(doc: &str, told: &Told, text: &str, batches: u64) -> Vec<String> {
+pub(crate) fn check(doc: &DocId, told: &Told, text: &str, batches: u64) -> Vec<String> {
     let mut faults = Vec::new();
     if told.text != text {
         let (got, wanted) = (told.text.chars().count(), text.chars().count());

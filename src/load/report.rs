@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::client::Traffic;
 use crate::load::Report;
 
 /// What clients measured, added up.
@@ -14,6 +15,7 @@ pub struct Measured {
     pub operations: u64,
     /// Batches that carried them.
     pub batches: u64,
+    traffic: Traffic,
     latencies: Histogram<u64>,
 }
 
@@ -21,7 +23,7 @@ impl Default for Measured {
     fn default() -> Self {
         let latencies = Histogram::new_with_bounds(1, 600_000_000, 3);
         let latencies = latencies.expect("the bounds are in order: a microsecond to ten minutes");
-        Self { operations: 0, batches: 0, latencies }
+        Self { operations: 0, batches: 0, traffic: Traffic::default(), latencies }
     }
 }
 
@@ -32,10 +34,17 @@ impl Measured {
         self.latencies.saturating_record(micros.max(1));
     }
 
+    /// Notes what went over a client's connection.
+    pub fn carried(&mut self, Traffic { sent, received }: Traffic) {
+        self.traffic.sent += sent;
+        self.traffic.received += received;
+    }
+
     /// Adds what another client measured.
     pub fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.batches += other.batches;
+        self.carried(other.traffic);
         self.latencies.add(&other.latencies).expect("both have the same bounds");
     }
 }
@@ -59,6 +68,9 @@ impl Report {
             batches: measured.batches,
             seconds,
             operations_per_second: measured.operations as f64 / seconds,
+            batches_per_second: measured.batches as f64 / seconds,
+            sent_bytes: measured.traffic.sent,
+            received_bytes: measured.traffic.received,
             ack_p50_ms: quantile(0.5),
             ack_p99_ms: quantile(0.99),
             ack_p999_ms: quantile(0.999),
@@ -74,14 +86,15 @@ impl fmt::Display for Report {
         writeln!(f, "{name}: {docs} documents, {clients} clients")?;
         writeln!(
             f,
-            "  {operations} operations in {batches} batches, {seconds:.2} s: {:.0} a second",
-            self.operations_per_second
+            "  {operations} operations in {batches} batches, {seconds:.2} s: {:.0}, {:.0} a second",
+            self.operations_per_second, self.batches_per_second
         )?;
         writeln!(
             f,
             "  ack p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
             self.ack_p50_ms, self.ack_p99_ms, self.ack_p999_ms, self.ack_max_ms
         )?;
+        writeln!(f, "  {} bytes sent, {} received", self.sent_bytes, self.received_bytes)?;
         if self.faults.is_empty() {
             return write!(f, "  every text is right, every batch is there once");
         }

@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::time::Instant;
 
 use crate::client::Connection;
 use crate::load::oracle::{ask, check};
+use crate::load::target::all;
 use crate::load::{Measured, Progress, Report, Sequential, Target};
 use crate::task::Tasks;
-use crate::types::{DocId, Revision, Seq, SessionId};
-use crate::wire::{ClientMessage, Hello, Mode, ServerMessage, VERSION};
+use crate::types::{Revision, Seq, SessionId};
+use crate::wire::{ClientMessage, ServerMessage};
 
-/// Replays a recording into `docs` documents at once, at most `edits_max` transactions of it.
+/// Replays a recording into `docs` documents at once.
 ///
 /// # Errors
 /// Where a server cannot be reached or ends a session; wrong texts are faults in the report.
@@ -33,22 +34,18 @@ pub async fn replay(
     };
     let clients: Vec<_> = (0..docs).map(client).collect();
     let mut measured = Measured::default();
-    for client in clients {
-        measured.add(&client.await.context("a client failed")??);
+    for one in all(clients).await? {
+        measured.add(&one);
     }
     let took = began.elapsed();
     progress.finish();
     let mut faults = Vec::new();
     for n in 0..docs {
-        let doc = name_of(&target, n);
+        let doc = target.doc(n)?;
         let told = ask(&target, &doc).await?;
         faults.extend(check(&doc, &told, &trace.end, trace.edits.len() as u64));
     }
     Ok(Report::new(name, (docs, docs), &measured, took, faults))
-}
-
-fn name_of(target: &Target, n: usize) -> String {
-    format!("{}-{n}", target.prefix)
 }
 
 async fn write(
@@ -57,16 +54,8 @@ async fn write(
     n: usize,
     progress: &Progress,
 ) -> anyhow::Result<Measured> {
-    let doc: DocId = name_of(target, n).parse()?;
-    let hello = Hello {
-        v: VERSION,
-        session: SessionId(rand::random()),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-    };
-    let (mut connection, _) = Connection::open(target.url(n), &doc, target.codec, hello).await?;
+    let session = SessionId(rand::random());
+    let (mut connection, _) = target.join(n, &target.doc(n)?, session).await?;
     let mut measured = Measured::default();
     for (base, op) in (0..).zip(&trace.edits) {
         let (seq, base) = (Seq(base + 1), Revision(base));
@@ -79,6 +68,7 @@ async fn write(
         measured.batches += 1;
         progress.add(1);
     }
+    measured.carried(connection.traffic());
     connection.close().await;
     Ok(measured)
 }

@@ -1,6 +1,12 @@
 //! Where a run goes.
 
-use crate::wire::Codec;
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::client::{Connection, Error};
+use crate::types::{DocId, SessionId};
+use crate::wire::{Codec, Hello, Mode, VERSION, Welcome};
 
 /// What every run has in common.
 #[derive(Debug, Clone)]
@@ -18,4 +24,32 @@ impl Target {
     pub(crate) fn url(&self, n: usize) -> &str {
         &self.urls[n % self.urls.len()]
     }
+
+    /// Returns the name of the n-th document.
+    pub(crate) fn doc(&self, n: usize) -> anyhow::Result<DocId> {
+        Ok(format!("{}-{n}", self.prefix).parse()?)
+    }
+
+    /// Connects the n-th client, for editing.
+    pub(crate) async fn join(
+        &self,
+        n: usize,
+        doc: &DocId,
+        session: SessionId,
+    ) -> Result<(Connection, Welcome), Error> {
+        let hello =
+            Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
+        Connection::open(self.url(n), doc, self.codec, hello).await
+    }
+}
+
+/// Waits for all clients. The first that fails ends the others: they may be waiting for it.
+pub(crate) async fn all<T>(clients: Vec<JoinHandle<anyhow::Result<T>>>) -> anyhow::Result<Vec<T>> {
+    let others: Vec<_> = clients.iter().map(JoinHandle::abort_handle).collect();
+    let one = async |client: JoinHandle<_>| client.await.context("a client failed")?;
+    let done = try_join_all(clients.into_iter().map(one)).await;
+    if done.is_err() {
+        others.iter().for_each(AbortHandle::abort);
+    }
+    done
 }

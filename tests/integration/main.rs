@@ -7,6 +7,7 @@ mod config;
 mod full_disk;
 mod history;
 mod kill;
+mod load;
 mod protocol;
 mod proxy;
 mod quarantine;
