@@ -6,7 +6,7 @@ use crate::crdt::edits::{Collector, Step};
 use crate::crdt::segment::Segment;
 use crate::crdt::table::Meta;
 use crate::text::Operation;
-use crate::types::{Author, Revision};
+use crate::types::{Author, Revision, Seq, SessionId};
 
 /// Describes a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,12 @@ impl Segment {
     /// Returns who wrote `revision`.
     pub fn author(&self, revision: Revision) -> Option<&Author> {
         self.table.author(self.rows_until(revision)?.checked_sub(1)?)
+    }
+
+    /// Finds the newest batch of a session and the revision that it became.
+    pub fn last_of(&self, session: &SessionId) -> Option<(Revision, Seq)> {
+        let (row, seq) = self.table.last_of(session)?;
+        Some((Revision(self.base.0 + row + 1), seq))
     }
 
     /// Describes those of the revisions that the segment holds, oldest first.

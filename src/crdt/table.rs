@@ -91,15 +91,27 @@ impl Table {
         self.writers.get(row).map(|number| &self.names[number as usize].author)
     }
 
+    /// Finds a session's newest row and its sequence number.
+    pub(crate) fn last_of(&self, session: &SessionId) -> Option<(u64, Seq)> {
+        if !self.names.iter().any(|writer| writer.session == *session) {
+            return None;
+        }
+        let mut seqs = self.seqs();
+        let (mut rows, mut last) = (0, None);
+        while let Some((writer, seq, count)) = seqs.take(u64::MAX) {
+            rows += count;
+            if self.names[writer].session == *session {
+                last = Some((rows - 1, Seq(seq)));
+            }
+        }
+        last
+    }
+
     /// Reads the rows from `row` on; `first` is the revision of row 0.
     ///
     /// The sequence numbers are counted up from row 0: one step for each change of writer.
     pub(crate) fn rows(&self, row: u64, first: Revision) -> Rows<'_> {
-        let mut seqs = Seqs {
-            writers: self.writers.seek(0),
-            leaps: self.leaps.seek(0),
-            last: vec![0; self.names.len()],
-        };
+        let mut seqs = self.seqs();
         seqs.skip(row);
         Rows {
             table: self,
@@ -107,6 +119,14 @@ impl Table {
             seqs,
             lags: self.lags.seek(row),
             seconds: self.seconds.seek(row),
+        }
+    }
+
+    fn seqs(&self) -> Seqs<'_> {
+        Seqs {
+            writers: self.writers.seek(0),
+            leaps: self.leaps.seek(0),
+            last: vec![0; self.names.len()],
         }
     }
 

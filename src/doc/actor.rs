@@ -5,6 +5,7 @@
 //!             └─(drain)──► clients sent away ──► settled ──► saving ──► stopped
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +19,11 @@ use crate::clock::Clock;
 use crate::doc::audience::{Audience, Tick};
 use crate::doc::handle::{Handle, Join, Outcome, Welcome};
 use crate::doc::presence::{Participants, Placed};
+use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
 use crate::doc::state::{Effect, Fork, State};
 use crate::doc::write::{Append, Done, Shard, Write};
-use crate::doc::{Batch, Change, Config, ConnId, Event, Metrics, Past, Refusal};
+use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal};
 use crate::log::EventKind;
 use crate::task::Tasks;
 use crate::text::Operation;
@@ -43,6 +45,7 @@ pub(crate) enum Message {
     Settle(Outcome),
     Retire,
     Drain,
+    Recalled(Result<Vec<Found>, Failure>),
     Forked(Fork, Result<(Operation, Revision), Refusal>),
     Saved(Result<Saved, checkpoint::Error>),
     Tick(Tick),
@@ -104,6 +107,7 @@ struct Running {
     presence_ticking: bool,
     next_conn: u64,
     effects: Vec<Effect>,
+    recalls: Recalls,
     save: SaveState,
     draining: bool,
     /// Counts what happens, so that an idle tick knows whether anything has since it was set.
@@ -145,6 +149,7 @@ impl Actor for DocumentActor {
             presence_ticking: false,
             next_conn: 1,
             effects: Vec::new(),
+            recalls: Recalls::default(),
             save: SaveState::default(),
             draining: false,
             activity: 0,
@@ -180,7 +185,12 @@ impl Running {
         self.activity += 1;
         match message {
             // A client that went away before it was welcomed leaves by its own message.
+            Message::Join(join, reply) if self.state.may_be_forgotten(&join) => {
+                let sessions = self.recalls.wait((join, reply));
+                self.recall(sessions);
+            }
             Message::Join(join, reply) => drop(reply.send(self.join(join))),
+            Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
             Message::Leave(conn) => self.leave(conn),
@@ -229,6 +239,33 @@ impl Running {
         self.participants.join(conn, welcome.you, join.user);
         self.watch_presence();
         Ok(welcome)
+    }
+
+    /// Searches the history for sessions that may have been forgotten.
+    fn recall(&mut self, sessions: Option<BTreeSet<SessionId>>) {
+        let Some(sessions) = sessions else { return };
+        self.ports.metrics.recalls.inc();
+        let (past, me) = (self.past(), self.me.clone());
+        self.ports.tasks.spawn("recall", async move {
+            let found = past.last_batches(sessions).await;
+            // Where the document ended meanwhile, those who wait have been told so.
+            let _ = me.send_message(Message::Recalled(found));
+        });
+    }
+
+    fn recalled(&mut self, found: Result<Vec<Found>, Failure>) {
+        let (waiting, next) = self.recalls.end();
+        let refusal = found.map(|found| self.state.recall(&found)).err();
+        self.flush();
+        for (join, reply) in waiting {
+            let welcome = match refusal.clone() {
+                Some(failure) => Err(failure.into_refusal()),
+                None => self.join(join),
+            };
+            // A client that went away leaves by its own message.
+            drop(reply.send(welcome));
+        }
+        self.recall(next);
     }
 
     fn submit(&mut self, conn: ConnId, batch: Batch) {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::types::{Revision, Seq};
 
+/// When a client may come back that needs history which could not be read.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
 /// Tells a client why its request was not taken; nothing of it was applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -99,4 +102,14 @@ pub enum Failure {
     /// The document's actor ended before it answered; ask again.
     #[error("the document was closed meanwhile: try again")]
     Closed,
+}
+
+impl Failure {
+    /// Says it to a client, which tries again.
+    pub(in crate::doc) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            other => Refusal::Unavailable { reason: other.to_string(), retry: READ_RETRY },
+        }
+    }
 }

@@ -285,10 +285,7 @@ impl Past {
         loop {
             let segment = self.segment_of(base).await.map_err(|failure| match failure {
                 Failure::NoRevision { .. } => Refusal::BadBase { base, oldest, head: self.head },
-                other => Refusal::Unavailable {
-                    reason: other.to_string(),
-                    retry: std::time::Duration::from_secs(1),
-                },
+                other => other.into_refusal(),
             })?;
             let head = segment.head();
             let merged = Tasks::offload(move || segment.merge_fork(base, &op)).await;
@@ -301,12 +298,12 @@ impl Past {
     }
 
     /// Returns how many segments there are.
-    fn segments(&self) -> usize {
+    pub(in crate::doc) fn segments(&self) -> usize {
         self.sealed.len() + usize::from(self.unsaved.is_some()) + 1
     }
 
     /// Returns a segment by its place in the chain.
-    async fn segment(&self, index: usize) -> Result<Arc<Segment>, Failure> {
+    pub(in crate::doc) async fn segment(&self, index: usize) -> Result<Arc<Segment>, Failure> {
         if let Some(sealed) = self.sealed.get(index) {
             let bytes =
                 load_segment(&*self.store, &self.doc, sealed).await.map_err(store_failure)?;

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub refused: IntCounter,
     /// Batches whose base the window did not reach.
     pub forks: IntCounter,
+    /// Searches of the history for sessions that came back.
+    pub recalls: IntCounter,
     /// Checkpoints taken, by outcome.
     pub checkpoints: IntCounterVec,
     /// Bytes written to checkpoints.
@@ -44,6 +46,7 @@ impl Metrics {
             accepted: count("quire_doc_accepted_total", "Batches and events accepted")?,
             refused: count("quire_doc_refused_total", "Batches refused")?,
             forks: count("quire_doc_forks_total", "Batches from before the window")?,
+            recalls: count("quire_doc_recalls_total", "Searches for sessions that came back")?,
             checkpoints: IntCounterVec::new(outcomes, &["outcome"])?,
             checkpoint_bytes: count(
                 "quire_doc_checkpoint_bytes_total",
@@ -56,6 +59,7 @@ impl Metrics {
         registry.register(Box::new(metrics.accepted.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.forks.clone()))?;
+        registry.register(Box::new(metrics.recalls.clone()))?;
         registry.register(Box::new(metrics.checkpoints.clone()))?;
         registry.register(Box::new(metrics.checkpoint_bytes.clone()))?;
         registry.register(Box::new(stages))?;

@@ -19,6 +19,7 @@ mod metrics;
 mod order;
 mod pending;
 mod presence;
+mod recall;
 mod save;
 mod sessions;
 mod settle;

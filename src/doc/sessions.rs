@@ -22,8 +22,8 @@ pub(crate) struct Session {
     pub(crate) ordered: Seq,
     /// A batch that is being merged elsewhere, on its way to its place.
     pub(crate) merging: Option<Seq>,
-    /// Whether a record that forgets it is on its way to the log.
-    pub(crate) expiring: bool,
+    /// Whether a record that forgets it, or brings it back, is on its way to the log.
+    pub(crate) in_doubt: bool,
     /// The end of its last run of text.
     pub(crate) run: RunEnd,
     /// Its current connection.
@@ -89,7 +89,7 @@ impl Sessions {
         let id = self.by_conn.remove(&conn)?;
         let row = self.rows.get_mut(&id)?;
         row.conn = None;
-        if row.ordered == Seq(0) && row.durable == Seq(0) && row.merging.is_none() {
+        if row.is_unknown() {
             self.rows.remove(&id);
         }
         Some(id)
@@ -113,6 +113,12 @@ impl Sessions {
         rows
     }
 
+    /// Tells whether sessions have been forgotten that wrote some of the `head` revisions: each one
+    /// is a batch of one session, and a session's batches are counted from 1.
+    pub(crate) fn are_incomplete(&self, head: Revision) -> bool {
+        self.rows.values().map(|row| row.durable.0).sum::<u64>() < head.0
+    }
+
     /// Forgets the durable columns of sessions that have expired.
     pub(crate) fn expire(&mut self, ids: &[SessionId]) {
         for id in ids {
@@ -122,13 +128,22 @@ impl Sessions {
         }
     }
 
+    /// Knows a session again that had expired.
+    pub(crate) fn bring_back(&mut self, id: SessionId, seq: Seq, rev: Revision, at: Timestamp) {
+        let row = self.entry(id);
+        row.in_doubt = false;
+        if row.durable < seq {
+            row.note_durable(seq, rev, at);
+        }
+    }
+
     /// Chooses unconnected sessions to expire: those last heard of before `before`, and the
     /// longest silent ones above `rows_max`.
     pub(crate) fn expired(&self, before: Timestamp, rows_max: usize) -> Vec<SessionId> {
         let mut silent: Vec<_> = self
             .durable()
             .into_iter()
-            .filter(|(_, row)| row.conn.is_none() && row.ordered == row.durable && !row.expiring)
+            .filter(|(_, row)| row.conn.is_none() && row.ordered == row.durable && !row.in_doubt)
             .map(|(id, row)| (row.rev, row.at, id))
             .collect();
         silent.sort_unstable();
@@ -146,6 +161,12 @@ impl Session {
         if let Some(run) = Run::begin(op, made) {
             self.run = RunEnd::At { run, as_of: made };
         }
+    }
+
+    /// Tells whether nothing is known that it wrote.
+    pub(crate) fn is_unknown(&self) -> bool {
+        let silent = self.ordered == Seq(0) && self.durable == Seq(0) && self.merging.is_none();
+        silent && !self.in_doubt
     }
 
     /// Notes a durable batch.

@@ -187,6 +187,9 @@ impl State {
                 self.close_all(&refusal, out);
             }
             EventKind::SessionsExpired { sessions } => self.sessions.expire(sessions),
+            EventKind::SessionReturned { session, seq, rev } => {
+                self.sessions.bring_back(*session, *seq, *rev, at);
+            }
             EventKind::HistoryCut { before } => {
                 self.apply_cut(*before);
                 out.push(Effect::Save);

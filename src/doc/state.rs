@@ -22,8 +22,8 @@ use crate::log::{ENTRIES_MAX, EventKind, Position};
 use crate::text::{Side, map_position};
 use crate::types::{Author, DocId, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
 
-/// When a client may come back whose session was just about to be forgotten.
-const EXPIRY_RETRY: Duration = Duration::from_millis(200);
+/// When a client may come back whose session is just being forgotten, or brought back.
+const IN_DOUBT_RETRY: Duration = Duration::from_millis(200);
 
 /// What is to be done after a command, in order.
 #[derive(Debug)]
@@ -179,9 +179,9 @@ impl State {
         if join.mode == Mode::View && !self.exists() {
             return Err(Refusal::NoDocument);
         }
-        if self.sessions.get(&join.session).is_some_and(|row| row.expiring) {
-            let reason = "the session is being forgotten".to_owned();
-            return Err(Refusal::Unavailable { reason, retry: EXPIRY_RETRY });
+        if self.sessions.get(&join.session).is_some_and(|row| row.in_doubt) {
+            let reason = "what the session wrote is being looked up".to_owned();
+            return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
         }
         let connected = Connected { id: conn, mode: join.mode, ordered: join.ordered };
         if let Some(old) = self.sessions.connect(join.session, connected) {
@@ -237,7 +237,7 @@ impl State {
             return false;
         }
         for session in &sessions {
-            self.sessions.entry(*session).expiring = true;
+            self.sessions.entry(*session).in_doubt = true;
         }
         self.note_event(Author::anonymous(), EventKind::SessionsExpired { sessions });
         true

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::doc::recall::Found;
 use crate::doc::write::Done;
 use crate::doc::{
-    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Mode, Outbox, Refusal, State,
-    Welcome, Write,
+    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Mode, Outbox, Past, Refusal,
+    State, Welcome, Write,
 };
 use crate::log::{EventKind, Position, Record};
 use crate::text::Operation;
@@ -33,6 +34,18 @@ fn session(number: u8) -> SessionId {
     SessionId([number; 16])
 }
 
+fn join_of(number: u8, rev: Option<u64>) -> Join {
+    Join {
+        session: session(number),
+        rev: rev.map(Revision),
+        mode: Mode::Edit,
+        ordered: false,
+        user: None,
+        author: Author::anonymous(),
+        outbox: Arc::new(Deaf),
+    }
+}
+
 fn insert(at: u32, text: &str) -> Operation {
     Operation::builder().retain(at).insert(text).build()
 }
@@ -48,15 +61,7 @@ impl Fixture {
     }
 
     fn join(&mut self, conn: u64, number: u8, rev: Option<u64>) -> Result<Welcome, Refusal> {
-        let join = Join {
-            session: session(number),
-            rev: rev.map(Revision),
-            mode: Mode::Edit,
-            ordered: false,
-            user: None,
-            author: Author::anonymous(),
-            outbox: Arc::new(Deaf),
-        };
+        let join = join_of(number, rev);
         let welcome = self.state.join(ConnId(conn), &join, &mut self.effects);
         self.carry_out();
         welcome
@@ -195,8 +200,44 @@ async fn silent_sessions_expire_and_those_that_return_meanwhile_wait() {
     let back = fixture.join(3, 1, Some(2));
     assert!(matches!(back, Err(Refusal::Unavailable { .. })), "{back:?}");
     fixture.accept_all();
-    assert_eq!(fixture.join(4, 1, Some(2)).unwrap().seq, Seq(0), "it is forgotten");
+    assert_eq!(fixture.state.last_seq(&session(1)), Seq(0), "it is forgotten");
     assert_eq!(fixture.state.last_seq(&session(2)), Seq(1));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn a_session_that_comes_back_goes_on_where_it_was() {
+    let mut fixture = Fixture::new(Config::default());
+    fixture.join(1, 1, None).unwrap();
+    for n in 0..3 {
+        fixture.submit(1, n + 1, n, insert(0, "x"));
+        fixture.accept_all();
+    }
+    fixture.state.leave(ConnId(1));
+    let back = |rev| join_of(1, rev);
+    assert!(!fixture.state.may_be_forgotten(&back(Some(3))), "everybody is known");
+    assert!(fixture.state.expire(Timestamp(u64::MAX)));
+    fixture.state.flush(fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    fixture.accept_all();
+    assert!(!fixture.state.may_be_forgotten(&back(None)), "it begins");
+    assert!(fixture.state.may_be_forgotten(&back(Some(0))));
+    let past = Past::new(&fixture.state, Arc::new(crate::checkpoint::Memory::new()));
+    let wanted = [session(1), session(2)].into();
+    let found = past.last_batches(wanted).await.unwrap();
+    let batch = Found { session: session(1), seq: Seq(3), rev: Revision(3) };
+    assert_eq!(found, [batch], "the other one never wrote");
+    fixture.state.recall(&found);
+    assert!(!fixture.state.may_be_forgotten(&back(Some(3))), "one record brings it back");
+    let early = fixture.join(2, 1, Some(3));
+    assert!(matches!(early, Err(Refusal::Unavailable { .. })), "{early:?}");
+    fixture.state.flush(fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    fixture.accept_all();
+    assert_eq!(fixture.join(3, 1, Some(3)).unwrap().seq, Seq(3));
+    fixture.submit(3, 4, 3, insert(3, "y"));
+    fixture.accept_all();
+    assert_eq!(fixture.state.text(), "xxxy");
     fixture.check_replay();
 }
 

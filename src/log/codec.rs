@@ -128,6 +128,7 @@ enum KindBody<'a> {
     SessionsExpired { sessions: Cow<'a, [SessionId]> },
     HistoryCut { before: Revision },
     VersionNamed { name: &'a str, rev: Revision },
+    SessionReturned { session: SessionId, seq: Seq, rev: Revision },
 }
 
 /// Writes entries without building a list of them.
@@ -208,6 +209,9 @@ fn event_body(event: &Event) -> (Body<'_, Entries<'_>>, usize) {
         }
         EventKind::HistoryCut { before } => KindBody::HistoryCut { before: *before },
         EventKind::VersionNamed { name, rev } => KindBody::VersionNamed { name, rev: *rev },
+        EventKind::SessionReturned { session, seq, rev } => {
+            KindBody::SessionReturned { session: *session, seq: *seq, rev: *rev }
+        }
     };
     let body = EventBody {
         epoch: event.epoch,
@@ -285,6 +289,9 @@ fn event(body: EventBody<'_>) -> Result<Event, DecodeError> {
         KindBody::HistoryCut { before } => EventKind::HistoryCut { before },
         KindBody::VersionNamed { name, rev } => {
             EventKind::VersionNamed { name: name.to_owned(), rev }
+        }
+        KindBody::SessionReturned { session, seq, rev } => {
+            EventKind::SessionReturned { session, seq, rev }
         }
     };
     Ok(Event {

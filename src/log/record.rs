@@ -102,7 +102,7 @@ pub enum EventKind {
         /// Why, for a person.
         reason: String,
     },
-    /// The sessions are forgotten: a batch of theirs begins at 1 again.
+    /// The sessions are forgotten, until one comes back.
     SessionsExpired {
         /// Which.
         sessions: Vec<SessionId>,
@@ -117,6 +117,15 @@ pub enum EventKind {
         /// The name.
         name: String,
         /// The revision.
+        rev: Revision,
+    },
+    /// A session that was forgotten is known again: its owner looked into the history.
+    SessionReturned {
+        /// Which.
+        session: SessionId,
+        /// Its last batch.
+        seq: Seq,
+        /// The revision that the batch became.
         rev: Revision,
     },
 }

@@ -27,6 +27,8 @@ pub fn every_kind() -> Vec<(&'static str, Record)> {
     };
     let reason = "the hash of revision 12 differs".to_owned();
     let sessions = vec![SessionId([1; 16]), SessionId([2; 16])];
+    let returned =
+        EventKind::SessionReturned { session: SessionId([3; 16]), seq: Seq(9), rev: Revision(12) };
     let version = EventKind::VersionNamed { name: "first draft".to_owned(), rev: Revision(12) };
     vec![
         ("frame-keystroke", frame("paper", vec![keystroke])),
@@ -43,6 +45,7 @@ pub fn every_kind() -> Vec<(&'static str, Record)> {
         ("event-sessions-expired", event(EventKind::SessionsExpired { sessions })),
         ("event-history-cut", event(EventKind::HistoryCut { before: Revision(1000) })),
         ("event-version-named", event(version)),
+        ("event-session-returned", event(returned)),
     ]
 }
 

@@ -29,7 +29,7 @@ use trace::{Tally, Trace};
 const SEEDS: u64 = 1_000;
 
 /// What has to happen in so many seeds: a run in which nothing goes wrong shows nothing.
-const TRIED: [&str; 28] = [
+const TRIED: [&str; 29] = [
     "power cut",
     "crash",
     "drain",
@@ -44,6 +44,7 @@ const TRIED: [&str; 28] = [
     "the clerk has written",
     "long forks",
     "sessions expired",
+    "sessions returned",
     "sealed segments",
     "records trimmed",
     // What the node says itself.

@@ -20,6 +20,7 @@ pub(crate) struct Truth {
     pub(crate) versions: BTreeMap<String, Revision>,
     pub(crate) cut: Revision,
     pub(crate) expired: usize,
+    pub(crate) returned: usize,
     last: BTreeMap<SessionId, u64>,
 }
 
@@ -32,6 +33,7 @@ impl Default for Truth {
             versions: BTreeMap::new(),
             cut: Revision(0),
             expired: 0,
+            returned: 0,
             last: BTreeMap::new(),
         }
     }
@@ -84,6 +86,13 @@ impl Truth {
             EventKind::SessionsExpired { sessions } => {
                 self.expired += sessions.len();
                 self.last.retain(|session, _| !sessions.contains(session));
+            }
+            EventKind::SessionReturned { session, seq, rev } => {
+                let newest = self.batches.range((*session, Seq(0))..=(*session, Seq(u64::MAX)));
+                let newest = newest.last().expect("it has written");
+                assert_eq!(newest, (&(*session, *seq), rev), "its last batch");
+                self.returned += 1;
+                self.last.insert(*session, seq.0);
             }
             EventKind::HistoryCut { before } => self.cut = self.cut.max(*before),
             EventKind::VersionNamed { name, rev } => {

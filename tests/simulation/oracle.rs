@@ -29,6 +29,11 @@ impl Oracle {
         Self { docs }
     }
 
+    /// Tells how many sessions have come back that had expired.
+    pub(crate) fn returned(&self) -> usize {
+        self.docs.values().map(|truth| truth.returned).sum()
+    }
+
     /// Tells how many sessions have expired.
     pub(crate) fn expired(&self) -> usize {
         self.docs.values().map(|truth| truth.expired).sum()

@@ -66,6 +66,11 @@ pub(crate) fn doc_id(doc: usize) -> DocId {
     format!("doc-{doc}").parse().expect("a valid id")
 }
 
+/// Tells whether the history of a document is cut at noon.
+pub(crate) fn is_cut(doc: usize) -> bool {
+    doc.is_multiple_of(2)
+}
+
 /// Runs a plan and judges what comes out.
 pub(crate) async fn run(plan: Plan, trace: Trace) {
     trace.begin();
@@ -299,7 +304,7 @@ impl World {
 
     /// Cuts the history of every other document at its head.
     async fn cut_history(&self) {
-        for doc in (0..self.plan.docs).step_by(2) {
+        for doc in (0..self.plan.docs).filter(|doc| is_cut(*doc)) {
             let write = async {
                 let before = self.head(doc).await;
                 let kind = EventKind::HistoryCut { before };
@@ -332,6 +337,7 @@ impl World {
         promised.iter().for_each(|promised| oracle.check(promised));
         oracle.check_filed(filed);
         self.trace.count("sessions expired", oracle.expired() as u64);
+        self.trace.count("sessions returned", oracle.returned() as u64);
         self.trace.count("long forks", self.metrics.1.forks.get());
         oracle.check_server(&self.router(), "as it was").await;
         self.end(End::PowerCut).await;

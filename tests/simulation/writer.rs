@@ -19,7 +19,7 @@ use crate::link::{Hello, Link, connect, welcome};
 use crate::naive::inserted;
 use crate::plan::Plan;
 use crate::trace::Trace;
-use crate::world::{Life, doc_id};
+use crate::world::{Life, doc_id, is_cut};
 
 /// How many edits each writer makes in the afternoon.
 const AFTERNOON_EDITS: usize = 3;
@@ -71,6 +71,8 @@ struct Running {
     next_edit: Instant,
     told_settled: bool,
     afternoon: bool,
+    /// Whether it is offline until the afternoon.
+    asleep: bool,
     /// Whether the server no longer knows its session: it can only begin anew.
     forgotten: bool,
 }
@@ -104,6 +106,7 @@ impl Writer {
             next_edit,
             told_settled: role == Role::Viewer,
             afternoon: false,
+            asleep: false,
             forgotten: false,
         };
         running.live().await;
@@ -125,6 +128,7 @@ impl Running {
                 }
             }
             self.promised.replica.disconnected();
+            self.sleep_over_noon().await;
             self.stay_away().await;
         }
     }
@@ -161,7 +165,7 @@ impl Running {
         loop {
             let turned = day.turned();
             self.look_around();
-            if self.is_done() {
+            if self.is_done() || self.falls_asleep() {
                 break;
             }
             tokio::select! {
@@ -187,9 +191,10 @@ impl Running {
         }
     }
 
-    /// Gives up: whoever has been silent for so long may not be known any more.
+    /// Gives up: what it wrote before it was silent for so long is cut from the history.
     fn forget(&mut self) {
-        assert!(self.afternoon || self.is_calm(), "only who was silent for long is forgotten");
+        let doc = self.own.number % self.own.plan.docs;
+        assert!(self.own.plan.afternoon && is_cut(doc), "only history that is cut is forgotten");
         self.note("session forgotten", &self.promised.doc);
         self.forgotten = true;
         self.promised.stays = false;
@@ -256,6 +261,43 @@ impl Running {
         self.note("acknowledged", format!("{} at {rev}", change.seq));
         let effects = self.promised.replica.ack(change.seq, rev, op);
         self.send(link, effects.expect("the stream has no gap"));
+    }
+
+    /// Tells whether it goes offline until the others have forgotten it. Some do so while they
+    /// do not know yet what became of their last batch; after a cut nobody could tell them.
+    fn falls_asleep(&mut self) -> bool {
+        let sleeps = self.own.role == Role::Writer && self.own.number % 3 == 1;
+        let morning = self.own.plan.afternoon && self.own.day.stage() == Stage::Morning;
+        if !(sleeps && morning && self.edits_left == 0) {
+            return false;
+        }
+        let cut = is_cut(self.own.number % self.own.plan.docs);
+        self.asleep = self.told_settled || !cut && self.rng.random_bool(0.1);
+        if self.asleep && !self.told_settled {
+            self.told_settled = true;
+            self.own.settled.send_modify(|count| *count += 1);
+        }
+        self.asleep
+    }
+
+    /// Sleeps until the afternoon, and on while the others write.
+    async fn sleep_over_noon(&mut self) {
+        if !self.asleep {
+            return;
+        }
+        self.asleep = false;
+        self.note("asleep", &self.promised.doc);
+        let day = self.own.day.clone();
+        loop {
+            let turned = day.turned();
+            if day.stage() != Stage::Morning {
+                break;
+            }
+            turned.await;
+        }
+        let others_write = self.own.plan.doc_config.idle_after * 2;
+        sleep(others_write.mul_f64(self.rng.random())).await;
+        self.look_around();
     }
 
     /// Is offline for a while; one that has something to say goes on writing.
