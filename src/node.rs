@@ -85,7 +85,11 @@ impl Stores {
     ///
     /// # Errors
     /// Where a store cannot be opened; the message says what to do next.
-    pub async fn open(config: &Config, registry: &telemetry::Registry) -> anyhow::Result<Self> {
+    pub async fn open(
+        config: &Config,
+        registry: &telemetry::Registry,
+        fatal: &Fatal,
+    ) -> anyhow::Result<Self> {
         let embedded = [config.log, config.checkpoints].contains(&Engine::Embedded);
         if embedded {
             std::fs::create_dir_all(&config.data).with_context(|| {
@@ -97,6 +101,14 @@ impl Stores {
         }
         let log: Arc<dyn Log> = match config.log {
             Engine::Embedded => {
+                let (kept, lost) = (checkpoint::Embedded::FILE, log::Embedded::FILE);
+                if config.data.join(kept).exists() && !config.data.join(lost).exists() {
+                    let data = config.data.display();
+                    anyhow::bail!(
+                        "{lost} is missing beside {kept} in {data}, and with it the newest edits: \
+                         put it back, or move {kept} away to start empty"
+                    );
+                }
                 let options = log::Options { shards: config.shards, ..log::Options::default() };
                 let metrics = log::Metrics::register(registry)?;
                 Arc::new(log::Embedded::open(&config.data, options, metrics)?)
@@ -104,7 +116,9 @@ impl Stores {
             Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
         };
         let store: Arc<dyn Store> = match config.checkpoints {
-            Engine::Embedded => Arc::new(checkpoint::Embedded::open(&config.data).await?),
+            Engine::Embedded => {
+                Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
+            }
             Engine::Memory => Arc::new(checkpoint::Memory::new()),
         };
         Ok(Self { log, store })
@@ -119,8 +133,9 @@ impl Node {
     pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let registry = telemetry::registry();
         let bound = edge::bind(config.listen).await?;
-        let stores = Stores::open(config, &registry).await?;
-        Self::assemble(config, clock, registry, bound, stores).await
+        let fatal = Fatal::default();
+        let stores = Stores::open(config, &registry, &fatal).await?;
+        Self::assemble(config, clock, registry, bound, stores, fatal).await
     }
 
     async fn assemble(
@@ -129,9 +144,10 @@ impl Node {
         registry: telemetry::Registry,
         bound: Bound,
         stores: Stores,
+        fatal: Fatal,
     ) -> anyhow::Result<Self> {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
-        let fatal = Fatal::default();
+        let doc_metrics = doc::Metrics::register(&registry)?;
         let Stores { log, store } = stores;
         let ports = Ports {
             log: log.clone(),
@@ -141,7 +157,7 @@ impl Node {
             config: Arc::new(config.shard.clone()),
             doc_config: Arc::new(config.document.clone()),
             metrics: shard::Metrics::register(&registry)?,
-            doc_metrics: doc::Metrics::register(&registry)?,
+            doc_metrics: doc_metrics.clone(),
             tasks: shard_tasks.clone(),
             fatal: fatal.clone(),
         };
@@ -152,12 +168,13 @@ impl Node {
             router: router.clone(),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
-            metrics: edge::Metrics::register(&registry)?,
+            metrics: edge::Metrics::register(&registry, doc_metrics.ack_sent)?,
             health: health.clone(),
             tasks: edge_tasks.clone(),
             token: edge_tasks.token().clone(),
         });
-        edge_tasks.spawn("listener", edge::serve(bound, shared, accepting.clone()));
+        let serving = edge::serve(bound, shared, accepting.clone());
+        edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
         info!(%address, shards = log.shards(), "serving");
         let shutdown_grace = config.edge.shutdown_grace;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::doc::{Handle, Join, Refusal, Welcome};
+use crate::doc::{Handle, Join, Refusal, State, Welcome};
 use crate::shard;
 use crate::types::DocId;
 
@@ -32,10 +32,22 @@ impl Router {
     /// # Errors
     /// [`Refusal`] where the document's state cannot be had.
     pub async fn open(&self, doc: &DocId) -> Result<Handle, Refusal> {
+        self.shard(doc).open(doc.clone()).await
+    }
+
+    /// Rebuilds a document's state from its checkpoint and the log, beside the one that is open.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the state cannot be had.
+    pub async fn rebuild(&self, doc: &DocId) -> Result<State, Refusal> {
+        self.shard(doc).rebuild(doc.clone()).await
+    }
+
+    fn shard(&self, doc: &DocId) -> &shard::Handle {
         let shards = u32::try_from(self.shards.len()).expect("the number of shards is a u32");
         let shard = doc.shard(shards);
         let index = usize::try_from(shard.0).expect("a shard number is an index");
-        self.shards[index].open(doc.clone()).await
+        &self.shards[index]
     }
 
     /// Connects a client to a document; `join` is asked again where the document closes meanwhile.

@@ -1,8 +1,10 @@
 //! Named tasks with an owner: spawned here, cancelled by a token, awaited at shutdown.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,28 @@ impl Fatal {
         self.token.cancelled().await;
         self.reason.get().map_or("no reason was given", String::as_str)
     }
+}
+
+/// The work broke an invariant of ours and panicked; what it had in hand is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{work} failed ({reason}): report it with the log")]
+pub struct Panicked {
+    work: &'static str,
+    reason: String,
+}
+
+/// Does work whose panic becomes an answer, so that whoever waits for it is told.
+///
+/// # Errors
+/// [`Panicked`].
+pub async fn caught<T>(work: &'static str, future: impl Future<Output = T>) -> Result<T, Panicked> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let panicked = Panicked { work, reason: text.unwrap_or("no reason given").to_owned() };
+        tracing::error!(error = %panicked, "a panic was caught");
+        panicked
+    })
 }
 
 /// Owns a group of tasks: they see one shutdown token and are awaited together.
@@ -65,6 +89,18 @@ impl Tasks {
     {
         let span = tracing::debug_span!("task", name);
         tokio::spawn(self.tracker.track_future(future.instrument(span)))
+    }
+
+    /// Starts a task without which the process cannot keep its promises: its panic ends it.
+    pub fn spawn_vital<F>(&self, name: &'static str, fatal: Fatal, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(name, async move {
+            if let Err(panicked) = caught(name, future).await {
+                fatal.stop_with(&panicked.to_string());
+            }
+        });
     }
 
     /// Runs blocking or long work off the async threads and returns what it gives. On a runtime of

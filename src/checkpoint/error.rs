@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::task::Panicked;
 use crate::types::{DocId, Revision};
 
 /// Tells why a store did not do what it was asked to.
@@ -80,6 +81,9 @@ pub enum Error {
     /// The store did not do its part: try again later.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An invariant of ours is broken: nothing was stored.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// Another checkpoint of this revision has another text: raise an alarm and quarantine the
     /// document; one of its owners does not follow the log.
     #[error("{doc} at {revision} has text {ours:016x} here and {stored:016x} in its checkpoint")]
@@ -182,7 +186,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("{path} is damaged ({reason}): move it away to start from the log, or restore it")]
+    #[error("{path} is damaged ({reason}): restore it from a backup")]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,8 @@
 //! One connection to a server: messages in and out, no state of the document.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +29,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long a server may leave a message in the way before it is taken for gone.
 const SEND_MAX: Duration = Duration::from_secs(30);
 
+/// How many messages may come in while one is sent.
+const EARLY_MAX: usize = 4_096;
+
 /// The largest frame that a server may send: a whole document.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 
@@ -35,6 +41,8 @@ pub struct Connection {
     socket: WebSocketStream<TcpStream>,
     codec: Codec,
     traffic: Traffic,
+    /// What came in while something was sent.
+    early: VecDeque<Message>,
 }
 
 /// Is the bytes of messages that went over a connection, without what carries them.
@@ -92,7 +100,7 @@ impl Connection {
         let (socket, _) = client_async_with_config(request, stream, Some(config))
             .await
             .map_err(|error| refused_upgrade(&error))?;
-        Ok(Self { socket, codec, traffic: Traffic::default() })
+        Ok(Self { socket, codec, traffic: Traffic::default(), early: VecDeque::new() })
     }
 
     /// Sends a message.
@@ -106,8 +114,41 @@ impl Connection {
             Codec::Json => Message::Text(text(bytes)),
             Codec::Binary => Message::Binary(bytes),
         };
-        let sent = timeout(SEND_MAX, self.socket.send(frame)).await;
-        sent.map_err(|_| Error::lost("the server does not read"))?.map_err(Error::lost)
+        let sent = timeout(SEND_MAX, self.send_and_receive(frame)).await;
+        sent.map_err(|_| Error::lost("the server does not read"))?
+    }
+
+    /// Sends, and goes on receiving meanwhile: a server that is being written to may be writing,
+    /// too, and neither side must wait for the other to read.
+    async fn send_and_receive(&mut self, frame: Message) -> Result<(), Error> {
+        let mut frame = Some(frame);
+        poll_fn(|cx| {
+            loop {
+                let sent = match &frame {
+                    Some(_) => self.socket.poll_ready_unpin(cx),
+                    None => self.socket.poll_flush_unpin(cx),
+                };
+                match sent {
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::lost(error))),
+                    Poll::Ready(Ok(())) => match frame.take() {
+                        Some(frame) => {
+                            self.socket.start_send_unpin(frame).map_err(Error::lost)?;
+                        }
+                        None => return Poll::Ready(Ok(())),
+                    },
+                    Poll::Pending if self.early.len() >= EARLY_MAX => return Poll::Pending,
+                    Poll::Pending => match ready!(self.socket.poll_next_unpin(cx)) {
+                        Some(Ok(message)) => self.early.push_back(message),
+                        Some(Err(error)) => return Poll::Ready(Err(Error::lost(error))),
+                        None => {
+                            let reason = "the server closed the connection";
+                            return Poll::Ready(Err(Error::lost(reason)));
+                        }
+                    },
+                }
+            }
+        })
+        .await
     }
 
     /// Waits for the next message; `None` is a sign of life without one.
@@ -119,10 +160,13 @@ impl Connection {
     /// # Cancel safety
     /// May be dropped and called again; no message is lost.
     pub async fn receive(&mut self) -> Result<Option<ServerMessage>, Error> {
-        let frame = match self.socket.next().await {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Err(Error::lost(error)),
-            None => return Err(Error::lost("the server closed the connection")),
+        let frame = match self.early.pop_front() {
+            Some(frame) => frame,
+            None => match self.socket.next().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Err(Error::lost(error)),
+                None => return Err(Error::lost("the server closed the connection")),
+            },
         };
         let bytes = match frame {
             Message::Text(text) => Bytes::from(text),

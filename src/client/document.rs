@@ -55,6 +55,17 @@ pub enum Status {
     Failed(Error),
 }
 
+/// Why an edit was not taken; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// It does not fit the text.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
+    /// The document was opened for viewing.
+    #[error("the document was opened for viewing: open it with Mode::Edit to write")]
+    ReadOnly,
+}
+
 /// What happened to the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -76,6 +87,7 @@ pub struct Document {
 
 /// What the handle and the link have in common.
 pub(crate) struct Shared {
+    mode: Mode,
     local: Mutex<Local>,
     /// Tells the link that there is a batch to send.
     pub(crate) unsent: Notify,
@@ -94,6 +106,7 @@ impl Document {
     /// Opens a document; the connection is made, and kept, in the background.
     pub fn open(doc: DocId, options: Options) -> Self {
         let shared = Arc::new(Shared {
+            mode: options.mode,
             local: Mutex::new(Local { replica: Replica::new(Keep::Text), unsent: None }),
             unsent: Notify::new(),
             status: watch::Sender::new(Status::Offline),
@@ -117,8 +130,8 @@ impl Document {
     /// look at the text and this call: [`Document::change`] does both at once.
     ///
     /// # Errors
-    /// If the edit reaches past the end of the text.
-    pub fn edit(&self, op: &Operation) -> Result<(), OutOfBounds> {
+    /// If the edit reaches past the end of the text, or the document was opened for viewing.
+    pub fn edit(&self, op: &Operation) -> Result<(), EditError> {
         self.shared.edit(&mut self.shared.local.lock(), op)
     }
 
@@ -126,8 +139,8 @@ impl Document {
     /// before is in the subscribers' channels. `make` must not use the document itself.
     ///
     /// # Errors
-    /// If the edit reaches past the end of the text.
-    pub fn change(&self, make: impl FnOnce(View<'_>) -> Operation) -> Result<(), OutOfBounds> {
+    /// If the edit reaches past the end of the text, or the document was opened for viewing.
+    pub fn change(&self, make: impl FnOnce(View<'_>) -> Operation) -> Result<(), EditError> {
         let mut local = self.shared.local.lock();
         let op = make(View { replica: &local.replica });
         self.shared.edit(&mut local, &op)
@@ -203,7 +216,10 @@ impl View<'_> {
 }
 
 impl Shared {
-    fn edit(&self, local: &mut Local, op: &Operation) -> Result<(), OutOfBounds> {
+    fn edit(&self, local: &mut Local, op: &Operation) -> Result<(), EditError> {
+        if self.mode == Mode::View {
+            return Err(EditError::ReadOnly);
+        }
         if let Some(batch) = local.replica.edit(op)? {
             local.unsent = Some(batch);
             self.unsent.notify_one();

@@ -12,6 +12,6 @@ pub mod replica;
 
 pub use backoff::Backoff;
 pub use connection::{Connection, Traffic};
-pub use document::{Document, Options, Shown, Status, View};
+pub use document::{Document, EditError, Options, Shown, Status, View};
 pub use error::Error;
 pub(crate) use link::welcomed;

@@ -53,6 +53,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
             mistakes.extend(broken(relation, &values));
         }
     }
+    mistakes.extend(forgetful(&values));
     if !mistakes.is_empty() {
         mistakes.sort_by_key(|mistake| rank(&mistake.origin));
         return Err(Mistakes(mistakes));
@@ -114,6 +115,22 @@ fn broken(relation: &Relation, values: &BTreeMap<&'static str, Effective>) -> Op
     let is = format!("{small} = {} exceeds {large} = {}", lesser.value, greater.value);
     let what = format!("{is}, but {why}: lower the first or raise the second");
     let origin = [lesser, greater].into_iter().find_map(|value| value.origin.clone())?;
+    Some(Mistake { origin, key: String::new(), what })
+}
+
+/// Tells if checkpoints are in memory of a log that is not: it is trimmed below them.
+fn forgetful(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let (log, store) = (values.get("log")?, values.get("checkpoints")?);
+    let in_memory = |value: &Effective| value.value.as_str() == Some("memory");
+    if in_memory(log) || !in_memory(store) {
+        return None;
+    }
+    let what = format!(
+        "checkpoints = {} would be lost with the process, and with them what they let the log = {} \
+         forget: keep both in memory, or neither",
+        store.value, log.value
+    );
+    let origin = [store, log].into_iter().find_map(|value| value.origin.clone())?;
     Some(Mistake { origin, key: String::new(), what })
 }
 

@@ -87,6 +87,21 @@ impl Segment {
         list
     }
 
+    /// Copies the segment without the history before `revision`.
+    ///
+    /// # Panics
+    /// If it does not hold the revision.
+    pub fn without(&self, revision: Revision) -> Self {
+        let text = self.text_at(revision).expect("the segment holds the revision");
+        let mut rest = Self::new(revision, &text);
+        let kept = revision.next()..=self.head();
+        let metas = self.table.rows(revision.0 - self.base.0, revision.next());
+        for ((_, op), meta) in self.operations(kept).iter().zip(metas) {
+            rest.append(op, &meta).expect("it was applied before");
+        }
+        rest
+    }
+
     /// Narrows a range to rows of the table: how many are before it, how many up to its end.
     fn rows_of(&self, revisions: &RangeInclusive<Revision>) -> (u64, u64) {
         let before = |revision: Revision| revision.0.saturating_sub(self.base.0);

@@ -5,14 +5,13 @@
 //!             └─(drain)──► clients sent away ──► settled ──► saving ──► stopped
 //! ```
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
 use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
@@ -21,16 +20,19 @@ use crate::doc::handle::{Handle, Join, Outcome, Welcome};
 use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
+use crate::doc::saving::{Asker, Saving};
 use crate::doc::state::{Effect, Fork, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal};
-use crate::log::EventKind;
-use crate::task::Tasks;
+use crate::task::{Tasks, caught};
 use crate::text::Operation;
-use crate::types::{Author, LogId, Revision, SessionId, Timestamp};
+use crate::types::{Author, LogId, Revision, SessionId};
 
 /// When a client may come back that was sent away because the node stops.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
+
+/// When a client may come back while the log cannot be written.
+const STALL_RETRY: Duration = Duration::from_secs(2);
 
 /// What an actor is told; built by [`Handle`]'s methods only.
 pub(crate) enum Message {
@@ -40,8 +42,8 @@ pub(crate) enum Message {
     Leave(ConnId),
     Missed(Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
     Past(oneshot::Sender<Past>),
-    Write(SessionId, Write, Done),
-    Save(oneshot::Sender<()>),
+    Write(SessionId, Write, Option<OwnedSemaphorePermit>, Done),
+    Save(Asker),
     Settle(Outcome),
     Retire,
     Drain,
@@ -97,33 +99,25 @@ struct Start {
     permits_max: usize,
 }
 
-struct Running {
-    state: State,
-    ports: Ports,
-    me: ActorRef<Message>,
-    handle: Handle,
-    audience: Audience,
-    participants: Participants,
-    presence_ticking: bool,
-    next_conn: u64,
-    effects: Vec<Effect>,
-    recalls: Recalls,
-    save: SaveState,
-    draining: bool,
+/// One open document.
+pub(in crate::doc) struct Running {
+    pub(in crate::doc) state: State,
+    pub(in crate::doc) ports: Ports,
+    pub(in crate::doc) me: ActorRef<Message>,
+    pub(in crate::doc) handle: Handle,
+    pub(in crate::doc) audience: Audience,
+    pub(in crate::doc) participants: Participants,
+    pub(in crate::doc) presence_ticking: bool,
+    pub(in crate::doc) next_conn: u64,
+    pub(in crate::doc) effects: Vec<Effect>,
+    pub(in crate::doc) recalls: Recalls,
+    pub(in crate::doc) saving: Saving,
+    pub(in crate::doc) draining: bool,
+    /// Whether the log cannot be written for the time being.
+    pub(in crate::doc) stalled: bool,
     /// Counts what happens, so that an idle tick knows whether anything has since it was set.
-    activity: u64,
-    idle_ticking: bool,
-}
-
-/// Where the document is with its checkpoints.
-#[derive(Default)]
-struct SaveState {
-    running: bool,
-    /// Whether another one is to follow.
-    again: bool,
-    waiting: Vec<oneshot::Sender<()>>,
-    /// Whether the last one failed: a document that is to stop leaves the rest to the log.
-    failed: bool,
+    pub(in crate::doc) activity: u64,
+    pub(in crate::doc) idle_ticking: bool,
 }
 
 impl Actor for DocumentActor {
@@ -150,8 +144,9 @@ impl Actor for DocumentActor {
             next_conn: 1,
             effects: Vec::new(),
             recalls: Recalls::default(),
-            save: SaveState::default(),
+            saving: Saving::default(),
             draining: false,
+            stalled: false,
             activity: 0,
             idle_ticking: false,
         };
@@ -187,17 +182,21 @@ impl Running {
             // A client that went away before it was welcomed leaves by its own message.
             Message::Join(join, reply) if self.state.may_be_forgotten(&join) => {
                 let sessions = self.recalls.wait((join, reply));
-                self.recall(sessions);
+                self.search(sessions);
             }
             Message::Join(join, reply) => drop(reply.send(self.join(join))),
             Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
             Message::Leave(conn) => self.leave(conn),
-            Message::Missed(from, reply) => drop(reply.send(self.state.missed(from))),
+            Message::Missed(from, reply) => {
+                // What is gathered reaches the outbox first: it is part of what was missed.
+                self.audience.catch_up();
+                drop(reply.send(self.state.missed(from)));
+            }
             Message::Past(reply) => drop(reply.send(self.past())),
-            Message::Write(session, write, done) => {
-                self.state.write(session, write, done, &mut self.effects);
+            Message::Write(session, write, permit, done) => {
+                self.state.write(session, write, permit, done, &mut self.effects);
                 self.flush();
             }
             Message::Save(reply) => self.save_for(reply),
@@ -219,9 +218,12 @@ impl Running {
         }
     }
 
-    fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
+    pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
         if self.draining {
             return Err(self.going_away());
+        }
+        if self.stalled {
+            return Err(stalled());
         }
         self.audience.catch_up();
         let conn = ConnId(self.next_conn);
@@ -239,33 +241,6 @@ impl Running {
         self.participants.join(conn, welcome.you, join.user);
         self.watch_presence();
         Ok(welcome)
-    }
-
-    /// Searches the history for sessions that may have been forgotten.
-    fn recall(&mut self, sessions: Option<BTreeSet<SessionId>>) {
-        let Some(sessions) = sessions else { return };
-        self.ports.metrics.recalls.inc();
-        let (past, me) = (self.past(), self.me.clone());
-        self.ports.tasks.spawn("recall", async move {
-            let found = past.last_batches(sessions).await;
-            // Where the document ended meanwhile, those who wait have been told so.
-            let _ = me.send_message(Message::Recalled(found));
-        });
-    }
-
-    fn recalled(&mut self, found: Result<Vec<Found>, Failure>) {
-        let (waiting, next) = self.recalls.end();
-        let refusal = found.map(|found| self.state.recall(&found)).err();
-        self.flush();
-        for (join, reply) in waiting {
-            let welcome = match refusal.clone() {
-                Some(failure) => Err(failure.into_refusal()),
-                None => self.join(join),
-            };
-            // A client that went away leaves by its own message.
-            drop(reply.send(welcome));
-        }
-        self.recall(next);
     }
 
     fn submit(&mut self, conn: ConnId, batch: Batch) {
@@ -295,7 +270,7 @@ impl Running {
         self.watch_idle();
     }
 
-    fn past(&self) -> Past {
+    pub(in crate::doc) fn past(&self) -> Past {
         Past::new(&self.state, self.ports.store.clone())
     }
 
@@ -303,7 +278,7 @@ impl Running {
         self.audience.author(conn).cloned().unwrap_or_else(Author::anonymous)
     }
 
-    fn flush(&mut self) {
+    pub(in crate::doc) fn flush(&mut self) {
         self.state.flush(self.ports.clock.now(), &mut self.effects);
     }
 
@@ -317,7 +292,14 @@ impl Running {
             Outcome::Recovered(offset, record) => {
                 self.state.recovered(offset, &record, &mut self.effects);
             }
-            Outcome::Reclaimed(epoch) => self.state.reclaimed(epoch, now, &mut self.effects),
+            Outcome::Stalled => {
+                self.stalled = true;
+                self.close_all(&stalled());
+            }
+            Outcome::Reclaimed(epoch) => {
+                self.stalled = false;
+                self.state.reclaimed(epoch, now, &mut self.effects);
+            }
             Outcome::Fenced => {
                 let refusal = self.going_away();
                 self.close_all(&refusal);
@@ -401,88 +383,11 @@ impl Running {
         let (past, me) = (self.past(), self.me.clone());
         let (base, op) = (fork.batch.base, fork.batch.op.clone());
         self.ports.tasks.spawn("fork", async move {
-            let merged = past.merge_fork(base, op).await;
+            let merged = caught("merging a long fork", past.merge_fork(base, op)).await;
+            let merged = merged.unwrap_or_else(|panicked| Err(panicked.into()));
             // A document that ended meanwhile is sent the batch again by the client.
             let _ = me.send_message(Message::Forked(fork, merged));
         });
-    }
-
-    fn save_for(&mut self, reply: oneshot::Sender<()>) {
-        if self.state.is_unsaved() || self.save.running {
-            self.save.waiting.push(reply);
-            self.save();
-        } else {
-            // Void records may lie above the last one applied: they are covered, too.
-            self.ports.shard.covered(self.state.doc(), self.state.offset());
-            // Whoever asked has gone.
-            let _ = reply.send(());
-        }
-    }
-
-    /// Takes a checkpoint; while one is running, another one follows it. One that was verified is
-    /// never written again: that could only damage it.
-    fn save(&mut self) {
-        if !self.state.is_unsaved() {
-            return;
-        }
-        if self.save.running {
-            self.save.again = true;
-            return;
-        }
-        self.expire_sessions();
-        let save = self.state.begin_save(self.ports.log, self.ports.clock.now());
-        self.save.running = true;
-        let (store, me) = (self.ports.store.clone(), self.me.clone());
-        self.ports.tasks.spawn("save", async move {
-            let result = save.run(&*store).await;
-            // A document that ended meanwhile is covered by the checkpoint all the same.
-            let _ = me.send_message(Message::Saved(result));
-        });
-    }
-
-    fn expire_sessions(&mut self) {
-        let now = self.ports.clock.now();
-        let age = u64::try_from(self.ports.config.session_expiry.as_millis()).unwrap_or(u64::MAX);
-        let before = Timestamp(now.0.saturating_sub(age));
-        if self.state.expire(before) {
-            self.flush();
-        }
-    }
-
-    fn saved(&mut self, result: Result<Saved, checkpoint::Error>) {
-        self.save.running = false;
-        self.save.failed = result.is_err();
-        let metrics = &self.ports.metrics;
-        let doc = self.state.doc().clone();
-        match result {
-            Ok(saved) => {
-                metrics.checkpoints.with_label_values(&["saved"]).inc();
-                metrics.checkpoint_bytes.inc_by(saved.bytes);
-                debug!(%doc, bytes = saved.bytes, "saved");
-                self.state.saved(&saved);
-                self.ports.shard.covered(&doc, saved.offset);
-            }
-            Err(checkpoint::Error::Conflict { .. }) => {
-                metrics.checkpoints.with_label_values(&["conflict"]).inc();
-                error!(%doc, "another text is stored for this revision, quarantined");
-                let reason = "two checkpoints of one revision differ".to_owned();
-                let kind = EventKind::Quarantined { reason };
-                self.state.note_event(Author::anonymous(), kind);
-                self.flush();
-            }
-            Err(reason) => {
-                metrics.checkpoints.with_label_values(&["failed"]).inc();
-                warn!(%doc, %reason, "could not save, the log keeps everything");
-            }
-        }
-        for waiting in self.save.waiting.drain(..) {
-            // Whoever asked has gone.
-            let _ = waiting.send(());
-        }
-        if std::mem::take(&mut self.save.again) {
-            self.save();
-        }
-        self.watch_idle();
     }
 
     fn watch_presence(&mut self) {
@@ -504,10 +409,11 @@ impl Running {
         let changes = self.participants.changes(head, listed_max, map);
         self.audience.catch_up();
         self.audience.tell_all(&Event::Presence(Arc::new(changes)));
+        self.watch_presence();
     }
 
     /// Sets an idle tick where the document has nothing to do and none is set.
-    fn watch_idle(&mut self) {
+    pub(in crate::doc) fn watch_idle(&mut self) {
         if self.state.is_idle() && !self.idle_ticking && !self.draining {
             self.idle_ticking = true;
             let activity = self.activity;
@@ -526,13 +432,13 @@ impl Running {
             self.watch_idle();
         } else if self.state.is_unsaved() {
             self.save();
-        } else if !self.save.running {
+        } else if !self.saving.is_running() {
             self.ports.shard.idle(self.state.doc());
         }
     }
 
     fn retire(&mut self) {
-        if self.state.is_idle() && !self.save.running {
+        if self.state.is_idle() && !self.saving.is_running() {
             self.me.stop(Some("idle".to_owned()));
         } else {
             self.ports.shard.busy(self.state.doc());
@@ -547,13 +453,13 @@ impl Running {
     }
 
     fn go_on_draining(&mut self) {
-        if !self.state.is_idle() || self.save.running {
+        if !self.state.is_idle() || self.saving.is_running() {
             return;
         }
-        if self.state.is_unsaved() && !self.save.failed {
+        if self.state.is_unsaved() && !self.saving.failed {
             self.save();
         } else {
-            info!(doc = %self.state.doc(), "drained");
+            debug!(doc = %self.state.doc(), "drained");
             self.me.stop(Some("drained".to_owned()));
         }
     }
@@ -569,6 +475,11 @@ impl Running {
     fn going_away(&self) -> Refusal {
         Refusal::Unavailable { reason: "the node is going away".to_owned(), retry: AWAY_RETRY }
     }
+}
+
+fn stalled() -> Refusal {
+    let reason = "the log cannot be written for the time being".to_owned();
+    Refusal::Unavailable { reason, retry: STALL_RETRY }
 }
 
 impl std::fmt::Debug for Join {

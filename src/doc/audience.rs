@@ -21,7 +21,9 @@ pub trait Outbox: Send + Sync {
 /// Several revisions as one, for viewers; shared by all of them.
 #[derive(Debug)]
 pub struct Merged {
-    /// The revision after it.
+    /// The first of the revisions.
+    pub first: Revision,
+    /// The last one.
     pub rev: Revision,
     /// The revisions composed.
     pub op: Operation,
@@ -36,6 +38,9 @@ pub(crate) enum Tick {
     Viewers,
 }
 
+/// How much waits for a tick at most, about, in bytes.
+const HELD_BYTES_MAX: usize = 512 << 10;
+
 /// The connections of one document.
 #[derive(Default)]
 pub(crate) struct Audience {
@@ -43,8 +48,15 @@ pub(crate) struct Audience {
     viewers: usize,
     /// Revisions that wait for the editors' tick.
     held: Vec<Arc<Change>>,
+    held_bytes: usize,
     /// Revisions that wait for the viewers' tick, composed.
-    merged: Option<(Revision, Operation)>,
+    merged: Option<Gathered>,
+}
+
+struct Gathered {
+    first: Revision,
+    last: Revision,
+    op: Operation,
 }
 
 struct Receiver {
@@ -121,6 +133,10 @@ impl Audience {
                 ticks.push((Tick::Viewers, config.viewer_tick));
             }
             self.merge(update);
+            let inserted = self.merged.as_ref().map_or(0, |merged| merged.op.inserted_chars());
+            if inserted > HELD_BYTES_MAX as u64 {
+                self.tick(Tick::Viewers);
+            }
         }
         let editors = self.receivers.len() - self.viewers;
         if editors <= config.tick_subscribers {
@@ -134,6 +150,10 @@ impl Audience {
             ticks.push((Tick::Editors, if large { config.tick_large } else { config.tick }));
         }
         self.held.extend(update.changes.iter().cloned());
+        self.held_bytes += update.weight();
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.tick(Tick::Editors);
+        }
         ticks
     }
 
@@ -142,14 +162,15 @@ impl Audience {
         match tick {
             Tick::Editors => {
                 let held = std::mem::take(&mut self.held);
+                self.held_bytes = 0;
                 if !held.is_empty() {
                     self.tell_editors(&Arc::new(Update::new(held)));
                 }
             }
             Tick::Viewers => {
-                let Some((rev, op)) = self.merged.take() else { return };
+                let Some(Gathered { first, last, op }) = self.merged.take() else { return };
                 let encoded = [OnceLock::new(), OnceLock::new()];
-                let event = Event::Merged(Arc::new(Merged { rev, op, encoded }));
+                let event = Event::Merged(Arc::new(Merged { first, rev: last, op, encoded }));
                 for receiver in self.receivers.values().filter(|one| one.mode == Mode::View) {
                     receiver.outbox.push(event.clone());
                 }
@@ -171,11 +192,19 @@ impl Audience {
 
     fn merge(&mut self, update: &Update) {
         for change in &update.changes {
-            let op = match self.merged.take() {
-                Some((_, merged)) => compose(&merged, &change.op),
-                None => change.op.clone(),
+            let (first, op) = match self.merged.take() {
+                Some(Gathered { first, op, .. }) => (first, compose(&op, &change.op)),
+                None => (change.rev, change.op.clone()),
             };
-            self.merged = Some((change.rev, op));
+            self.merged = Some(Gathered { first, last: change.rev, op });
         }
+    }
+}
+
+/// A document whose actor failed tells nobody by itself: those who are left are told here.
+impl Drop for Audience {
+    fn drop(&mut self) {
+        let reason = "the document failed and is rebuilt".to_owned();
+        self.tell_all(&Event::Closed(Refusal::Internal { reason }));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::task::Panicked;
 use crate::types::{Revision, Seq};
 
 /// When a client may come back that needs history which could not be read.
@@ -46,8 +47,28 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
+    /// The change by itself is longer than a record of the log may be.
+    #[error("the change takes {bytes} bytes in the log, the limit is {limit}: write it in pieces")]
+    TooLong {
+        /// The size it would have.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The document has as many named versions as it may have.
+    #[error("the document has {limit} named versions already: give one of their names again")]
+    TooManyVersions {
+        /// The limit.
+        limit: usize,
+    },
+    /// An invariant of ours is broken; nothing of the request was applied.
+    #[error("{reason}; try again")]
+    Internal {
+        /// What failed.
+        reason: String,
+    },
     /// The connection may only read.
-    #[error("this connection is read-only")]
+    #[error("this connection is read-only: open it with mode edit to write")]
     ReadOnly,
     /// The document is deleted, or was never created and may not be by this client.
     #[error("there is no such document")]
@@ -56,7 +77,7 @@ pub enum Refusal {
     #[error("another connection took this session over")]
     Replaced,
     /// The document's state could not be rebuilt; an operator has to look at it.
-    #[error("the document is quarantined: {reason}")]
+    #[error("the document is quarantined, an operator has to repair its stores: {reason}")]
     Quarantined {
         /// What was found.
         reason: String,
@@ -88,13 +109,13 @@ pub enum Failure {
         head: Revision,
     },
     /// What was read does not agree with itself.
-    #[error("the stored history is damaged: {detail}")]
+    #[error("the stored history is damaged, restore it from a backup: {detail}")]
     Damaged {
         /// What was found.
         detail: String,
     },
     /// A store did not answer.
-    #[error("the history could not be read: {detail}")]
+    #[error("the history could not be read, try again: {detail}")]
     Store {
         /// What the store said.
         detail: String,
@@ -102,6 +123,12 @@ pub enum Failure {
     /// The document's actor ended before it answered; ask again.
     #[error("the document was closed meanwhile: try again")]
     Closed,
+}
+
+impl From<Panicked> for Refusal {
+    fn from(panicked: Panicked) -> Self {
+        Self::Internal { reason: panicked.to_string() }
+    }
 }
 
 impl Failure {

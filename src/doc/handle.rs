@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::doc::actor::Message;
 use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
-use crate::log::Record;
+use crate::log::{Record, entry_bytes_max};
 use crate::types::{Author, DocId, Epoch, Offset, ParticipantId, Revision, Seq, SessionId};
 
 /// Reaches one open document; cheap to clone.
@@ -74,6 +74,8 @@ pub enum Outcome {
     Recovered(Offset, Arc<Record>),
     /// The shard was claimed again: what is open now was not written.
     Reclaimed(Epoch),
+    /// The log cannot be written for the time being; what is open stays open.
+    Stalled,
     /// Another node owns the shard.
     Fenced,
 }
@@ -111,11 +113,14 @@ impl Handle {
     /// # Cancel safety
     /// A call that is dropped while it waits for room has not handed the batch over.
     pub async fn submit(&self, conn: ConnId, mut batch: Batch, bytes: usize) -> Result<(), Closed> {
-        let room = bytes.clamp(1, self.permits_max);
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
-        let permits = self.permits.clone();
-        batch.permit = Some(permits.acquire_many_owned(room).await.map_err(|_| Closed)?);
+        batch.permit = Some(self.room(bytes).await?);
         self.send(Message::Submit(conn, batch))
+    }
+
+    /// Waits for room in the document's queue.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Closed> {
+        let room = u32::try_from(bytes.clamp(1, self.permits_max)).unwrap_or(u32::MAX);
+        self.permits.clone().acquire_many_owned(room).await.map_err(|_| Closed)
     }
 
     /// Notes a client's selection, made at a revision.
@@ -159,17 +164,23 @@ impl Handle {
     /// The [`Failure`], after which nothing was changed; except for `Closed`, after which it may
     /// have been.
     pub async fn write(&self, session: SessionId, write: Write) -> Result<Revision, Failure> {
+        let bytes = match &write {
+            Write::Edit { author, op, .. } => entry_bytes_max(author, op),
+            Write::Event { .. } => 1,
+        };
+        let permit = self.room(bytes).await.map_err(|Closed| Failure::Closed)?;
         let (done, outcome) = oneshot::channel();
-        self.send(Message::Write(session, write, done)).map_err(|Closed| Failure::Closed)?;
+        let message = Message::Write(session, write, Some(permit), done);
+        self.send(message).map_err(|Closed| Failure::Closed)?;
         outcome.await.unwrap_or(Err(Failure::Closed))
     }
 
     /// Takes a checkpoint if anything is not covered by one, and waits for it.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub async fn save(&self) -> Result<(), Closed> {
-        self.ask(Message::Save).await
+    /// The [`Failure`] where none could be taken; `Closed` where the document must be opened again.
+    pub async fn save(&self) -> Result<(), Failure> {
+        self.ask(Message::Save).await.map_err(|Closed| Failure::Closed)?
     }
 
     /// Tells what became of a record; for the shard.

@@ -233,12 +233,14 @@ impl Past {
         .await)
     }
 
-    /// Replays every revision from the beginning and compares it with what is kept and stored.
+    /// Replays every revision from the beginning and compares it with what is kept, what is stored,
+    /// and the text that another reader rebuilt from checkpoint and log.
     ///
     /// # Errors
     /// Where a segment cannot be read.
-    pub async fn verify(&self) -> Result<Verified, Failure> {
-        let (mut replayed, mut equal) = (0, true);
+    pub async fn verify(&self, rebuilt: (Revision, String)) -> Result<Verified, Failure> {
+        let mut replayed = 0;
+        let mut equal = self.text_at(rebuilt.0).await? == rebuilt.1;
         let mut before: Option<String> = None;
         for index in 0..self.segments() {
             let segment = self.segment(index).await?;

@@ -23,8 +23,12 @@ pub struct Metrics {
     pub checkpoint_bytes: IntCounter,
     /// From the socket to the place in the order.
     pub ack_ordered: Histogram,
+    /// From the hand-over to the log to its answer, of a record.
+    pub ack_logged: Histogram,
     /// From the socket to proven accepted.
     pub ack_accepted: Histogram,
+    /// From the socket to the acknowledgement written to the socket.
+    pub ack_sent: Histogram,
 }
 
 impl Metrics {
@@ -53,7 +57,9 @@ impl Metrics {
                 "Bytes written to checkpoints",
             )?,
             ack_ordered: stages.with_label_values(&["ordered"]),
+            ack_logged: stages.with_label_values(&["logged"]),
             ack_accepted: stages.with_label_values(&["accepted"]),
+            ack_sent: stages.with_label_values(&["sent"]),
         };
         registry.register(Box::new(metrics.open.clone()))?;
         registry.register(Box::new(metrics.accepted.clone()))?;

@@ -21,6 +21,7 @@ mod pending;
 mod presence;
 mod recall;
 mod save;
+mod saving;
 mod sessions;
 mod settle;
 mod state;

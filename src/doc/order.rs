@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::checkpoint::Life;
 use crate::doc::pending::{Item, What};
 use crate::doc::sessions::RunEnd;
 use crate::doc::state::{Effect, Fork, State};
 use crate::doc::write::{Done, Write};
 use crate::doc::{Batch, Change, ConnId, Event, Failure, Mode, Refusal};
-use crate::log::EventKind;
+use crate::log::{ENTRY_BYTES_MAX, EventKind, entry_bytes_max};
 use crate::text::{Operation, Side, Stick, collides, transform};
 use crate::types::{Author, Revision, Seq, SessionId};
+
+/// How many named versions a document may have: all of them are in every checkpoint.
+const VERSIONS_MAX: usize = 1_000;
 
 /// A batch on its way to its place.
 struct Ordering {
@@ -81,12 +86,24 @@ impl State {
         });
         match placed {
             Ok(rev) => self.tell_ordered(session, seq, rev, out),
-            Err(refusal) => out.push(Effect::Tell(conn, Event::Refused { seq, refusal })),
+            Err(refusal) => {
+                // Whoever sent it may have come back meanwhile, and waits for an answer there.
+                let current = self.sessions.get(&session).and_then(|row| row.conn);
+                let conn = current.map_or(conn, |current| current.id);
+                out.push(Effect::Tell(conn, Event::Refused { seq, refusal }));
+            }
         }
     }
 
     /// Takes a change that comes from no connection; `session` is a fresh one.
-    pub fn write(&mut self, session: SessionId, write: Write, done: Done, out: &mut Vec<Effect>) {
+    pub fn write(
+        &mut self,
+        session: SessionId,
+        write: Write,
+        permit: Option<OwnedSemaphorePermit>,
+        done: Done,
+        out: &mut Vec<Effect>,
+    ) {
         let received = Instant::now();
         if let Err(refusal) = self.check_write(&write) {
             out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
@@ -94,7 +111,7 @@ impl State {
         }
         match write {
             Write::Edit { author, base, op } => {
-                let batch = Batch { seq: Seq(1), base, op, received, permit: None };
+                let batch = Batch { seq: Seq(1), base, op, received, permit };
                 let done = Some(done);
                 let ordering =
                     Ordering { session, author, via: None, batch, done, surprising: false };
@@ -104,14 +121,20 @@ impl State {
             }
             Write::Event { author, kind } => {
                 let what = What::Event { author, kind };
-                self.pending.push(Item { what, received, permit: None, done: Some(done) });
+                self.pending.push(Item { what, received, permit, done: Some(done) });
             }
         }
     }
 
     fn check_write(&self, write: &Write) -> Result<(), Refusal> {
         match write {
-            Write::Event { kind: EventKind::Undeleted, .. } => Ok(()),
+            Write::Event { kind: EventKind::Undeleted, .. } if self.life != Life::Live => Ok(()),
+            Write::Event { kind: EventKind::VersionNamed { name, .. }, .. }
+                if self.versions.len() >= VERSIONS_MAX
+                    && self.versions.iter().all(|version| version.name != *name) =>
+            {
+                Err(Refusal::TooManyVersions { limit: VERSIONS_MAX })
+            }
             Write::Event { kind: EventKind::Quarantined { .. }, .. } => Ok(()),
             Write::Event { kind: EventKind::Created, .. } => self.check_life(),
             Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
@@ -175,6 +198,10 @@ impl State {
             Err(refusal) => return Err((refusal, done)),
         };
         let rev = self.window.head().next();
+        let bytes = entry_bytes_max(&author, &placed.op);
+        if bytes > ENTRY_BYTES_MAX {
+            return Err((Refusal::TooLong { bytes, limit: ENTRY_BYTES_MAX }, done));
+        }
         let row = self.sessions.entry(session);
         row.ordered = seq;
         row.note_insert(&placed.op, rev);

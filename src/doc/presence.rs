@@ -103,7 +103,8 @@ impl Participants {
         map: impl Fn(Placed) -> Option<(u64, u64)>,
     ) -> Presence {
         let gone = |id| PresenceRow { id, user: None, sel: None, gone: true };
-        let mut rows: Vec<_> = self.left.drain(..).map(gone).collect();
+        let listed = self.left.len().min(listed_max);
+        let mut rows: Vec<_> = self.left.drain(..listed).map(gone).collect();
         for row in self.rows.values_mut().filter(|row| row.changed) {
             row.changed = false;
             if rows.len() < listed_max {

@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
 
+use crate::doc::actor::{Message, Running};
 use crate::doc::handle::{Join, Welcome};
 use crate::doc::history::Past;
 use crate::doc::sessions::Session;
 use crate::doc::state::State;
 use crate::doc::{Failure, Mode, Refusal};
 use crate::log::EventKind;
+use crate::task::caught;
 use crate::types::{Author, Revision, Seq, SessionId};
 
 /// A client that waits for its welcome.
@@ -79,6 +81,36 @@ impl State {
                 self.note_event(Author::anonymous(), kind);
             }
         }
+    }
+}
+
+impl Running {
+    /// Searches the history for sessions that may have been forgotten.
+    pub(in crate::doc) fn search(&mut self, sessions: Option<BTreeSet<SessionId>>) {
+        let Some(sessions) = sessions else { return };
+        self.ports.metrics.recalls.inc();
+        let (past, me) = (self.past(), self.me.clone());
+        self.ports.tasks.spawn("recall", async move {
+            let found = caught("searching the history", past.last_batches(sessions)).await;
+            let found = found.unwrap_or_else(|panicked| Err(Refusal::from(panicked).into()));
+            // Where the document ended meanwhile, those who wait have been told so.
+            let _ = me.send_message(Message::Recalled(found));
+        });
+    }
+
+    pub(in crate::doc) fn recalled(&mut self, found: Result<Vec<Found>, Failure>) {
+        let (waiting, next) = self.recalls.end();
+        let refusal = found.map(|found| self.state.recall(&found)).err();
+        self.flush();
+        for (join, reply) in waiting {
+            let welcome = match refusal.clone() {
+                Some(failure) => Err(failure.into_refusal()),
+                None => self.join(join),
+            };
+            // A client that went away leaves by its own message.
+            drop(reply.send(welcome));
+        }
+        self.search(next);
     }
 }
 

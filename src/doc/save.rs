@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::checkpoint::{
-    self, SealedSegment, SessionRow, Snapshot, Store, WindowRow, save, save_segment,
+    self, SealedSegment, SessionRow, Snapshot, Store, WindowRow, load_segment, save, save_segment,
 };
 use crate::crdt::Segment;
 use crate::doc::sessions::RunEnd;
@@ -38,6 +38,8 @@ pub(crate) struct Saved {
     /// The size of the live segment as stored, in bytes.
     live_bytes: u64,
     sealed: Option<SealedSegment>,
+    /// What takes the place of the oldest sealed segment, which began at the revision given.
+    rest: Option<(Revision, SealedSegment)>,
     due_to_seal: bool,
     log_bytes: u64,
 }
@@ -133,6 +135,11 @@ impl State {
             self.unsaved = None;
             self.sealed.push(sealed.clone());
         }
+        if let Some((base, rest)) = &saved.rest
+            && let Some(oldest) = self.sealed.first_mut().filter(|oldest| oldest.base == *base)
+        {
+            *oldest = rest.clone();
+        }
         self.due_to_seal = saved.due_to_seal;
         self.live_bytes = saved.live_bytes;
         self.unsaved_bytes = self.unsaved_bytes.saturating_sub(saved.log_bytes);
@@ -166,6 +173,11 @@ impl Save {
     pub(crate) async fn run(self, store: &dyn Store) -> Result<Saved, checkpoint::Error> {
         let Self { mut snapshot, live, sealing, log_bytes, segment_bytes_min } = self;
         let mut bytes = 0;
+        let rest = keep_rest(store, &snapshot).await?;
+        if let Some((_, stored)) = &rest {
+            bytes += stored.bytes;
+            snapshot.sealed[0] = stored.clone();
+        }
         let mut sealed = None;
         if let Some(segment) = sealing {
             let (base, head) = (segment.base(), segment.head());
@@ -183,8 +195,29 @@ impl Save {
         snapshot.text_hash = text_hash;
         let offset = snapshot.offset;
         bytes += save(store, &Arc::new(snapshot)).await?.bytes;
-        Ok(Saved { offset, bytes, live_bytes, sealed, due_to_seal, log_bytes })
+        Ok(Saved { offset, bytes, live_bytes, sealed, rest, due_to_seal, log_bytes })
     }
+}
+
+/// Stores what a history cut leaves of the sealed segment that it goes through.
+async fn keep_rest(
+    store: &dyn Store,
+    snapshot: &Snapshot,
+) -> Result<Option<(Revision, SealedSegment)>, checkpoint::Error> {
+    let (doc, cut) = (&snapshot.doc, snapshot.cut);
+    let Some(oldest) = snapshot.sealed.first().filter(|oldest| oldest.base < cut) else {
+        return Ok(None);
+    };
+    let bytes = match load_segment(store, doc, oldest).await {
+        Ok(bytes) => bytes,
+        // It is lost already; nothing of it can be kept or removed.
+        Err(checkpoint::Error::Segment { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let encode = move || Segment::decode(&bytes).map(|segment| segment.without(cut).encode());
+    let Ok(encoded) = Tasks::offload(encode).await else { return Ok(None) };
+    let rest = save_segment(store, doc, (cut, oldest.head), &encoded.bytes).await?;
+    Ok(Some((oldest.base, rest)))
 }
 
 /// Rebuilds the window from the rows of a checkpoint, whose last one is its revision.

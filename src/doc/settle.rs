@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::checkpoint::{Life, NamedVersion};
-use crate::crdt::{Meta, Segment};
+use crate::crdt::Meta;
 use crate::doc::pending::{Flight, Item, What};
 use crate::doc::state::{Effect, State};
 use crate::doc::{Change, Refusal, Update};
@@ -202,20 +202,19 @@ impl State {
         }
     }
 
-    /// Removes the history before a revision. A sealed segment that reaches over it stays whole.
+    /// Removes the history before a revision. Of a sealed segment that reaches over it, the next
+    /// checkpoint keeps the rest.
     fn apply_cut(&mut self, before: Revision) {
-        let before = before.min(self.head());
-        let gone = |head: Revision| head <= before;
-        if self.unsaved.as_ref().is_some_and(|segment| gone(segment.head())) {
-            self.unsaved = None;
+        let before = before.min(self.head()).max(self.cut);
+        self.sealed.retain(|sealed| sealed.head > before);
+        self.unsaved = self.unsaved.take().filter(|segment| segment.head() > before);
+        if let Some(segment) = self.unsaved.take_if(|segment| segment.base() < before) {
+            self.unsaved = Some(Arc::new(segment.without(before)));
         }
-        self.sealed.retain(|sealed| !gone(sealed.head));
         if self.live.base() < before {
-            self.live = begin_at(&self.live, before);
+            self.live = self.live.without(before);
         }
-        let oldest_sealed = self.sealed.first().map(|sealed| sealed.base);
-        let oldest_unsaved = self.unsaved.as_ref().map(|segment| segment.base());
-        self.cut = oldest_sealed.or(oldest_unsaved).unwrap_or(self.live.base());
+        self.cut = before;
         self.window.forget_until(before);
         self.versions.retain(|version| version.rev >= self.cut);
     }
@@ -236,18 +235,6 @@ impl State {
     }
 }
 
-/// Copies a segment without the history before `rev`.
-fn begin_at(segment: &Segment, rev: Revision) -> Segment {
-    let text = segment.text_at(rev).expect("the revision is in the segment");
-    let mut rest = Segment::new(rev, &text);
-    let kept = rev.next()..=segment.head();
-    let rows = segment.history(kept.clone());
-    for ((_, op), row) in segment.operations(kept).iter().zip(rows) {
-        rest.append(op, &row.meta).expect("the operation was applied before");
-    }
-    rest
-}
-
 /// Tells whether a record read back is the one handed over.
 fn is_same(flight: &Flight, record: &Record) -> bool {
     match record {
@@ -264,8 +251,10 @@ fn is_same(flight: &Flight, record: &Record) -> bool {
             };
             flight.items.len() == entries.len() && flight.items.iter().zip(entries).all(same)
         }
-        Record::Event(Event { kind, .. }) => match flight.items.as_slice() {
-            [Item { what: What::Event { kind: own, .. }, .. }] => own == kind,
+        Record::Event(Event { author, kind, .. }) => match flight.items.as_slice() {
+            [Item { what: What::Event { author: by, kind: own }, .. }] => {
+                by == author && own == kind
+            }
             _ => false,
         },
         Record::Claim(_) | Record::Release(_) => false,

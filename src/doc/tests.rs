@@ -252,7 +252,7 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
     let (done, _answer): (Done, _) = tokio::sync::oneshot::channel::<Result<Revision, Failure>>();
     let kind = EventKind::HistoryCut { before: Revision(4) };
     let write = Write::Event { author: Author::anonymous(), kind };
-    fixture.state.write(session(9), write, done, &mut fixture.effects);
+    fixture.state.write(session(9), write, None, done, &mut fixture.effects);
     fixture.state.flush(fixture.now, &mut fixture.effects);
     fixture.carry_out();
     fixture.accept_all();

@@ -2,6 +2,9 @@
 //!
 //! Every answer is `Cache-Control: no-store`: a cache never serves a stale document.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp as Time;
 
@@ -12,6 +15,7 @@ use crate::edge::model::{
     Listing, NameVersion, Restore, RevisionRow, Span, Text, VerifyBody, VersionRow,
 };
 use crate::edge::problem::Problem;
+use crate::edge::routes::Shared;
 use crate::task::Tasks;
 use crate::text::diff as text_diff;
 use crate::types::{Author, Revision, SessionId, Timestamp};
@@ -71,8 +75,10 @@ pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Dif
     Ok(Fresh(Difference { from: from.0, to: to.0, hunks: hunks.into_iter().map(row).collect() }))
 }
 
-pub(crate) async fn verify(doc: Doc) -> Answer<VerifyBody> {
-    let verified = existing(&doc.handle).await?.verify().await?;
+pub(crate) async fn verify(State(shared): State<Arc<Shared>>, doc: Doc) -> Answer<VerifyBody> {
+    let rebuilt = shared.router.rebuild(&doc.id).await?;
+    let past = existing(&doc.handle).await?;
+    let verified = past.verify((rebuilt.head(), rebuilt.text())).await?;
     Ok(Fresh(VerifyBody {
         rev: verified.rev.0,
         text_hash: format!("{:016x}", verified.text_hash),
@@ -112,7 +118,7 @@ pub(crate) async fn cut(doc: Doc, Body(cut): Body<Cut>) -> Answer<CutBody> {
     let before = Revision(cut.before);
     past.check_revision(before)?;
     event(&doc.handle, EventKind::HistoryCut { before }, author(&cut.author)?).await?;
-    doc.handle.save().await.map_err(|_| Failure::Closed)?;
+    doc.handle.save().await?;
     let past = doc.handle.past().await.map_err(|_| Failure::Closed)?;
     Ok(Fresh(CutBody { base: past.oldest().0 }))
 }

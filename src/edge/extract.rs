@@ -2,6 +2,7 @@
 //! mistakes are told as problems.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -11,11 +12,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::doc::Handle;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::types::DocId;
+
+/// How long a body may take.
+const BODY_MAX: Duration = Duration::from_secs(60);
 
 /// A JSON answer that no cache may keep.
 pub(crate) struct Fresh<T>(pub(crate) T);
@@ -68,9 +73,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, shared)
-            .await
-            .map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
+        let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+        let bytes =
+            coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         match serde_json::from_slice(bytes) {
             Ok(body) => Ok(Self(body)),

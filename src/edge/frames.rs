@@ -12,6 +12,10 @@ use crate::wire::{
     encode_ops, encode_server,
 };
 
+/// How much of what others wrote goes into one frame, about: whoever was behind by much is not sent
+/// one that its buffers cannot take.
+const OPS_BYTES_MAX: usize = 256 << 10;
+
 /// Who a connection's frames are for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addressee {
@@ -37,8 +41,15 @@ impl Addressee {
 
     /// Encodes revisions in order: others' as few frames, the addressee's own as acknowledgements.
     pub(crate) fn changes(&self, changes: &[Arc<Change>], out: &mut Vec<Bytes>) {
-        for part in changes.chunk_by(|a, b| a.session != self.session && b.session != self.session)
-        {
+        let mut bytes = 0;
+        let joins = |a: &Arc<Change>, b: &Arc<Change>| {
+            bytes += a.weight();
+            let fits = bytes + b.weight() <= OPS_BYTES_MAX;
+            let joins = fits && a.session != self.session && b.session != self.session;
+            bytes = if joins { bytes } else { 0 };
+            joins
+        };
+        for part in changes.chunk_by(joins) {
             match part {
                 [own] if own.session == self.session => {
                     let differs =

@@ -18,6 +18,10 @@ use tracing::{debug, warn};
 
 use crate::edge::routes::{Shared, routes};
 
+/// The answer where there are too many connections.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+    cache-control: no-store\r\nconnection: close\r\n\r\n";
+
 /// How long the listener waits where the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -73,6 +77,8 @@ pub async fn serve(bound: Bound, shared: Arc<Shared>, stop: CancellationToken) {
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
             shared.metrics.refused_connections.inc();
+            // A fresh socket takes so little at once; a client that is not told sees the end.
+            let _ = stream.try_write(FULL);
             continue;
         };
         let connection = connection(stream, permit, routes.clone(), shared.clone());

@@ -1,6 +1,6 @@
 //! What is counted at the edge; no label names a document or a user.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// Counts what all sessions of a node do.
 #[derive(Clone)]
@@ -17,17 +17,22 @@ pub struct Metrics {
     pub rate_limited: IntCounter,
     /// Connections refused because there are too many.
     pub refused_connections: IntCounter,
+    /// From a batch on the socket to its acknowledgement on the socket, in seconds.
+    pub ack_sent: Histogram,
 }
 
 impl Metrics {
     /// Registers the metrics of the edge.
     ///
+    /// The last stage of an acknowledgement is counted with those of documents.
+    ///
     /// # Errors
     /// Where a name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry, ack_sent: Histogram) -> Result<Self, prometheus::Error> {
         let closes = Opts::new("quire_edge_closes_total", "Sessions sent away, by reason");
         let metrics = Self {
             registry: registry.clone(),
+            ack_sent,
             sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
             closes: IntCounterVec::new(closes, &["reason"])?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,

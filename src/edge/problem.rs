@@ -26,7 +26,9 @@ impl From<Refusal> for Problem {
             Refusal::Pipelined { .. } | Refusal::Gap { .. } | Refusal::Replaced => {
                 StatusCode::CONFLICT
             }
-            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooLarge { .. } | Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooManyVersions { .. } => StatusCode::CONFLICT,
+            Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::ReadOnly => StatusCode::FORBIDDEN,
             Refusal::NoDocument => StatusCode::NOT_FOUND,
             Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => {

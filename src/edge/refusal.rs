@@ -14,7 +14,10 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::BadBase { .. } => ErrorCode::BadBase,
         Refusal::Pipelined { .. } => ErrorCode::Pipelined,
         Refusal::Gap { .. } => ErrorCode::Gap,
-        Refusal::TooLarge { .. } => ErrorCode::TooLarge,
+        Refusal::TooLarge { .. } | Refusal::TooLong { .. } | Refusal::TooManyVersions { .. } => {
+            ErrorCode::TooLarge
+        }
+        Refusal::Internal { .. } => ErrorCode::Internal,
         Refusal::ReadOnly => ErrorCode::Forbidden,
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Router as Routes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
+use crate::edge::origin::own_only;
 use crate::edge::problem::Problem;
 use crate::edge::{Config, Health, Metrics, api, assets, socket};
 use crate::router::Router;
@@ -77,6 +79,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/metrics", get(metrics))
         .merge(documents)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
+        .layer(from_fn(own_only))
         .with_state(shared)
 }
 

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
 
-use crate::doc::{self, Batch, Closed, Event, Join, Mode};
+use crate::doc::{self, Batch, Change, Closed, Event, Join, Mode};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
@@ -46,9 +47,10 @@ struct Farewell {
     message: Option<ServerMessage>,
 }
 
-/// Serves one client until it goes or is sent away.
+/// Serves one client until it goes or is sent away; `written` counts what its socket has taken.
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
+    written: Arc<AtomicU64>,
     doc: DocId,
     codec: Codec,
     shared: Arc<Shared>,
@@ -58,6 +60,7 @@ pub(crate) async fn run<S>(
     shared.metrics.sessions.inc();
     let farewell = match greet(&mut socket, &doc, codec, &shared).await {
         Ok(mut session) => {
+            session.written = written;
             let farewell = session.serve(&mut socket).await;
             session.handle.leave(session.to.conn);
             farewell
@@ -84,6 +87,10 @@ struct Session {
     batches: Rate,
     cursors: Rate,
     lagged: Option<Instant>,
+    /// What the socket has taken, in bytes.
+    written: Arc<AtomicU64>,
+    /// The batch in flight: when it came, and whether its acknowledgement is among the frames.
+    in_flight: Option<(Seq, Instant, bool)>,
     heard: Instant,
     frames: Vec<Bytes>,
 }
@@ -128,6 +135,8 @@ where
         batches: Rate::new(config.ops_per_second),
         cursors: Rate::new(config.cursors_per_second),
         lagged: None,
+        written: Arc::default(),
+        in_flight: None,
         heard: Instant::now(),
         frames: vec![frame],
     };
@@ -238,6 +247,9 @@ impl Session {
                 self.or_closed(self.handle.place(self.to.conn, rev, sel))
             }
             Ok(ClientMessage::Ping { n }) => {
+                if self.cursors.take().is_err() {
+                    return ControlFlow::Continue(());
+                }
                 self.tell(&ServerMessage::Pong { n });
                 ControlFlow::Continue(())
             }
@@ -261,6 +273,7 @@ impl Session {
             });
             return ControlFlow::Continue(());
         }
+        self.in_flight = Some((batch.seq, batch.received, false));
         let submitted = self.handle.submit(self.to.conn, batch, bytes).await;
         self.or_closed(submitted)
     }
@@ -276,6 +289,10 @@ impl Session {
 
     fn encode(&mut self, events: VecDeque<Event>) -> ControlFlow<Option<Farewell>> {
         for event in events {
+            if let (Event::Changed(update), Some(flight)) = (&event, &mut self.in_flight) {
+                let own = |one: &Arc<Change>| one.session == self.to.session && one.seq == flight.0;
+                flight.2 |= update.changes.iter().any(own);
+            }
             match event {
                 Event::Changed(update) if update.last() <= self.stands_at => {}
                 Event::Changed(update) if update.first() == self.stands_at.next() => {
@@ -289,6 +306,7 @@ impl Session {
                 }
                 Event::Merged(merged) if merged.rev <= self.stands_at => {}
                 Event::Merged(merged) => {
+                    assert_eq!(merged.first, self.stands_at.next(), "a viewer misses nothing");
                     self.frames.push(self.to.merged(&merged));
                     self.stands_at = merged.rev;
                 }
@@ -333,7 +351,7 @@ impl Session {
         }
     }
 
-    /// Writes every frame; a socket that takes nothing for the whole grace is given up.
+    /// Writes every frame; a socket that takes nothing for a whole grace is given up.
     async fn send<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Option<Farewell>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -349,11 +367,26 @@ impl Session {
             }
             socket.flush().await
         };
-        match timeout(self.shared.config.outbox_grace, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(None),
-            Err(_) => Err(Some(slow())),
+        tokio::pin!(write);
+        let mut before = self.written.load(Ordering::Relaxed);
+        loop {
+            match timeout(self.shared.config.outbox_grace, &mut write).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return Err(None),
+                Err(_) => {
+                    let now = self.written.load(Ordering::Relaxed);
+                    if now == before {
+                        return Err(Some(slow()));
+                    }
+                    before = now;
+                }
+            }
         }
+        if let Some((_, received, _)) = self.in_flight.take_if(|(_, _, acknowledged)| *acknowledged)
+        {
+            self.shared.metrics.ack_sent.observe(received.elapsed().as_secs_f64());
+        }
+        Ok(())
     }
 
     async fn check_alive<S>(

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{Instrument, debug};
 
 use crate::edge::listener::Admitted;
+use crate::edge::metered::Metered;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session;
@@ -59,9 +60,10 @@ pub(crate) async fn upgrade(
         async move {
             match upgraded.await {
                 Ok(io) => {
-                    let io = TokioIo::new(io);
+                    let written = Arc::default();
+                    let io = Metered::new(TokioIo::new(io), Arc::clone(&written));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
-                    session::run(socket.await, doc, codec, shared).await;
+                    session::run(socket.await, written, doc, codec, shared).await;
                     drop(admitted);
                 }
                 Err(reason) => debug!(%reason, "connection ended before its upgrade"),

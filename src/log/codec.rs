@@ -27,6 +27,9 @@ use crate::types::{
     Author, BadAuthor, BadDocId, DocId, Epoch, NodeId, Revision, Seq, SessionId, Timestamp,
 };
 
+/// The longest entry that fits a record whatever its document is called, in bytes.
+pub const ENTRY_BYTES_MAX: usize = RECORD_BYTES_MAX - 512;
+
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -85,6 +85,9 @@ struct View {
 }
 
 impl Embedded {
+    /// The name of its file in the data folder.
+    pub const FILE: &str = store::FILE;
+
     /// Opens the log in `folder`, or creates both; blocks, up to a second or so after a crash.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use crate::types::{LogId, Offset, ShardId};
 
 pub use acceptance::{Fence, Position, Void, check_event, check_frame};
-pub use codec::{DecodeError, ENTRIES_MAX, RECORD_BYTES_MAX};
+pub use codec::{DecodeError, ENTRIES_MAX, ENTRY_BYTES_MAX, RECORD_BYTES_MAX};
 #[cfg(any(test, feature = "testing"))]
 pub use embedded::{Disk, Failure};
 pub use embedded::{Embedded, Options};
@@ -33,7 +33,7 @@ pub use error::{AppendError, Cause, OpenError, ReadError, Refusal};
 pub use marks::{Batch, Marks, Stored};
 pub use memory::Memory;
 pub use metrics::Metrics;
-pub use record::{Claim, Entry, Event, EventKind, Frame, Record, Release};
+pub use record::{Claim, Entry, Event, EventKind, Frame, Record, Release, entry_bytes_max};
 
 /// Resolves to a record's offset once the record is durable.
 ///

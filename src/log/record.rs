@@ -183,12 +183,18 @@ impl Frame {
 impl Entry {
     /// Returns a length that the entry's bytes in a record do not exceed.
     pub fn bytes_max(&self) -> usize {
-        // Session 16; seq, base and the three counts as long as they get.
-        let fixed = 16 + 10 + 10 + 3 + self.author.as_str().len();
-        let component = |component: &Component| match component {
-            Component::Retain(_) | Component::Delete(_) => 6,
-            Component::Insert(text) => 6 + text.len(),
-        };
-        fixed + 3 + self.op.components().iter().map(component).sum::<usize>()
+        entry_bytes_max(&self.author, &self.op)
     }
+}
+
+/// Returns a length that the bytes of such an entry do not exceed; what is over
+/// [`ENTRY_BYTES_MAX`](crate::log::ENTRY_BYTES_MAX) may not fit a record.
+pub fn entry_bytes_max(author: &Author, op: &Operation) -> usize {
+    // Session 16; seq, base and the three counts as long as they get.
+    let fixed = 16 + 10 + 10 + 3 + author.as_str().len();
+    let component = |component: &Component| match component {
+        Component::Retain(_) | Component::Delete(_) => 6,
+        Component::Insert(text) => 6 + text.len(),
+    };
+    fixed + 3 + op.components().iter().map(component).sum::<usize>()
 }

@@ -14,8 +14,9 @@ use tracing::{error, warn};
 
 use crate::doc::{self, Refusal, State};
 use crate::shard::handle::{Handle, Ports, stopping};
-use crate::shard::hydrate::hydrate;
+use crate::shard::hydrate::{hydrate, quarantined};
 use crate::shard::writer::Command;
+use crate::task::caught;
 use crate::types::{DocId, ShardId};
 
 /// When a client may try again where too many documents are open.
@@ -26,6 +27,7 @@ type Reply = oneshot::Sender<Result<doc::Handle, Refusal>>;
 /// What the actor is told; sent by [`Handle`]'s methods and by its own tasks.
 pub(crate) enum Message {
     Open(DocId, Reply),
+    Rebuild(DocId, oneshot::Sender<Result<State, Refusal>>),
     Hydrated(DocId, Box<Result<State, Refusal>>),
     Idle(DocId),
     Busy(DocId),
@@ -91,12 +93,9 @@ impl Actor for ShardActor {
         message: Message,
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Message::Open(doc, reply) => running.open(doc, reply),
-            Message::Hydrated(doc, state) => running.hydrated(doc, *state).await,
-            Message::Idle(doc) => running.idle(&doc),
-            Message::Busy(doc) => running.busy(&doc),
-            Message::Drain(reply) => running.drain(reply),
+        let fatal = running.ports.fatal.clone();
+        if let Err(panicked) = caught("a shard", running.take(message)).await {
+            fatal.stop_with(&panicked.to_string());
         }
         Ok(())
     }
@@ -119,6 +118,23 @@ impl Actor for ShardActor {
 }
 
 impl Running {
+    async fn take(&mut self, message: Message) {
+        match message {
+            Message::Open(doc, reply) => self.open(doc, reply),
+            Message::Rebuild(doc, reply) => {
+                let rebuilt = self.hydrate(doc);
+                self.ports.tasks.spawn("rebuild", async move {
+                    // Whoever asked has gone.
+                    let _ = reply.send(rebuilt.await);
+                });
+            }
+            Message::Hydrated(doc, state) => self.hydrated(doc, *state).await,
+            Message::Idle(doc) => self.idle(&doc),
+            Message::Busy(doc) => self.busy(&doc),
+            Message::Drain(reply) => self.drain(reply),
+        }
+    }
+
     fn open(&mut self, doc: DocId, reply: Reply) {
         if self.draining.is_some() {
             return answer(reply, Err(stopping()));
@@ -138,21 +154,26 @@ impl Running {
     /// Rebuilds a document's state away from the actor.
     fn begin(&mut self, doc: DocId, waiting: Vec<Reply>) {
         self.docs.insert(doc.clone(), Entry::Opening(waiting));
-        let (ports, shard, me) = (self.ports.clone(), self.shard, self.me.clone());
-        let writer = self.writer.clone();
+        let (state, me) = (self.hydrate(doc.clone()), self.me.clone());
         self.ports.tasks.spawn("hydrate", async move {
+            // A shard that has ended opens nothing.
+            let _ = me.send_message(Message::Hydrated(doc, Box::new(state.await)));
+        });
+    }
+
+    /// Reads a document's state from checkpoint and log.
+    fn hydrate(&self, doc: DocId) -> impl Future<Output = Result<State, Refusal>> + use<> {
+        let (ports, shard, writer) = (self.ports.clone(), self.shard, self.writer.clone());
+        async move {
             let (reply, offsets) = oneshot::channel();
             let asked = writer.send(Command::Offsets(doc.clone(), reply));
-            let state = match (asked, offsets.await) {
-                (Ok(()), Ok(offsets)) => {
-                    let (log, store) = (&*ports.log, &*ports.store);
-                    hydrate(log, store, shard, &doc, &offsets, &ports.doc_config).await
-                }
-                _ => Err(stopping()),
-            };
-            // A shard that has ended opens nothing.
-            let _ = me.send_message(Message::Hydrated(doc, Box::new(state)));
-        });
+            let (Ok(()), Ok(offsets)) = (asked, offsets.await) else { return Err(stopping()) };
+            let (log, store) = (&*ports.log, &*ports.store);
+            let state = hydrate(log, store, shard, &doc, &offsets, &ports.doc_config);
+            // What was accepted and cannot be applied is for a person to look at.
+            let rebuilt = caught("rebuilding a document", state).await;
+            rebuilt.unwrap_or_else(|panicked| Err(quarantined(&doc, panicked.to_string())))
+        }
     }
 
     async fn hydrated(&mut self, doc: DocId, state: Result<State, Refusal>) {

@@ -72,13 +72,13 @@ pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (sweep, sweeps) = mpsc::unbounded_channel();
     let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
-    let tasks = ports.tasks.clone();
+    let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
     let start = Start { shard, ports, writer: commands.clone() };
     let spawned = Actor::spawn(None, ShardActor, start).await;
     let (actor, _) = spawned.map_err(|_| StartError::Stopping { shard })?;
     let handle = Handle::new(shard, actor, commands);
-    tasks.spawn("writer", writer.run());
-    tasks.spawn("janitor", janitor(handle.clone(), sweeps, tasks.token().clone()));
+    tasks.spawn_vital("writer", fatal.clone(), writer.run());
+    tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
     Ok(handle)
 }
 
@@ -104,6 +104,18 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let sent = self.actor.send_message(Message::Open(doc, reply));
         match sent {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopping())),
+            Err(_) => Err(stopping()),
+        }
+    }
+
+    /// Rebuilds a document's state from its checkpoint and the log, beside the one that is open.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the state cannot be had, or the shard is stopping.
+    pub async fn rebuild(&self, doc: DocId) -> Result<doc::State, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        match self.actor.send_message(Message::Rebuild(doc, reply)) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(stopping())),
             Err(_) => Err(stopping()),
         }
@@ -164,12 +176,16 @@ async fn janitor(
                 None => return,
             },
         };
-        match shard.open(doc.clone()).await {
-            // One that closed meanwhile was saved.
-            Ok(handle) => drop(handle.save().await),
-            Err(reason) => tracing::warn!(%doc, %reason, "could not save the oldest document"),
+        let saved = match shard.open(doc.clone()).await {
+            Ok(handle) => handle.save().await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        // One that closed meanwhile was saved.
+        let failed = saved.err().filter(|failure| *failure != doc::Failure::Closed);
+        if let Some(reason) = &failed {
+            tracing::warn!(%doc, %reason, "could not save the oldest document");
         }
-        shard.tell_writer(Command::Swept);
+        shard.tell_writer(Command::Swept { well: failed.is_none() });
     }
 }
 

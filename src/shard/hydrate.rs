@@ -159,7 +159,7 @@ fn unread(doc: &DocId, error: &ReadError) -> Refusal {
     }
 }
 
-fn quarantined(doc: &DocId, reason: String) -> Refusal {
+pub(crate) fn quarantined(doc: &DocId, reason: String) -> Refusal {
     tracing::error!(%doc, %reason, "quarantined: its state cannot be rebuilt");
     Refusal::Quarantined { reason }
 }

@@ -24,8 +24,12 @@ use crate::types::{DocId, Epoch, Offset, ShardId};
 /// How long the writer waits before it claims again, at first and at most.
 const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// How long the janitor rests between two documents, so that a failing store is not hammered.
-const SWEEP_PAUSE: Duration = Duration::from_millis(250);
+/// How long the log may be out of reach before clients are told and sent away.
+const STALL_AFTER: Duration = Duration::from_secs(3);
+
+/// How long the janitor rests between two documents: at least, and at most where none can be
+/// saved, so that a failing store is not hammered.
+const SWEEP_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 const LOG_STOPPED: &str = "the log has stopped after a failed write: look at the disk, then start";
 const TAKEN_OVER: &str = "another process has taken the log over: run only one of them";
@@ -44,8 +48,8 @@ pub(crate) enum Command {
     Covered(DocId, Offset),
     /// The low-water mark was stored, or was not.
     Advanced,
-    /// The janitor has seen to the oldest document.
-    Swept,
+    /// The janitor has seen to the oldest document, and could save it or not.
+    Swept { well: bool },
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.
@@ -72,12 +76,18 @@ pub(crate) struct Writer {
     advancing: bool,
     sweeping: bool,
     swept: Instant,
+    sweep_pause: Duration,
     low_water: Offset,
 }
 
 /// What comes out of the log's end, in order.
 enum InLog {
-    Appended { from: doc::Handle, bytes: usize, result: Result<Offset, AppendError> },
+    Appended {
+        from: doc::Handle,
+        bytes: usize,
+        handed: Instant,
+        result: Result<Offset, AppendError>,
+    },
     Marker(DocId, oneshot::Sender<Vec<Offset>>),
 }
 
@@ -110,6 +120,7 @@ impl Writer {
             advancing: false,
             sweeping: false,
             swept: Instant::now(),
+            sweep_pause: SWEEP_PAUSE.0,
             low_water,
         }
     }
@@ -160,19 +171,24 @@ impl Writer {
                 self.advancing = false;
                 self.advance();
             }
-            Command::Swept => self.sweeping = false,
+            Command::Swept { well } => {
+                self.sweeping = false;
+                let longer = (self.sweep_pause * 2).min(SWEEP_PAUSE.1);
+                self.sweep_pause = if well { SWEEP_PAUSE.0 } else { longer };
+            }
         }
     }
 
     fn append(&mut self, append: Append) {
-        let Append { from, epoch, record, .. } = append;
+        let Append { from, epoch, record, handed } = append;
         if self.fenced || epoch != self.epoch {
             return;
         }
         let bytes = record.len();
         let appended = self.ports.log.append(self.shard, record);
         self.ports.metrics.appended_bytes.inc_by(bytes as u64);
-        let landing = async move { InLog::Appended { from, bytes, result: appended.await } };
+        let landing =
+            async move { InLog::Appended { from, bytes, handed, result: appended.await } };
         self.in_log.push_back(Box::pin(landing));
     }
 
@@ -182,7 +198,8 @@ impl Writer {
                 // Whoever asked has gone.
                 let _ = reply.send(self.tail.offsets(&doc));
             }
-            InLog::Appended { from, bytes, result: Ok(offset) } if offset == self.next => {
+            InLog::Appended { from, bytes, handed, result: Ok(offset) } if offset == self.next => {
+                self.ports.doc_metrics.ack_logged.observe(handed.elapsed().as_secs_f64());
                 self.next = offset.next();
                 self.tail.note(from.doc(), offset, bytes, Instant::now());
                 self.ports.metrics.accepted.inc();
@@ -211,7 +228,7 @@ impl Writer {
                 markers.push((doc, reply));
             }
         }
-        let mut backoff = CLAIM_BACKOFF.0;
+        let (mut backoff, began, mut told) = (CLAIM_BACKOFF.0, Instant::now(), false);
         let token = self.ports.tasks.token().clone();
         loop {
             match self.try_claim().await {
@@ -227,6 +244,10 @@ impl Writer {
                         return;
                     }
                     warn!(shard = %self.shard, %reason, "could not claim, trying again");
+                    if !told && began.elapsed() >= STALL_AFTER {
+                        told = true;
+                        self.open.values().for_each(|handle| handle.settle(Outcome::Stalled));
+                    }
                 }
             }
             tokio::select! {
@@ -330,7 +351,7 @@ impl Writer {
         let Some(oldest) = self.tail.oldest() else {
             return Instant::now() + config.tail_age_max;
         };
-        let earliest = self.swept + SWEEP_PAUSE;
+        let earliest = self.swept + self.sweep_pause;
         if self.tail.bytes() > config.tail_bytes_max.as_u64() {
             return earliest;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use quire::client::{Document, Error, Options, Status};
+use quire::client::{Document, EditError, Error, Options, Status};
 use quire::node::Node;
 use quire::text::{Operation, apply};
 use quire::wire::{Codec, Mode};
@@ -254,13 +254,23 @@ async fn servers_are_tried_in_turn() {
 #[tokio::test]
 async fn a_client_that_is_not_taken_is_told_why_and_does_not_try_again() {
     let node = node(|_| {}).await;
-    let proxy = Proxy::to(node.address, Line::Open).await;
-    let view = Options { mode: Mode::View, ..Options::new(&proxy.url) };
-    let document = Document::open("a".parse().expect("an id"), view);
-    let Status::Failed(error) = reach(&document, |status| *status != Status::Offline).await else {
+    let view = Options { mode: Mode::View, ..Options::new(&url(&node)) };
+    let viewer = Document::open("a".parse().expect("an id"), view);
+    assert_eq!(viewer.edit(&insert(0, "text")), Err(EditError::ReadOnly));
+    let Status::Failed(error) = reach(&viewer, |status| *status != Status::Offline).await else {
         panic!("there is no such document");
     };
     assert!(matches!(error, Error::Refused { close_code: 4404, .. }), "{error}");
+    let written = open(&url(&node));
+    append(&written, "text");
+    durable(&written).await;
+    let deleted = reqwest::Client::new().delete(format!("{}/v1/docs/a", url(&node))).send().await;
+    assert!(deleted.expect("it answers").status().is_success());
+    let proxy = Proxy::to(node.address, Line::Open).await;
+    let document = open(&proxy.url);
+    let Status::Failed(error) = reach(&document, |status| *status != Status::Offline).await else {
+        panic!("it is deleted");
+    };
     append(&document, "text");
     assert_eq!(timeout(PATIENCE, document.wait_durable()).await, Ok(Err(error)));
     proxy.wait(|calls| calls.begun == 1 && calls.ended == 1).await;

@@ -123,6 +123,10 @@ fn bad_files_are_refused_with_the_line() {
              \"512KiB\", but a frame is filled from the queue: lower the first"],
         ),
         (
+            "checkpoints = \"memory\"",
+            &["q.toml:1: checkpoints = \"memory\" would be lost with the process"],
+        ),
+        (
             "node = \"\"\nshards = 99999999999999999999",
             &[
                 "q.toml:1: node: \"\" is no name: write a name, 1 to 128",
@@ -185,6 +189,7 @@ fn variables_of_others_are_left_alone() {
 fn values_of_every_kind_arrive() {
     let file = "\
 listen = \"[::1]:0\"
+log = \"memory\"
 checkpoints = \"memory\"
 [document]
 window-bytes = 65536
@@ -197,7 +202,7 @@ log-level = \"warn,quire::log=debug\"
 ";
     let config = Given { file, ..Given::default() }.load().expect("it is right").config;
     assert_eq!(config.listen, "[::1]:0".parse::<SocketAddr>().expect("an address"));
-    assert_eq!(config.checkpoints, Engine::Memory);
+    assert_eq!((config.log, config.checkpoints), (Engine::Memory, Engine::Memory));
     assert_eq!(config.document.window_bytes, ByteSize::kib(64));
     assert_eq!(config.document.session_expiry, Duration::from_hours(36));
     assert_eq!(config.document.doc_chars_max, 7);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use crate::raw::{Raw, hello, node};
@@ -218,43 +217,100 @@ async fn a_rate_is_told_and_the_batch_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_caught_up_without_a_gap() {
+async fn many_subscribers_are_told_once_a_tick_and_miss_nothing() {
     let node = node(|config| {
-        config.edge.outbox_bytes_max = ByteSize::kib(64);
-        config.document.window_bytes = ByteSize::mib(256);
-        config.document.window_revisions = 100_000;
+        config.document.tick_subscribers = 1;
+        config.document.tick = Duration::from_millis(50);
+        config.document.viewer_tick = Duration::from_millis(50);
     })
     .await;
-    let (mut slow, _) = Raw::join(&node, "a", '2', "").await;
-    let (mut writer, _) = Raw::join(&node, "a", '1', "").await;
-    // Far more than sockets hold: an insert that the next batch deletes again.
-    let text = "x".repeat(200_000);
-    let rounds = 120;
-    for n in 0..rounds {
-        let op = if n % 2 == 0 { json!([text]) } else { json!([{"d": 200_000}]) };
-        writer.send(&json!({"t":"op","seq":n + 1,"base":n,"op":op}).to_string()).await;
-        writer.hear("ack").await;
+    let (mut one, _) = Raw::join(&node, "a", '1', "").await;
+    one.send(r#"{"t":"op","seq":1,"base":0,"op":["-"]}"#).await;
+    one.hear("ack").await;
+    let (mut other, _) = Raw::join(&node, "a", '2', "").await;
+    let (mut viewer, _) = Raw::join(&node, "a", '3', r#","mode":"view""#).await;
+    let (mut listener, _) = Raw::join(&node, "a", '4', "").await;
+    // Both are sent at once, so that they wait for one tick.
+    for (writer, seq) in [(&mut one, 2), (&mut other, 1)] {
+        let op = json!({"t":"op","seq":seq,"base":1,"op":["x"]});
+        writer.send(&op.to_string()).await;
     }
-    let mut next = 1;
-    while next <= rounds {
-        let message = slow.next().await;
-        match message["t"].as_str() {
-            Some("op") => {
-                assert_eq!(message["rev"], next, "no gap");
-                next += 1;
+    let told = listener.hear("ops").await;
+    assert_eq!(told["rev"], 2);
+    let list = told["list"].as_array().expect("a list");
+    assert_eq!(list.len(), 2, "{told}");
+    assert_ne!(list[0]["a"], list[1]["a"]);
+    let merged = viewer.hear("merged").await;
+    assert_eq!((&merged["rev"], &merged["op"]), (&json!(3), &json!(["xx"])));
+    // Each writer gets its own as an acknowledgement at its place between the other's.
+    for writer in [&mut one, &mut other] {
+        let mut revs = Vec::new();
+        while revs.len() < 2 {
+            let message = writer.next().await;
+            if message["t"] == "op" || message["t"] == "ack" {
+                revs.push(message["rev"].clone());
             }
-            Some("ops") => {
-                assert_eq!(message["rev"], next, "no gap");
-                next += message["list"].as_array().map_or(0, |list| list.len() as u64);
-            }
-            Some("presence") => {}
-            other => panic!("{other:?}"),
         }
+        assert_eq!(revs, [2, 3]);
     }
-    let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await;
-    let metrics = metrics.expect("it answers").text().await.expect("it is text");
-    let lagged = metrics.lines().find(|line| line.starts_with("quire_edge_lagged_total "));
-    assert_eq!(lagged, Some("quire_edge_lagged_total 1"));
+    // A newcomer stands where all the others do.
+    one.send(r#"{"t":"op","seq":3,"base":3,"op":["y"]}"#).await;
+    one.hear("ack").await;
+    let (_, welcome) = Raw::join(&node, "a", '5', "").await;
+    assert_eq!((&welcome["text"], &welcome["rev"]), (&json!("yxx-"), &json!(4)));
+    assert_eq!(listener.hear("op").await["rev"], 4);
+}
+
+#[tokio::test]
+async fn a_batch_before_the_acknowledgement_of_the_last_is_refused() {
+    let node = node(|_| {}).await;
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    let op = |seq: u64| json!({"t":"op","seq":seq,"base":0,"op":["x"]}).to_string();
+    raw.send_both(&op(1), &op(2)).await;
+    let (refused, code) = raw.end().await;
+    assert_eq!((&refused["code"], &refused["fatal"]), (&json!("pipelined"), &json!(true)));
+    assert_eq!(code, 4400);
+    let (_, welcome) = Raw::join(&node, "a", '1', "").await;
+    assert_eq!(
+        (&welcome["text"], &welcome["seq"]),
+        (&json!("x"), &json!(1)),
+        "the first one is in"
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_refused() {
+    let node = node(|_| {}).await;
+    let (own, foreign) = (format!("http://{}", node.address), "http://elsewhere.example");
+    assert!(Raw::upgrade_from(&node, &own).await.is_ok());
+    assert_eq!(Raw::upgrade_from(&node, foreign).await.err(), Some(403));
+    let url = format!("{own}/v1/docs/a");
+    let http = reqwest::Client::new();
+    for (origin, status) in [(own.as_str(), 200), (foreign, 403)] {
+        let put = http.put(&url).header("origin", origin).body(r#"{"text":"x","author":"ann"}"#);
+        assert_eq!(put.send().await.expect("it answers").status().as_u16(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_no_record_holds_is_refused_and_the_document_lives_on() {
+    let node = node(|config| config.document.doc_chars_max = 100_000_000).await;
+    let url = format!("http://{}/v1/docs/a", node.address);
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    let put = |text: String| {
+        let body = json!({"text": text, "author": "ann"}).to_string();
+        reqwest::Client::new().put(&url).body(body).send()
+    };
+    let refused = put("€".repeat(6_000_000)).await.expect("it answers");
+    assert_eq!(refused.status().as_u16(), 413);
+    let problem: Value = refused.json().await.expect("a problem");
+    assert!(problem["detail"].as_str().is_some_and(|it| it.contains("in pieces")), "{problem}");
+    // In pieces it goes.
+    for pieces in [1, 2] {
+        let taken = put("€".repeat(pieces * 3_000_000)).await.expect("it answers");
+        assert_eq!(taken.status().as_u16(), 200);
+    }
+    assert_eq!(raw.hear("op").await["rev"], 1, "the connection is the one from before");
 }
 
 #[tokio::test]

@@ -4,44 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prometheus::Registry;
 use quire::checkpoint::{CheckpointId, Memory, Store};
-use quire::clock::Clock;
-use quire::doc::{self, Refusal, Write};
-use quire::log;
-use quire::router::Router;
-use quire::shard::{self, Claimant, Ports};
-use quire::task::{Fatal, Tasks};
-use quire::text::Operation;
-use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, ShardId};
+use quire::doc::Refusal;
+use quire::types::{Offset, Revision};
 
-async fn router(store: Arc<Memory>) -> Router {
-    let registry = Registry::new();
-    let ports = Ports {
-        log: Arc::new(log::Memory::new(LogId(1), 1)),
-        store,
-        claimant: Claimant { node: NodeId(id("node")), boot: 1 },
-        clock: Clock::wall(),
-        config: Arc::default(),
-        doc_config: Arc::default(),
-        metrics: shard::Metrics::register(&registry).expect("a new registry"),
-        doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
-        tasks: Tasks::new(),
-        fatal: Fatal::default(),
-    };
-    Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")])
-}
-
-fn id(name: &str) -> DocId {
-    name.parse().expect("a valid id")
-}
-
-async fn write(router: &Router, doc: &DocId) -> Result<Revision, Refusal> {
-    let handle = router.open(doc).await?;
-    let op = Operation::builder().insert("x").build();
-    let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
-    Ok(handle.write(SessionId(rand::random()), edit).await.expect("it is taken"))
-}
+use crate::inner::{Under, id, router, write};
 
 #[tokio::test]
 async fn a_document_that_cannot_be_rebuilt_is_set_apart_and_comes_back_when_repaired() {
@@ -49,11 +16,13 @@ async fn a_document_that_cannot_be_rebuilt_is_set_apart_and_comes_back_when_repa
     let bad = CheckpointId { doc: id("bad"), revision: Revision(7), offset: Offset(9) };
     let garbage = Bytes::from_static(b"no manifest");
     store.put_manifest(&bad, garbage).await.expect("it is in memory");
-    let router = router(store.clone()).await;
-    let refused = write(&router, &id("bad")).await;
+    let router = router(Under { store: store.clone(), ..Under::default() }).await;
+    let refused = router.open(&id("bad")).await;
     assert!(matches!(refused, Err(Refusal::Quarantined { .. })), "{refused:?}");
-    assert_eq!(write(&router, &id("good")).await, Ok(Revision(1)), "others are not affected");
+    let good = router.open(&id("good")).await.expect("others are not affected");
+    assert_eq!(write(&good, 0).await, Revision(1));
     store.remove_manifest(&bad).await.expect("it is in memory");
-    assert_eq!(write(&router, &id("bad")).await, Ok(Revision(1)), "it comes back");
+    let back = router.open(&id("bad")).await.expect("it comes back");
+    assert_eq!(write(&back, 0).await, Revision(1));
     router.drain().await;
 }

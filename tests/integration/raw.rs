@@ -50,12 +50,25 @@ pub(crate) fn hello(digit: char, more: &str) -> String {
 impl Raw {
     /// Upgrades; the status is the error where the server refuses.
     pub(crate) async fn upgrade(node: &Node, path: &str, offer: &str) -> Result<Self, u16> {
+        let headers = [("sec-websocket-protocol", offer)];
+        Self::upgrade_with(node, path, &headers[usize::from(offer.is_empty())..]).await
+    }
+
+    /// Upgrades as a browser does on a page of `origin`.
+    pub(crate) async fn upgrade_from(node: &Node, origin: &str) -> Result<Self, u16> {
+        Self::upgrade_with(node, "/ws/a", &[("origin", origin)]).await
+    }
+
+    async fn upgrade_with(
+        node: &Node,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
         let stream = TcpStream::connect(node.address).await.expect("the node listens");
         let request = format!("ws://{}{path}", node.address).into_client_request();
         let mut request = request.expect("an address");
-        if !offer.is_empty() {
-            let offer = offer.parse().expect("a header value");
-            request.headers_mut().insert("sec-websocket-protocol", offer);
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
         match client_async(request, stream).await {
             Ok((socket, response)) => {
@@ -85,6 +98,12 @@ impl Raw {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.expect("the connection is open");
+    }
+
+    /// Sends two messages so that they come together.
+    pub(crate) async fn send_both(&mut self, first: &str, second: &str) {
+        self.socket.feed(Message::text(first)).await.expect("the connection is open");
+        self.send(second).await;
     }
 
     pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {

@@ -112,6 +112,18 @@ fn files_that_are_no_log_are_refused_and_untouched() {
 }
 
 #[test]
+fn a_log_that_is_gone_is_not_begun_anew() {
+    let data = tempfile::tempdir().expect("a folder");
+    drop(start(data.path()));
+    let (log, away) = (data.path().join("log.redb"), data.path().join("away"));
+    fs::rename(&log, &away).expect("it is there");
+    check(&refused(data.path(), &[]), "log.redb is missing beside checkpoints.redb");
+    assert!(!log.exists(), "nothing was created");
+    fs::rename(&away, &log).expect("it is there");
+    drop(start(data.path()));
+}
+
+#[test]
 fn a_data_folder_that_cannot_be_written_is_refused() {
     let data = tempfile::tempdir().expect("a folder");
     let inside = data.path().join("locked");

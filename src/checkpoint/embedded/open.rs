@@ -10,7 +10,7 @@ use crate::checkpoint::embedded::tables;
 use crate::checkpoint::error::{OpenError, StoreError};
 
 /// The name of the file in the data folder.
-const FILE: &str = "checkpoints.redb";
+pub(crate) const FILE: &str = "checkpoints.redb";
 
 /// Its name while it is being created.
 const HALF_FILE: &str = "checkpoints.redb.new";

@@ -14,16 +14,19 @@ use crate::checkpoint::embedded::open;
 use crate::checkpoint::embedded::tables::{self, Write};
 use crate::checkpoint::error::{OpenError, StoreError};
 use crate::checkpoint::key::{BlobId, CheckpointId, Progress, StoredManifest};
-use crate::task::Tasks;
+use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, ShardId};
+
+const STOPPED: &str =
+    "the checkpoint store has stopped after a failed write: look at the disk, then start";
 
 /// What one commit takes together.
 const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Keeps checkpoints in a file.
 ///
-/// A write that fails on the disk is the last one: all later calls fail until the process has been
-/// started again, because what the file holds is only known after it was read anew.
+/// A write that fails on the disk is the last one: the process ends, because what the file holds is
+/// only known after it was read anew.
 #[derive(Debug)]
 pub struct Embedded {
     file: Arc<RwLock<Option<Database>>>,
@@ -31,6 +34,7 @@ pub struct Embedded {
     waiting: Mutex<Vec<Job>>,
     /// Held by the one who commits what is waiting.
     turn: tokio::sync::Mutex<()>,
+    fatal: Fatal,
 }
 
 type Answer = oneshot::Sender<Result<(), StoreError>>;
@@ -42,12 +46,15 @@ struct Job {
 }
 
 impl Embedded {
+    /// The name of its file in the data folder.
+    pub const FILE: &str = open::FILE;
+
     /// Opens the store in a data folder, or creates both.
     ///
     /// # Errors
     /// If the file is of a newer format, in use, not writable, damaged or something else; it is
     /// left as it is.
-    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+    pub async fn open(folder: &Path, fatal: Fatal) -> Result<Self, OpenError> {
         let folder = folder.to_owned();
         let (db, path) = Tasks::offload(move || open::open(&folder)).await?;
         Ok(Self {
@@ -55,6 +62,7 @@ impl Embedded {
             path,
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            fatal,
         })
     }
 
@@ -81,8 +89,8 @@ impl Embedded {
                 // A turn that was given up has taken it along; its commit goes on and answers.
                 break;
             }
-            let file = Arc::clone(&self.file);
-            Tasks::offload(move || commit(&file, jobs)).await;
+            let (file, fatal) = (Arc::clone(&self.file), self.fatal.clone());
+            Tasks::offload(move || commit(&file, jobs, &fatal)).await;
         }
         (&mut done).await.unwrap_or(Err(StoreError::Closed))
     }
@@ -108,10 +116,14 @@ fn with<T>(
     work(db).map_err(|error| open::store_error(&error))
 }
 
-fn commit(file: &RwLock<Option<Database>>, jobs: Vec<Job>) {
+fn commit(file: &RwLock<Option<Database>>, jobs: Vec<Job>, fatal: &Fatal) {
     let (writes, answers): (Vec<Write>, Vec<Answer>) =
         jobs.into_iter().map(|job| (job.write, job.answer)).unzip();
     let result = with(file, |db| tables::commit(db, &writes));
+    if let Err(error @ (StoreError::NoSpace | StoreError::Failed { .. })) = &result {
+        tracing::error!(%error, "the checkpoint store has stopped");
+        fatal.stop_with(STOPPED);
+    }
     for answer in answers {
         // Who no longer waits does not want to know.
         drop(answer.send(result.clone()));
@@ -190,7 +202,7 @@ mod tests {
     async fn holds_the_contract() {
         for case in contract::CASES {
             let folder = tempfile::tempdir().unwrap();
-            case.run(&Embedded::open(folder.path()).await.unwrap()).await;
+            case.run(&Embedded::open(folder.path(), Fatal::default()).await.unwrap()).await;
         }
     }
 
@@ -199,30 +211,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let saved = Arc::new(snapshot(&doc("a"), 3, 700_000));
         for closes in [true, false] {
-            let store = Embedded::open(folder.path()).await.unwrap();
+            let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
             save(&store, &saved).await.unwrap();
             if closes {
                 store.close().await.unwrap();
             }
         }
-        let store = Embedded::open(folder.path()).await.unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
         assert_eq!(load(&store, &saved.doc).await.unwrap().unwrap().snapshot, *saved);
     }
 
     #[tokio::test]
     async fn a_second_opening_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(folder.path()).await.unwrap();
-        let second = Embedded::open(folder.path()).await.map(drop);
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
+        let second = Embedded::open(folder.path(), Fatal::default()).await.map(drop);
         assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
         store.close().await.unwrap();
-        Embedded::open(folder.path()).await.unwrap();
+        Embedded::open(folder.path(), Fatal::default()).await.unwrap();
     }
 
     #[tokio::test]
     async fn writes_that_wait_share_commits_and_are_all_done() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(folder.path()).await.unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
         let bodies: Vec<BlobId> =
             (0..200).map(|n| snapshot(&doc("a"), n, 1).encode().0.body()).collect();
         let bytes = Bytes::from(vec![1; 100_000]);
@@ -234,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_is_given_up_holds_nobody_up() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(folder.path()).await.unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
         let blobs = [1, 2].map(|n| snapshot(&doc("a"), n, 1).encode().0.body());
         let [mut first, mut second] =
             blobs.each_ref().map(|blob| Box::pin(store.put_chunk(blob, 0, "x".into())));
@@ -253,7 +265,7 @@ mod tests {
     async fn a_file_that_is_mostly_empty_shrinks_when_it_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let length = || std::fs::metadata(folder.path().join("checkpoints.redb")).unwrap().len();
-        let store = Embedded::open(folder.path()).await.unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
         let kept = Arc::new(snapshot(&doc("kept"), 1, 100_000));
         for n in 0..40 {
             save(&store, &Arc::new(snapshot(&doc(&format!("{n}")), 1, 400_000))).await.unwrap();
@@ -265,7 +277,7 @@ mod tests {
         let before = length();
         store.close().await.unwrap();
         assert!(length() * 2 < before, "{before} -> {}", length());
-        let store = Embedded::open(folder.path()).await.unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
         let loaded = load(&store, &kept.doc).await.unwrap().unwrap();
         assert_eq!(loaded.snapshot.revision, Revision(1));
     }

@@ -25,7 +25,7 @@ const FORMAT: u128 = 1;
 /// The most shards: each has a table.
 const SHARDS_MAX: u32 = 4096;
 
-const FILE: &str = "log.redb";
+pub(in crate::log) const FILE: &str = "log.redb";
 const NEW_FILE: &str = "log.redb.new";
 
 const META: TableDefinition<&str, u128> = TableDefinition::new("meta");

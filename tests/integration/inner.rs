@@ -1,0 +1,117 @@
+//! Documents by themselves: a router over one shard in memory, and clients that only listen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::Registry;
+use quire::checkpoint::{self, Store};
+use quire::clock::Clock;
+use quire::doc::{self, Event, Handle, Join, Mode, Outbox, Refusal, Write};
+use quire::log::{self, Log};
+use quire::router::Router;
+use quire::shard::{self, Claimant, Ports};
+use quire::task::{Fatal, Tasks};
+use quire::text::Operation;
+use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A guard against a test that hangs, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Keeps what a client is told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) events: Mutex<Vec<Event>>,
+    more: Notify,
+}
+
+impl Outbox for Told {
+    fn push(&self, event: Event) {
+        self.events.lock().push(event);
+        self.more.notify_one();
+    }
+}
+
+impl Told {
+    /// Waits until the connection is over and returns why.
+    pub(crate) async fn closed(&self) -> Refusal {
+        let end = |event: &Event| match event {
+            Event::Closed(refusal) => Some(refusal.clone()),
+            _ => None,
+        };
+        let waiting = async {
+            loop {
+                let more = self.more.notified();
+                if let Some(refusal) = self.events.lock().iter().find_map(end) {
+                    return refusal;
+                }
+                more.await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("the client is told")
+    }
+}
+
+pub(crate) fn id(name: &str) -> DocId {
+    name.parse().expect("a valid id")
+}
+
+/// What a shard works with.
+pub(crate) struct Under {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: doc::Config,
+}
+
+impl Default for Under {
+    fn default() -> Self {
+        Self {
+            log: Arc::new(log::Memory::new(LogId(1), 1)),
+            store: Arc::new(checkpoint::Memory::new()),
+            config: doc::Config::default(),
+        }
+    }
+}
+
+pub(crate) async fn router(under: Under) -> Router {
+    let Under { log, store, config } = under;
+    let registry = Registry::new();
+    let ports = Ports {
+        log,
+        store,
+        claimant: Claimant { node: NodeId(id("node")), boot: 2 },
+        clock: Clock::wall(),
+        config: Arc::default(),
+        doc_config: Arc::new(config),
+        metrics: shard::Metrics::register(&registry).expect("a new registry"),
+        doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
+        tasks: Tasks::new(),
+        fatal: Fatal::default(),
+    };
+    Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")])
+}
+
+/// Connects a viewer.
+pub(crate) async fn join(handle: &Handle) -> Arc<Told> {
+    let told = Arc::new(Told::default());
+    let join = Join {
+        session: SessionId(rand::random()),
+        rev: None,
+        mode: Mode::View,
+        ordered: false,
+        user: None,
+        author: Author::anonymous(),
+        outbox: told.clone(),
+    };
+    handle.join(join).await.expect("it is open").expect("it is taken");
+    told
+}
+
+/// Writes one letter at the beginning.
+pub(crate) async fn write(handle: &Handle, base: u64) -> Revision {
+    let op = Operation::builder().insert("x").build();
+    let edit = Write::Edit { author: Author::anonymous(), base: Revision(base), op };
+    handle.write(SessionId(rand::random()), edit).await.expect("it is taken")
+}

@@ -1,0 +1,70 @@
+//! A document that fails is rebuilt while the others of its shard do not notice.
+
+use std::sync::Arc;
+
+use quire::doc::{Event, Outcome, Refusal};
+use quire::log::{self, Claim, Entry, Frame, Log, Record};
+use quire::text::Operation;
+use quire::types::{
+    Author, Epoch, LogId, NodeId, Offset, Revision, Seq, SessionId, ShardId, Timestamp,
+};
+use tokio::time::timeout;
+
+use crate::inner::{PATIENCE, Under, id, join, router, write};
+
+#[tokio::test]
+async fn a_document_that_fails_tells_its_clients_and_is_rebuilt() {
+    let router = router(Under::default()).await;
+    let bad = router.open(&id("bad")).await.expect("it opens");
+    let good = router.open(&id("good")).await.expect("it opens");
+    assert_eq!((write(&bad, 0).await, write(&good, 0).await), (Revision(1), Revision(1)));
+    let (left, kept) = (join(&bad).await, join(&good).await);
+    // Nothing was handed over that this could be about: an invariant is broken.
+    bad.settle(Outcome::Accepted(Offset(77)));
+    assert!(matches!(left.closed().await, Refusal::Internal { .. }));
+    let again = loop {
+        // Until the shard has noticed, it may give out the one that failed.
+        let again = router.open(&id("bad")).await.expect("it opens");
+        if again.past().await.is_ok() {
+            break again;
+        }
+    };
+    assert_eq!(write(&again, 1).await, Revision(2), "what was durable is there");
+    assert_eq!(write(&good, 1).await, Revision(2), "the other one is the same as before");
+    let over = |event: &Event| matches!(event, Event::Closed(_));
+    assert!(!kept.events.lock().iter().any(over), "its clients have not noticed");
+    router.drain().await;
+}
+
+#[tokio::test]
+async fn an_accepted_record_that_does_not_fit_sets_its_document_apart() {
+    let log = Arc::new(log::Memory::new(LogId(1), 1));
+    let claim = Claim { node: NodeId(id("node")), boot: 1, prev: None };
+    log.append(ShardId(0), Record::Claim(claim).encode()).await.expect("it is in memory");
+    let frame = |doc: &str, op: Operation| {
+        let (session, author) = (SessionId([1; 16]), Author::anonymous());
+        let entry = Entry { session, seq: Seq(1), author, base: Revision(0), op };
+        let (doc, at) = (id(doc), Timestamp(1));
+        Record::Frame(Frame {
+            epoch: Epoch(0),
+            doc,
+            base_rev: Revision(0),
+            at,
+            entries: vec![entry],
+        })
+    };
+    let past_the_end = Operation::builder().retain(5).insert("x").build();
+    let fits = Operation::builder().insert("text").build();
+    for record in [frame("bad", past_the_end), frame("good", fits)] {
+        log.append(ShardId(0), record.encode()).await.expect("it is in memory");
+    }
+    let router = router(Under { log, ..Under::default() }).await;
+    for _ in 0..2 {
+        let refused = timeout(PATIENCE, router.open(&id("bad"))).await.expect("it is answered");
+        assert!(matches!(refused, Err(Refusal::Quarantined { .. })), "{refused:?}");
+    }
+    let good = router.open(&id("good")).await.expect("it opens");
+    let past = good.past().await.expect("it is open");
+    assert_eq!(past.text_at(past.head()).await.as_deref(), Ok("text"));
+    router.drain().await;
+}
