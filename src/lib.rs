@@ -36,3 +36,8 @@ pub mod telemetry;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+/// The examples of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

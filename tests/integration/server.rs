@@ -44,9 +44,7 @@ impl Server {
 
     /// Tells the server to stop, and waits for it.
     pub(crate) fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(told.success());
+        terminate(&self.child);
         let status = self.child.wait().expect("it was started here");
         assert_eq!(status.code(), Some(0), "a server that is told to stop exits 0");
     }
@@ -72,4 +70,11 @@ pub(crate) fn quire(args: &[&str]) -> String {
         Command::new(QUIRE).args(args).stdin(Stdio::null()).output().expect("the binary runs");
     assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).expect("it prints text")
+}
+
+/// Tells a process to stop.
+pub(crate) fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    assert!(told.success());
 }

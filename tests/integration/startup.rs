@@ -1,13 +1,13 @@
 //! A node that cannot start says why in one sentence, exits non-zero and leaves the data alone.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-const QUIRE: &str = env!("CARGO_BIN_EXE_quire");
+use crate::server::{QUIRE, terminate};
 
 /// A running node, killed when the test ends.
 struct Serving {
@@ -139,4 +139,33 @@ fn a_data_folder_that_cannot_be_written_is_refused() {
     }
     check(&refused(&inside, &[]), "cannot be written");
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut serving = serve(data.path(), &["--set", "edge.shutdown-grace=10m"]);
+    let mut child = serving.spawn().expect("the binary runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let _stdout = {
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it can be read");
+        let address = line.trim().strip_prefix("listening on http://").expect("it serves");
+        // A request that never ends: the first signal waits for it.
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let head =
+            format!("PUT /v1/docs/a HTTP/1.1\r\nhost: {address}\r\ncontent-length: 9\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it is taken");
+        terminate(&child);
+        let told = stderr.any(|line| line.expect("it can be read").contains("stopping: "));
+        assert!(told, "it says that it stops");
+        assert!(child.try_wait().expect("it was started here").is_none(), "it waits");
+        terminate(&child);
+        stream
+    };
+    let status = child.wait().expect("it was started here");
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.any(|line| line.expect("it can be read").contains("stopped at once")));
+    drop(start(data.path()));
 }
