@@ -90,7 +90,7 @@ impl Stores {
         registry: &telemetry::Registry,
         fatal: &Fatal,
     ) -> anyhow::Result<Self> {
-        let embedded = [config.log, config.checkpoints].contains(&Engine::Embedded);
+        let embedded = [&config.log, &config.checkpoints].contains(&&Engine::Embedded);
         if embedded {
             std::fs::create_dir_all(&config.data).with_context(|| {
                 format!(
@@ -99,7 +99,17 @@ impl Stores {
                 )
             })?;
         }
-        let log: Arc<dyn Log> = match config.log {
+        let log = Self::open_log(config, registry).await?;
+        let store = Self::open_store(config, fatal).await?;
+        Ok(Self { log, store })
+    }
+
+    async fn open_log(
+        config: &Config,
+        registry: &telemetry::Registry,
+    ) -> anyhow::Result<Arc<dyn Log>> {
+        let metrics = log::Metrics::register(registry)?;
+        Ok(match &config.log {
             Engine::Embedded => {
                 let (kept, lost) = (checkpoint::Embedded::FILE, log::Embedded::FILE);
                 if config.data.join(kept).exists() && !config.data.join(lost).exists() {
@@ -110,18 +120,32 @@ impl Stores {
                     );
                 }
                 let options = log::Options { shards: config.shards, ..log::Options::default() };
-                let metrics = log::Metrics::register(registry)?;
                 Arc::new(log::Embedded::open(&config.data, options, metrics)?)
             }
             Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
-        };
-        let store: Arc<dyn Store> = match config.checkpoints {
+            #[cfg(feature = "kafka")]
+            Engine::Kafka(remote) => {
+                let (hosts, topic) = (remote.hosts.clone(), format!("{}-log", remote.name));
+                let options = log::kafka::Options::new(hosts, &topic, config.shards, &config.kafka);
+                let options = options.map_err(|piece| {
+                    anyhow::anyhow!("kafka.properties: {piece:?} is not written as key=value")
+                })?;
+                Arc::new(log::kafka::Kafka::open(options, metrics).await?)
+            }
+            other => anyhow::bail!("no log is kept in {other:?}: see quire config example"),
+        })
+    }
+
+    async fn open_store(config: &Config, fatal: &Fatal) -> anyhow::Result<Arc<dyn Store>> {
+        Ok(match &config.checkpoints {
             Engine::Embedded => {
                 Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
             }
             Engine::Memory => Arc::new(checkpoint::Memory::new()),
-        };
-        Ok(Self { log, store })
+            other => {
+                anyhow::bail!("no checkpoints are kept in {other:?}: see quire config example")
+            }
+        })
     }
 }
 

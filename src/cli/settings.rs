@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     /// Folder of the embedded log and checkpoints [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
-    /// Where the log is kept: embedded or memory [default: embedded]
+    /// Where the log is kept: embedded, memory or kafka://HOST:PORT,.../PREFIX [default: embedded]
     #[arg(long, value_name = "ENGINE")]
     log: Option<String>,
     /// Where checkpoints are kept: embedded or memory [default: embedded]
@@ -28,6 +28,12 @@ pub(crate) struct Settings {
     /// Shards of a new log [default: 16]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
+    /// Create the topic where it is missing
+    #[arg(long)]
+    create_topics: bool,
+    /// Take a topic with one replica: on one machine, where nothing else is
+    #[arg(long)]
+    allow_single_replica: bool,
     /// Any option: document.idle-after=5m; may be given more than once
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -43,10 +49,17 @@ impl Settings {
             ("checkpoints", &self.checkpoints),
             ("node", &self.node),
             ("shards", &self.shards),
+            ("kafka.create-topics", &on(self.create_topics)),
+            ("kafka.allow-single-replica", &on(self.allow_single_replica)),
         ];
         let given = own.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
         let flags = Flags { set: self.set.clone(), own: given.collect() };
         let environment = std::env::vars_os().collect();
         load(&Sources { file: self.config.clone(), environment, flags })
     }
+}
+
+/// Spells a flag that is given.
+fn on(given: bool) -> Option<String> {
+    given.then(|| "true".to_owned())
 }

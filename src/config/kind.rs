@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use humantime_serde::re::humantime::parse_duration;
 
+use crate::config::root::Engine;
 use crate::telemetry;
 use crate::types::DocId;
 
@@ -24,8 +25,12 @@ pub(crate) enum Kind {
     Address,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// One of these words; an address of the given scheme is known and not there yet.
+    /// One of these words, or an address of the given scheme.
     Engine(&'static [&'static str], &'static str),
+    /// On or off.
+    Switch,
+    /// Any text.
+    Text,
     /// A whole number of the unit.
     Count { unit: &'static str, min: u64, max: u64 },
     /// A number of bytes.
@@ -41,6 +46,8 @@ pub(crate) enum Kind {
 pub(crate) enum Written {
     /// Text in quotes, in a file.
     Quoted(String),
+    /// True or false, in a file.
+    Truth(bool),
     /// A whole number, in a file.
     Number(i64),
     /// What no option takes, named by its type: a list, a date, ...
@@ -56,7 +63,8 @@ impl Kind {
         let text = match written {
             Written::Quoted(text) => text.as_str(),
             Written::Bare(text) => text.trim(),
-            Written::Other(_) => return Err(refused("does not fit")),
+            Written::Truth(on) if matches!(self, Self::Switch) => return Ok((*on).into()),
+            Written::Truth(_) | Written::Other(_) => return Err(refused("does not fit")),
             Written::Number(number) => return self.read_number(*number).map_err(|e| refused(&e)),
         };
         let outside = "is out of range";
@@ -65,10 +73,21 @@ impl Kind {
             Self::Folder if text.is_empty() => Err(refused("is no folder")),
             Self::Address if text.parse::<SocketAddr>().is_err() => Err(refused("is no address")),
             Self::Word(words) if !words.contains(&text) => Err(refused("is not known")),
+            Self::Engine(_, scheme) if text.starts_with(scheme) && !is_built(scheme) => {
+                let feature = scheme.trim_end_matches("://");
+                Err(format!("{written} is not built in: build with --features {feature}"))
+            }
             Self::Engine(_, scheme) if text.starts_with(scheme) => {
-                Err(refused("is not supported by this version"))
+                match Engine::try_from(text.to_owned()) {
+                    Ok(_) => Ok(toml::Value::from(text)),
+                    Err(why) => Err(refused(why)),
+                }
             }
             Self::Engine(words, _) if !words.contains(&text) => Err(refused("is not known")),
+            Self::Switch => match text.parse::<bool>() {
+                Ok(on) => Ok(toml::Value::from(on)),
+                Err(_) => Err(refused("is neither")),
+            },
             Self::Levels if telemetry::filter(text).is_err() => Err(refused("is no log filter")),
             Self::Count { .. } if matches!(written, Written::Quoted(_)) => {
                 Err(refused("is text, not a number"))
@@ -93,6 +112,7 @@ impl Kind {
             | Self::Address
             | Self::Word(_)
             | Self::Engine(..)
+            | Self::Text
             | Self::Levels => Ok(toml::Value::from(text)),
         }
     }
@@ -107,6 +127,8 @@ impl Kind {
             | Self::Address
             | Self::Word(_)
             | Self::Engine(..)
+            | Self::Switch
+            | Self::Text
             | Self::Levels => return Err("is a number, not text".to_owned()),
         };
         match u64::try_from(number) {
@@ -138,10 +160,12 @@ impl fmt::Display for Kind {
             Self::Address => {
                 f.write_str("an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")
             }
-            Self::Word(words) | Self::Engine(words, _) => {
-                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-                f.write_str(&quoted.join(" or "))
+            Self::Word(words) => f.write_str(&quoted(words)),
+            Self::Engine(words, scheme) => {
+                write!(f, "{} or \"{scheme}HOST:PORT,.../NAME\"", quoted(words))
             }
+            Self::Switch => f.write_str("true or false"),
+            Self::Text => f.write_str("text"),
             Self::Count { unit, min, max } => write!(f, "a number of {unit} from {min} to {max}"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}", spell_size(*min), spell_size(*max))
@@ -161,6 +185,7 @@ impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
+            Self::Truth(on) => write!(f, "{on}"),
             Self::Other(kind) => f.write_str(kind),
             Self::Quoted(text) | Self::Bare(text) => match text.char_indices().nth(SHOWN_CHARS_MAX)
             {
@@ -169,6 +194,18 @@ impl fmt::Display for Written {
             },
         }
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    quoted.join(" or ")
+}
+
+/// Tells whether this program was built with what an address of the scheme needs.
+fn is_built(scheme: &str) -> bool {
+    const BUILT: [(&str, bool); 2] =
+        [("kafka://", cfg!(feature = "kafka")), ("cql://", cfg!(feature = "cql"))];
+    BUILT.contains(&(scheme, true))
 }
 
 /// Spells a size in the largest binary unit that divides it.
@@ -241,7 +278,18 @@ mod tests {
         check(Kind::Folder, &Written::Number(1), Err("1 is a number, not text"));
         check(Kind::Word(&["a", "b"]), &bare("c"), Err("\"c\" is not known: write \"a\" or \"b\""));
         let engine = Kind::Engine(&["memory"], "kafka://");
-        check(engine, &bare("kafka://h/p"), Err("\"kafka://h/p\" is not supported by"));
+        if is_built("kafka://") {
+            check(engine, &bare("kafka://h,i:7/p"), Ok("\"kafka://h,i:7/p\""));
+            for bad in ["kafka://h", "kafka:///p", "kafka://h/", "kafka://h:x/p", "kafka://h/p/q"] {
+                check(
+                    engine,
+                    &bare(bad),
+                    Err(&format!("{bad:?} is no address: write \"memory\" or")),
+                );
+            }
+        }
+        check(Kind::Switch, &bare("true"), Ok("true"));
+        check(Kind::Switch, &quoted("yes"), Err("\"yes\" is neither: write true or false"));
         check(Kind::Levels, &quoted("inof"), Err("\"inof\" is no log filter"));
         let long = "x".repeat(1_000);
         check(count, &bare(&long), Err(&format!("{:?}... is no number", &long[..60])));

@@ -16,5 +16,5 @@ mod source;
 pub use check::{Effective, Loaded, load};
 pub use error::{Mistake, Mistakes, Origin};
 pub use example::example;
-pub use root::{Config, Engine};
+pub use root::{Config, Engine, Remote};
 pub use source::{Flags, Sources};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::types::NodeId;
-use crate::{doc, edge, shard, telemetry};
+use crate::{doc, edge, log, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -31,19 +31,73 @@ pub struct Config {
     pub shard: shard::Config,
     /// Limits and times of the network edge.
     pub edge: edge::Config,
+    /// How Kafka is used, where the log is there.
+    pub kafka: log::kafka::Config,
     /// Logs.
     pub telemetry: telemetry::Config,
 }
 
 /// Names what keeps the log or the checkpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Engine {
     /// In the data folder.
     #[default]
     Embedded,
     /// In memory: gone when the process ends.
     Memory,
+    /// In Apache Kafka.
+    Kafka(Remote),
+    /// In ScyllaDB or Apache Cassandra.
+    Cql(Remote),
+}
+
+/// Says where servers are, and what is kept there under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// The servers, `host:port` each.
+    pub hosts: Vec<String>,
+    /// The name: the prefix of topics, or the keyspace.
+    pub name: String,
+}
+
+impl Remote {
+    /// Reads `HOST[:PORT],.../NAME`.
+    fn parse(text: &str, port: u16) -> Option<Self> {
+        let (hosts, name) = text.split_once('/')?;
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let named = (1..=48).contains(&name.len()) && name.chars().all(letter);
+        let host = |host: &str| {
+            let letter = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+            let well = !host.is_empty() && host.chars().all(letter);
+            let with_port = if host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']')) {
+                host.to_owned()
+            } else {
+                format!("{host}:{port}")
+            };
+            let numbered = with_port.rsplit_once(':')?.1.parse::<u16>().is_ok();
+            (well && numbered).then_some(with_port)
+        };
+        let hosts = hosts.split(',').map(host).collect::<Option<Vec<_>>>()?;
+        named.then(|| Self { hosts, name: name.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Engine {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "embedded" => Ok(Self::Embedded),
+            "memory" => Ok(Self::Memory),
+            other => match other.split_once("://") {
+                Some(("kafka", rest)) => Remote::parse(rest, 9092).map(Self::Kafka),
+                Some(("cql", rest)) => Remote::parse(rest, 9042).map(Self::Cql),
+                _ => None,
+            }
+            .ok_or("is no address"),
+        }
+    }
 }
 
 impl Default for Config {
@@ -58,6 +112,7 @@ impl Default for Config {
             document: doc::Config::default(),
             shard: shard::Config::default(),
             edge: edge::Config::default(),
+            kafka: log::kafka::Config::default(),
             telemetry: telemetry::Config::default(),
         }
     }

@@ -118,7 +118,7 @@ fn written(value: &Spanned<DeValue<'_>>) -> Written {
             Err(_) => Written::Other("so large a number"),
         },
         DeValue::Float(_) => Written::Other("a fraction"),
-        DeValue::Boolean(_) => Written::Other("true or false"),
+        DeValue::Boolean(on) => Written::Truth(*on),
         DeValue::Datetime(_) => Written::Other("a date"),
         DeValue::Array(_) => Written::Other("a list"),
         DeValue::Table(_) => Written::Other("a table"),

@@ -13,6 +13,7 @@ mod codec;
 pub mod contract;
 mod embedded;
 mod error;
+pub mod kafka;
 mod marks;
 mod memory;
 mod metrics;

@@ -61,7 +61,7 @@ async fn a_full_disk_ends_the_server_and_loses_nothing() {
         durable += 1;
     }
     assert!(durable > 2, "there was room at first");
-    let status = server.wait();
+    let status = server.child.wait().expect("it was started here").code();
     assert_eq!(status, Some(1), "a server that can promise nothing more ends");
     drop(document);
     disk.grow("64m");

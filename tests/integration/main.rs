@@ -16,6 +16,7 @@ mod raw;
 mod server;
 mod slow;
 mod startup;
+mod storm;
 mod supervision;
 mod tidy;
 mod verbs;

@@ -10,7 +10,7 @@ pub(crate) const QUIRE: &str = env!("CARGO_BIN_EXE_quire");
 
 /// A server that is running; it is killed when the test ends.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
 }
 
@@ -35,11 +35,6 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is running");
         self.child.wait().expect("it was started here");
-    }
-
-    /// Waits until the server ends by itself, and returns its exit code.
-    pub(crate) fn wait(&mut self) -> Option<i32> {
-        self.child.wait().expect("it was started here").code()
     }
 
     /// Tells the server to stop, and waits for it.

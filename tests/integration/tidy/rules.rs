@@ -45,6 +45,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/checkpoint/embedded.rs",
         ],
     ),
+    ("rdkafka", &["src/log/kafka/"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),

@@ -1,0 +1,215 @@
+//! What is checked before a topic is trusted: that it is there, is kept often enough, and never
+//! loses a record by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::log::kafka::error::OpenError;
+use crate::log::kafka::quiet::Quiet;
+use crate::log::kafka::settings::{MESSAGE_BYTES_MAX, Options};
+use crate::log::kafka::topic_id::topic_id;
+use crate::task::Tasks;
+use crate::types::LogId;
+
+/// How many replicas a topic has, and how many of them must have a record.
+const REPLICAS: i32 = 3;
+const IN_SYNC: i32 = 2;
+
+/// How long one question may take.
+const ASK_MAX: Duration = Duration::from_secs(5);
+
+/// How long is waited between two tries, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How long a topic that was created just now may stay unknown.
+const CREATED_MAX: Duration = Duration::from_secs(15);
+
+pub(crate) type Admin = AdminClient<Quiet>;
+
+/// A setting that the topic must have.
+struct Rule {
+    key: &'static str,
+    wanted: &'static str,
+    why: &'static str,
+}
+
+const RULES: [Rule; 4] = [
+    Rule {
+        key: "cleanup.policy",
+        wanted: "delete",
+        why: "compaction removes records that are needed",
+    },
+    Rule {
+        key: "retention.ms",
+        wanted: "-1",
+        why: "records are removed below the checkpoints, never by age",
+    },
+    Rule {
+        key: "retention.bytes",
+        wanted: "-1",
+        why: "records are removed below the checkpoints, never by size",
+    },
+    Rule {
+        key: "unclean.leader.election.enable",
+        wanted: "false",
+        why: "a replica that lags would lose what was acknowledged",
+    },
+];
+
+/// Finds the topic, or creates it, checks it, and returns the id of the log.
+///
+/// # Errors
+/// [`OpenError`]; nothing but a missing topic was created.
+pub(crate) async fn check(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenError> {
+    let mut replicas = find(admin, options).await?;
+    if replicas.is_none() && options.config.create_topics {
+        create(admin, options).await?;
+        replicas = find_created(admin, options).await?;
+    }
+    let replicas = replicas.ok_or_else(|| OpenError::NoTopic {
+        topic: options.topic.clone(),
+        hosts: options.brokers(),
+        shards: options.shards,
+    })?;
+    check_replicas(&replicas, options)?;
+    check_settings(admin, options).await?;
+    identify(admin, options).await
+}
+
+/// Returns the number of replicas of each partition; none where there is no such topic.
+async fn find(
+    admin: &Arc<Admin>,
+    options: &Options,
+) -> Result<Option<Vec<(i32, usize)>>, OpenError> {
+    let began = Instant::now();
+    let mut backoff = BACKOFF.0;
+    loop {
+        let found = ask(admin, options).await;
+        let error = match found {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let hosts = options.brokers();
+        if began.elapsed() >= options.config.open_timeout {
+            return Err(OpenError::Unreachable { hosts, reason: error.to_string() });
+        }
+        tracing::warn!(%hosts, reason = %error, "Kafka does not answer, trying again");
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
+
+/// Asks for all topics: asking for one that is missing could make the broker create it.
+async fn ask(
+    admin: &Arc<Admin>,
+    options: &Options,
+) -> Result<Option<Vec<(i32, usize)>>, KafkaError> {
+    let (admin, topic) = (Arc::clone(admin), options.topic.clone());
+    let metadata = Tasks::offload(move || admin.inner().fetch_metadata(None, ASK_MAX)).await?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    if let Some(error) = found.error() {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    let partitions = found.partitions().iter();
+    Ok(Some(partitions.map(|partition| (partition.id(), partition.replicas().len())).collect()))
+}
+
+async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
+    let failed = |reason: String| OpenError::NotCreated { topic: options.topic.clone(), reason };
+    let partitions = i32::try_from(options.shards).map_err(|error| failed(error.to_string()))?;
+    let (replicas, in_sync) =
+        if options.config.allow_single_replica { (1, 1) } else { (REPLICAS, IN_SYNC) };
+    let (in_sync, longest) = (in_sync.to_string(), MESSAGE_BYTES_MAX.to_string());
+    let mut topic = NewTopic::new(&options.topic, partitions, TopicReplication::Fixed(replicas))
+        .set("min.insync.replicas", &in_sync)
+        .set("max.message.bytes", &longest);
+    for Rule { key, wanted, .. } in &RULES {
+        topic = topic.set(key, wanted);
+    }
+    let asked = AdminOptions::new().operation_timeout(Some(CREATED_MAX));
+    let created = admin.create_topics([&topic], &asked).await;
+    match created.map_err(|error| failed(error.to_string()))?.pop() {
+        Some(Ok(_)) => tracing::info!(topic = options.topic, partitions, "topic created"),
+        // Another node was first: what it created is checked like any other.
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+        Some(Err((_, code))) => return Err(failed(code.to_string())),
+        None => return Err(failed("the broker did not answer".to_owned())),
+    }
+    Ok(())
+}
+
+/// Waits until a topic that was created just now is known with all its partitions.
+async fn find_created(
+    admin: &Arc<Admin>,
+    options: &Options,
+) -> Result<Option<Vec<(i32, usize)>>, OpenError> {
+    let began = Instant::now();
+    loop {
+        let found = find(admin, options).await?;
+        let whole = |found: &Vec<_>| u32::try_from(found.len()) == Ok(options.shards);
+        if found.as_ref().is_some_and(whole) || began.elapsed() >= CREATED_MAX {
+            return Ok(found);
+        }
+        tokio::time::sleep(BACKOFF.0).await;
+    }
+}
+
+fn check_replicas(replicas: &[(i32, usize)], options: &Options) -> Result<(), OpenError> {
+    let topic = options.topic.clone();
+    let found = u32::try_from(replicas.len()).unwrap_or(u32::MAX);
+    if found != options.shards {
+        return Err(OpenError::Shards { topic, found, asked: options.shards });
+    }
+    let least = if options.config.allow_single_replica { 1 } else { REPLICAS as usize };
+    match replicas.iter().find(|(_, replicas)| *replicas < least) {
+        Some(&(partition, found)) => Err(OpenError::Replicas { topic, partition, found, least }),
+        None => Ok(()),
+    }
+}
+
+async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenError> {
+    let refused = |reason: String| OpenError::Refused { hosts: options.brokers(), reason };
+    let topic = options.topic.as_str();
+    let asked = AdminOptions::new().request_timeout(Some(ASK_MAX));
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &asked).await;
+    let described = described.map_err(|error| refused(error.to_string()))?.pop();
+    let described = described.ok_or_else(|| refused("no settings were told".to_owned()))?;
+    let described = described.map_err(|code| refused(code.to_string()))?;
+    let value = |key: &str| described.get(key).and_then(|entry| entry.value.clone());
+    let setting = |key, found: Option<String>, wanted: String, why| OpenError::Setting {
+        topic: topic.to_owned(),
+        key,
+        found: found.unwrap_or_else(|| "nothing".to_owned()),
+        wanted,
+        why,
+    };
+    for Rule { key, wanted, why } in &RULES {
+        let found = value(key);
+        if found.as_deref() != Some(*wanted) {
+            return Err(setting(key, found, (*wanted).to_owned(), why));
+        }
+    }
+    let at_least = |key, least: usize, why| {
+        let found = value(key);
+        let number = found.as_deref().and_then(|found| found.parse::<usize>().ok());
+        if number.is_some_and(|number| number >= least) {
+            return Ok(());
+        }
+        Err(setting(key, found, format!("{least} or more"), why))
+    };
+    let in_sync = if options.config.allow_single_replica { 1 } else { IN_SYNC as usize };
+    let why = "what one replica has is lost with it";
+    at_least("min.insync.replicas", in_sync, why)?;
+    at_least("max.message.bytes", MESSAGE_BYTES_MAX, "a record may be so long")
+}
+
+async fn identify(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenError> {
+    let (admin, topic) = (Arc::clone(admin), options.topic.clone());
+    let id = Tasks::offload(move || topic_id(admin.inner(), &topic, ASK_MAX)).await;
+    id.map(LogId).ok_or_else(|| OpenError::TooOld { hosts: options.brokers() })
+}

@@ -1,0 +1,305 @@
+//! Reading: consumers that are assigned to one partition, for as long as a read takes.
+//!
+//! A consumer that has not reached the end is kept for whoever goes on reading where it stands.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Message, Offset as Position, TopicPartitionList};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::log::kafka::error::TimedOut;
+use crate::log::kafka::quiet::Quiet;
+use crate::log::{Batch, Marks, ReadError, Stored};
+use crate::types::{Offset, ShardId};
+
+/// How many read at once, and how many consumers are kept: each has threads of its own.
+const READERS_MAX: usize = 8;
+const KEPT_MAX: usize = 4;
+
+/// How long one poll waits.
+const POLL_MAX: Duration = Duration::from_millis(100);
+
+/// Reads a few records more rather than asking again, where the next one wanted is so near.
+const SKIPPED_MAX: u64 = 500;
+
+/// Reads the partitions of one topic.
+pub(crate) struct Readers {
+    topic: String,
+    config: ClientConfig,
+    /// How long brokers may not answer until a read fails.
+    patience: Duration,
+    room: Arc<Semaphore>,
+    kept: Mutex<VecDeque<Reader>>,
+    closed: CancellationToken,
+}
+
+/// A consumer and where it stands.
+struct Reader {
+    consumer: BaseConsumer<Quiet>,
+    /// What the next message will be, and whether it was fetched ahead.
+    at: Option<(ShardId, Offset)>,
+    /// A record that was over the bound of the last read.
+    held: Option<Stored>,
+}
+
+/// What comes next.
+enum Next {
+    Record(Stored),
+    End,
+}
+
+impl Readers {
+    pub(crate) fn new(
+        topic: &str,
+        config: ClientConfig,
+        patience: Duration,
+        closed: CancellationToken,
+    ) -> Self {
+        let (room, kept) = (Arc::new(Semaphore::new(READERS_MAX)), Mutex::default());
+        Self { topic: topic.to_owned(), config, patience, room, kept, closed }
+    }
+
+    /// Returns where a partition begins and ends. Blocks.
+    pub(crate) fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        let reader = self.take(None)?;
+        let began = Instant::now();
+        let marks = loop {
+            let partition = partition(shard);
+            match reader.consumer.fetch_watermarks(&self.topic, partition, self.patience) {
+                Ok((low, high)) => {
+                    break Marks { low: offset(low)?, high: offset(high)? };
+                }
+                Err(error) => self.go_on(began, &error)?,
+            }
+        };
+        self.keep(reader);
+        Ok(marks)
+    }
+
+    /// Reads records in order. Blocks.
+    pub(crate) fn read(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        let mut reader = self.take(Some((shard, from)))?;
+        self.begin(&mut reader, shard, from)?;
+        let mut batch = Batch { records: Vec::new(), next: from };
+        let mut bytes = 0_usize;
+        loop {
+            match self.next(&mut reader, shard)? {
+                Next::End => break,
+                Next::Record(stored) => {
+                    bytes = bytes.saturating_add(stored.bytes.len());
+                    if bytes > bytes_max && !batch.records.is_empty() {
+                        reader.at = Some((shard, stored.offset));
+                        reader.held = Some(stored);
+                        break;
+                    }
+                    batch.next = stored.offset.next();
+                    batch.records.push(stored);
+                }
+            }
+        }
+        self.keep(reader);
+        Ok(batch)
+    }
+
+    /// Reads single records, which are there. Blocks.
+    pub(crate) fn fetch(
+        &self,
+        shard: ShardId,
+        offsets: &[Offset],
+    ) -> Result<Vec<Stored>, ReadError> {
+        let mut reader = self.take(None)?;
+        let mut found = Vec::with_capacity(offsets.len());
+        for &wanted in offsets {
+            let near = |(_, at): (ShardId, Offset)| at <= wanted && wanted.0 - at.0 < SKIPPED_MAX;
+            if !reader.at.is_some_and(near) {
+                reader.at = None;
+                self.begin(&mut reader, shard, wanted)?;
+            }
+            let began = Instant::now();
+            loop {
+                match self.next(&mut reader, shard)? {
+                    Next::Record(stored) if stored.offset < wanted => {}
+                    Next::Record(stored) => {
+                        found.push(stored);
+                        break;
+                    }
+                    // A new leader learns of the end a little later.
+                    Next::End if began.elapsed() < self.patience => {
+                        self.begin(&mut reader, shard, wanted)?;
+                    }
+                    Next::End => return Err(ReadError::failed(TimedOut::new(None))),
+                }
+            }
+        }
+        reader.at = None;
+        self.keep(reader);
+        Ok(found)
+    }
+
+    /// Waits until there is a record at or after `from`, which is at most the end. Blocks until
+    /// then, or until `given_up`.
+    pub(crate) fn wait(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        given_up: &CancellationToken,
+    ) -> Result<(), ReadError> {
+        let mut reader = self.take(None)?;
+        self.begin(&mut reader, shard, from)?;
+        loop {
+            if given_up.is_cancelled() {
+                return Ok(());
+            }
+            self.check_open()?;
+            match reader.consumer.poll(POLL_MAX) {
+                Some(Ok(_)) => break,
+                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if is_outside(&error) => return self.outside(shard, from),
+                Some(Err(error)) => tracing::debug!(%shard, %error, "waiting for records"),
+            }
+        }
+        reader.at = None;
+        self.keep(reader);
+        Ok(())
+    }
+
+    /// Drops what is kept. Blocks a little.
+    pub(crate) fn close(&self) {
+        self.kept.lock().clear();
+    }
+
+    /// Limits how many read at once.
+    pub(crate) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.room)
+    }
+
+    fn take(&self, wanted: Option<(ShardId, Offset)>) -> Result<Reader, ReadError> {
+        self.check_open()?;
+        let mut kept = self.kept.lock();
+        let stands = |reader: &Reader| wanted.is_some() && reader.at == wanted;
+        let index = kept.iter().position(stands);
+        let index = index.or_else(|| kept.iter().position(|reader| reader.at.is_none()));
+        if let Some(reader) = index.and_then(|index| kept.remove(index)) {
+            return Ok(reader);
+        }
+        if kept.len() >= KEPT_MAX
+            && let Some(reader) = kept.pop_front()
+        {
+            return Ok(Reader { at: None, held: None, ..reader });
+        }
+        drop(kept);
+        let consumer = self.config.create_with_context(Quiet).map_err(ReadError::failed)?;
+        Ok(Reader { consumer, at: None, held: None })
+    }
+
+    fn keep(&self, reader: Reader) {
+        if reader.at.is_none() {
+            // What it had fetched ahead is of no use.
+            let _ = reader.consumer.unassign();
+        }
+        let mut kept = self.kept.lock();
+        if kept.len() < KEPT_MAX {
+            kept.push_back(reader);
+        }
+    }
+
+    /// Has the reader stand at `from`.
+    fn begin(&self, reader: &mut Reader, shard: ShardId, from: Offset) -> Result<(), ReadError> {
+        if reader.at == Some((shard, from)) {
+            return Ok(());
+        }
+        reader.held = None;
+        let mut list = TopicPartitionList::new();
+        let position = Position::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
+        list.add_partition_offset(&self.topic, partition(shard), position)
+            .map_err(ReadError::failed)?;
+        reader.consumer.assign(&list).map_err(ReadError::failed)?;
+        reader.at = Some((shard, from));
+        Ok(())
+    }
+
+    fn next(&self, reader: &mut Reader, shard: ShardId) -> Result<Next, ReadError> {
+        let Some((_, at)) = reader.at else { return Ok(Next::End) };
+        if let Some(stored) = reader.held.take() {
+            reader.at = Some((shard, stored.offset.next()));
+            return Ok(Next::Record(stored));
+        }
+        let began = Instant::now();
+        loop {
+            self.check_open()?;
+            match reader.consumer.poll(POLL_MAX) {
+                Some(Ok(message)) => {
+                    let found = offset(message.offset())?;
+                    let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+                    if message.partition() != partition(shard) || found < at {
+                        // It was fetched before the reader was assigned anew.
+                        continue;
+                    }
+                    reader.at = Some((shard, found.next()));
+                    return Ok(Next::Record(Stored { offset: found, bytes }));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    reader.at = None;
+                    return Ok(Next::End);
+                }
+                Some(Err(error)) if is_outside(&error) => {
+                    reader.at = None;
+                    self.outside(shard, at)?;
+                    // It is inside by now: a new leader did not know it yet.
+                    if began.elapsed() > self.patience {
+                        return Err(ReadError::failed(TimedOut::new(Some(&error))));
+                    }
+                    self.begin(reader, shard, at)?;
+                }
+                Some(Err(error)) => self.go_on(began, &error)?,
+                None if began.elapsed() > self.patience => {
+                    return Err(ReadError::failed(TimedOut::new(None)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Tells where an offset lies that the broker does not know.
+    fn outside(&self, shard: ShardId, from: Offset) -> Result<(), ReadError> {
+        self.marks(shard)?.check_start(from)
+    }
+
+    /// Ends a read that has failed for too long; an error by itself may pass.
+    fn go_on(&self, began: Instant, error: &KafkaError) -> Result<(), ReadError> {
+        self.check_open()?;
+        if began.elapsed() > self.patience {
+            return Err(ReadError::failed(TimedOut::new(Some(error))));
+        }
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), ReadError> {
+        if self.closed.is_cancelled() { Err(ReadError::Stopped) } else { Ok(()) }
+    }
+}
+
+fn partition(shard: ShardId) -> i32 {
+    i32::try_from(shard.0).expect("a topic's partitions are counted by an i32")
+}
+
+fn offset(number: i64) -> Result<Offset, ReadError> {
+    u64::try_from(number).map(Offset).map_err(ReadError::failed)
+}
+
+fn is_outside(error: &KafkaError) -> bool {
+    let outside = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+    error.rdkafka_error_code().is_some_and(|code| outside.contains(&code))
+}

@@ -1,0 +1,193 @@
+//! The log itself: appends by the producer, reads by the readers, removal by the admin client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdkafka::admin::AdminOptions;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as Position, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::log::codec::RECORD_BYTES_MAX;
+use crate::log::kafka::check::{Admin, check};
+use crate::log::kafka::error::OpenError;
+use crate::log::kafka::producer::Producer;
+use crate::log::kafka::quiet::Quiet;
+use crate::log::kafka::reader::Readers;
+use crate::log::kafka::settings::Options;
+use crate::log::{Appended, Batch, Log, Marks, Metrics, ReadError, Refusal, Stored};
+use crate::task::Tasks;
+use crate::types::{LogId, Offset, ShardId};
+
+/// How long a removal may take.
+const TRIM_MAX: Duration = Duration::from_secs(30);
+
+/// Keeps the log in a topic of Kafka; any number of processes may have it open.
+pub struct Kafka {
+    id: LogId,
+    options: Options,
+    admin: Arc<Admin>,
+    producer: Producer,
+    readers: Arc<Readers>,
+    closed: CancellationToken,
+}
+
+impl Kafka {
+    /// Opens the log: finds its topic, or creates it where that is asked for, and checks it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: why the topic cannot be used, and what to do about it.
+    pub async fn open(options: Options, metrics: Metrics) -> Result<Self, OpenError> {
+        let refused = |error: KafkaError| OpenError::Refused {
+            hosts: options.brokers(),
+            reason: error.to_string(),
+        };
+        let admin: Admin = options.client().create_with_context(Quiet).map_err(refused)?;
+        let admin = Arc::new(admin);
+        let id = check(&admin, &options).await?;
+        let producer = Producer::new(&options, metrics).map_err(refused)?;
+        let closed = CancellationToken::new();
+        let patience = options.config.append_timeout;
+        let readers = Readers::new(&options.topic, options.consumer(), patience, closed.clone());
+        Ok(Self { id, admin, producer, readers: Arc::new(readers), closed, options })
+    }
+
+    fn check_shard(&self, shard: ShardId) -> Result<(), ReadError> {
+        if self.closed.is_cancelled() {
+            Err(ReadError::Stopped)
+        } else if shard.0 < self.options.shards {
+            Ok(())
+        } else {
+            Err(ReadError::NoShard { shard, shards: self.options.shards })
+        }
+    }
+
+    /// Does something that blocks with the readers.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Readers) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let readers = Arc::clone(&self.readers);
+        let Ok(permit) = readers.room().acquire_owned().await else {
+            return Err(ReadError::Stopped);
+        };
+        Tasks::offload(move || {
+            let done = work(&readers);
+            drop(permit);
+            done
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Log for Kafka {
+    fn id(&self) -> LogId {
+        self.id
+    }
+
+    fn shards(&self) -> u32 {
+        self.options.shards
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        let (bytes, bytes_max) = (record.len(), RECORD_BYTES_MAX);
+        if shard.0 >= self.options.shards {
+            let shards = self.options.shards;
+            return self.producer.refuse(Refusal::NoShard { shard, shards });
+        }
+        if bytes > bytes_max {
+            return self.producer.refuse(Refusal::TooLarge { bytes, bytes_max });
+        }
+        if self.closed.is_cancelled() {
+            return self.producer.refuse(Refusal::Stopped);
+        }
+        self.producer.append(shard, &record)
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |readers| readers.marks(shard)).await
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |readers| readers.read(shard, from, bytes_max)).await
+    }
+
+    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
+        self.check_shard(shard)?;
+        if offsets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let offsets = offsets.to_vec();
+        self.blocking(move |readers| {
+            readers.marks(shard)?.check_each(&offsets)?;
+            readers.fetch(shard, &offsets)
+        })
+        .await
+    }
+
+    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
+        loop {
+            let Marks { low, high } = self.marks(shard).await?;
+            if high > past {
+                return Ok(());
+            }
+            let given_up = CancellationToken::new();
+            let _end = given_up.clone().drop_guard();
+            let from = high.max(low);
+            self.blocking(move |readers| readers.wait(shard, from, &given_up)).await?;
+        }
+    }
+
+    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        let Marks { low, high } = self.marks(shard).await?;
+        if before > high {
+            return Err(ReadError::Beyond { offset: before, high });
+        }
+        if before <= low {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        let partition = i32::try_from(shard.0).map_err(ReadError::failed)?;
+        let position = Position::Offset(i64::try_from(before.0).map_err(ReadError::failed)?);
+        list.add_partition_offset(&self.options.topic, partition, position)
+            .map_err(ReadError::failed)?;
+        let asked = AdminOptions::new().operation_timeout(Some(TRIM_MAX));
+        let answer = self.admin.delete_records(&list, &asked).await;
+        let answer = answer.map_err(ReadError::failed)?;
+        for element in answer.elements() {
+            match element.error() {
+                // Another node has trimmed further.
+                Err(error) if is_trimmed(&error) => {}
+                other => other.map_err(ReadError::failed)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.closed.cancel();
+        self.producer.flush().await;
+        let readers = Arc::clone(&self.readers);
+        Tasks::offload(move || readers.close()).await;
+    }
+}
+
+fn is_trimmed(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetOutOfRange)
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kafka({} at {})", self.options.topic, self.options.brokers())
+    }
+}

@@ -1,0 +1,217 @@
+//! Writers that go on while everything under them is killed, and what is checked in the end:
+//! nothing acknowledged is lost, nothing is doubled, and every way to the text gives the same.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use quire::client::{Document, Options};
+use quire::log::{Fence, Log, Record, check_frame};
+use quire::task::Tasks;
+use quire::text::{Operation, apply};
+use quire::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
+use quire::wire::Codec;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::server::{Server, quire};
+
+const DOCS: usize = 4;
+const WRITERS: usize = 8;
+
+/// A guard against a test that hangs, not a measure.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Everything small, so that checkpoints, seals and full windows happen all the time; the log is
+/// kept whole, so that it can be replayed.
+pub(crate) const SETTINGS: &[&str] = &[
+    "document.checkpoint-log-bytes-min=4KiB",
+    "document.checkpoint-log-factor=1",
+    "document.segment-bytes-min=1KiB",
+    "document.window-revisions=64",
+    "shard.trim-margin=1000000000",
+    "telemetry.log-level=warn",
+];
+
+/// Numbers every insert of the whole test: each inserts a character of its own.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What one writer has been promised.
+struct Promised {
+    doc: usize,
+    document: Document,
+    durable: Vec<char>,
+}
+
+fn own_char() -> char {
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    char::from_u32(0x2_0000 + n).expect("there are 42,000 in this plane")
+}
+
+fn doc_id(doc: usize) -> DocId {
+    format!("kill-{doc}").parse().expect("a valid id")
+}
+
+async fn write(
+    doc: usize,
+    seed: u64,
+    url: String,
+    done: watch::Sender<u64>,
+    stop: Arc<AtomicBool>,
+) -> Promised {
+    let codec = if seed.is_multiple_of(2) { Codec::Binary } else { Codec::Json };
+    let document = Document::open(doc_id(doc), Options { codec, ..Options::new(&url) });
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut durable = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mut typed = Vec::new();
+        for _ in 0..rng.random_range(1..4) {
+            let new = own_char();
+            typed.push(new);
+            let edited = document.change(|view| {
+                let at = rng.random_range(0..=view.chars());
+                let at = u32::try_from(at).expect("a short text");
+                Operation::builder().retain(at).insert(new.encode_utf8(&mut [0; 4])).build()
+            });
+            edited.expect("nothing comes between the look and the edit");
+        }
+        document.wait_durable().await.expect("the server takes the client");
+        done.send_modify(|edits| *edits += typed.len() as u64);
+        durable.append(&mut typed);
+    }
+    Promised { doc, document, durable }
+}
+
+/// The writers of a storm.
+pub(crate) struct Storm {
+    stop: Arc<AtomicBool>,
+    done: watch::Sender<u64>,
+    writers: Vec<JoinHandle<Promised>>,
+}
+
+impl Storm {
+    /// Begins to write.
+    pub(crate) fn begin(url: &str) -> Self {
+        let (stop, done, tasks) = (Arc::default(), watch::Sender::new(0), Tasks::new());
+        let start = |writer: usize| {
+            let (done, stop) = (done.clone(), Arc::clone(&stop));
+            let writing = write(writer % DOCS, writer as u64, url.to_owned(), done, stop);
+            tasks.spawn("writer", writing)
+        };
+        let writers = (0..WRITERS).map(start).collect();
+        Self { stop, done, writers }
+    }
+
+    /// Waits until so many edits are durable.
+    pub(crate) async fn reach(&self, edits: u64) {
+        let mut progress = self.done.subscribe();
+        let reached = progress.wait_for(|done| *done >= edits);
+        timeout(PATIENCE, reached).await.expect("writers go on").expect("it lives");
+    }
+
+    /// Ends the writing and checks everything; the log is open to others when `log` is called.
+    pub(crate) async fn end<L: Log>(self, server: Server, log: impl AsyncFnOnce() -> L) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut promised = Vec::new();
+        for writer in self.writers {
+            promised.push(timeout(PATIENCE, writer).await.expect("it settles").expect("it ends"));
+        }
+        let texts = check_replicas(&server, &promised).await;
+        for one in &promised {
+            check_promises(&texts[one.doc], &one.durable);
+        }
+        for (doc, text) in texts.iter().enumerate() {
+            let id = doc_id(doc).to_string();
+            assert_eq!(&quire(&["doc", "cat", &id, "--url", &server.url]), text);
+            let verified = quire(&["doc", "verify", &id, "--url", &server.url, "--output", "json"]);
+            assert!(verified.contains("\"equal\": true"), "{verified}");
+        }
+        server.stop();
+        let replayed = replay(&log().await).await;
+        for (doc, text) in texts.iter().enumerate() {
+            assert_eq!(&replayed[&doc_id(doc)], text, "the log by itself gives the same text");
+        }
+    }
+}
+
+/// Waits until every replica shows its server's text, and returns the texts.
+async fn check_replicas(server: &Server, promised: &[Promised]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for doc in 0..DOCS {
+        texts.push(quire(&["doc", "cat", doc_id(doc).as_str(), "--url", &server.url]));
+    }
+    for Promised { doc, document, .. } in promised {
+        let mut shown = document.subscribe();
+        let equal = async {
+            while document.text() != texts[*doc] {
+                shown.recv().await.expect("the document is open");
+            }
+        };
+        timeout(PATIENCE, equal).await.expect("every replica reaches its server's text");
+    }
+    texts
+}
+
+/// Every durable character is there exactly once.
+fn check_promises(text: &str, durable: &[char]) {
+    let mut counts: HashMap<char, usize> = HashMap::new();
+    for char in text.chars() {
+        *counts.entry(char).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| *count == 1), "nothing is doubled");
+    let lost = durable.iter().filter(|char| !counts.contains_key(char)).count();
+    assert_eq!(lost, 0, "of {} durable characters", durable.len());
+}
+
+/// One document as the log alone tells it.
+#[derive(Default)]
+struct Replayed {
+    text: String,
+    revision: Revision,
+    last: BTreeMap<SessionId, Seq>,
+}
+
+impl quire::log::Position for Replayed {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn last_seq(&self, session: &SessionId) -> Seq {
+        self.last.get(session).copied().unwrap_or_default()
+    }
+}
+
+/// Replays the whole log from its first record, by the acceptance rule and on plain strings.
+async fn replay(log: &impl Log) -> HashMap<DocId, String> {
+    let mut docs: HashMap<DocId, Replayed> = HashMap::new();
+    let mut accepted = HashSet::new();
+    for shard in 0..log.shards() {
+        let (shard, mut fence) = (ShardId(shard), Fence::default());
+        let high = log.marks(shard).await.expect("it can be read").high;
+        let mut next = Offset(0);
+        while next < high {
+            let batch = log.read(shard, next, 1 << 20).await.expect("it is whole");
+            for stored in batch.records {
+                let record = Record::decode(&stored.bytes).expect("it is whole");
+                let Ok(()) = fence.observe(stored.offset, &record) else { continue };
+                let Record::Frame(frame) = record else { continue };
+                let doc = docs.entry(frame.doc.clone()).or_default();
+                if check_frame(doc, &frame).is_err() {
+                    continue;
+                }
+                for entry in frame.entries {
+                    assert!(accepted.insert((entry.session, entry.seq)), "accepted once");
+                    doc.text = apply(&entry.op, &doc.text).expect("it fits");
+                    doc.revision = doc.revision.next();
+                    doc.last.insert(entry.session, entry.seq);
+                }
+            }
+            next = batch.next;
+        }
+    }
+    docs.into_iter().map(|(id, doc)| (id, doc.text)).collect()
+}

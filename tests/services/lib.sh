@@ -1,0 +1,92 @@
+# What the service scripts share: install jars once, find ports, start, end.
+
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${QUIRE_SERVICES:-$HOME/.cache/quire-services}
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() { say "$*"; exit 1; }
+
+# Java and Maven, installed where that is possible.
+need_java() {
+  command -v java >/dev/null && command -v mvn >/dev/null && return
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    say 'installing Java 17 and Maven'
+    apt-get update -qq >&2 && apt-get install -y -qq openjdk-17-jre-headless maven >&2 && return
+  fi
+  die 'Java 17 and Maven are missing: apt-get install openjdk-17-jre-headless maven'
+}
+
+# Puts the jars of $1-pom.xml into the cache, checked against $1.sha256; prints the folder.
+jars() {
+  local name=$1 folder=$cache/$1 fresh
+  if [ ! -d "$folder" ]; then
+    need_java
+    mkdir -p "$cache"
+    fresh=$(mktemp -d "$cache/$name.XXXXXX")
+    say "fetching the jars of $name"
+    mvn -B -q -f "$here/$name-pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+      -DoutputDirectory="$fresh" >&2
+    (cd "$fresh" && sha256sum --quiet --strict -c "$here/$name.sha256" >&2) ||
+      die "the jars of $name are not the ones that are known: see tests/services/$name.sha256"
+    mv -T "$fresh" "$folder" 2>/dev/null || rm -rf "$fresh"
+  fi
+  printf '%s\n' "$folder"
+}
+
+# Prints ports that are free just now, one a line.
+free_ports() {
+  local found=0 port
+  while [ "$found" -lt "$1" ]; do
+    port=$((20000 + RANDOM % 20000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+    printf '%s\n' "$port"
+    found=$((found + 1))
+  done
+}
+
+# Tells whether the process of folder $1 runs: its number may be another's by now.
+runs() {
+  local pid
+  pid=$(cat "$1/pid" 2>/dev/null) || return 1
+  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1"
+}
+
+# Waits until the file $2 of folder $1 holds every further argument.
+await() {
+  local folder=$1 file=$2 line deadline=$((SECONDS + 90))
+  shift 2
+  for line in "$@"; do
+    until grep -qF "$line" "$folder/$file" 2>/dev/null; do
+      runs "$folder" || { tail -n 30 "$folder/$file" >&2; die 'it ended before it was ready'; }
+      [ "$SECONDS" -lt "$deadline" ] || { tail -n 30 "$folder/$file" >&2; die 'it is not ready'; }
+      sleep 0.1
+    done
+  done
+}
+
+# Sends signal $2 to the process of folder $1 and waits until it is gone.
+end() {
+  local pid deadline=$((SECONDS + 20))
+  runs "$1" || return 0
+  pid=$(cat "$1/pid")
+  kill -"$2" "$pid" 2>/dev/null || true
+  while runs "$1"; do
+    [ "$SECONDS" -lt "$deadline" ] || kill -KILL "$pid" 2>/dev/null || true
+    sleep 0.05
+  done
+}
+
+# Carries out the verbs that are alike.
+common() {
+  case $2 in
+    kill) end "$1" KILL ;;
+    stop) end "$1" TERM ;;
+    freeze) runs "$1" && kill -STOP "$(cat "$1/pid")" ;;
+    thaw) runs "$1" && kill -CONT "$(cat "$1/pid")" ;;
+    pid) cat "$1/pid" ;;
+    *) die "unknown: $2; there are start, kill, stop, freeze, thaw and pid" ;;
+  esac
+}
