@@ -142,6 +142,11 @@ impl Stores {
                 Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
             }
             Engine::Memory => Arc::new(checkpoint::Memory::new()),
+            #[cfg(feature = "cql")]
+            Engine::Cql(remote) => {
+                let opened = checkpoint::cql::Cql::open(&remote.hosts, &remote.name, &config.cql);
+                Arc::new(opened.await?)
+            }
             other => {
                 anyhow::bail!("no checkpoints are kept in {other:?}: see quire config example")
             }

@@ -25,6 +25,7 @@ mod chunks;
 mod column;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+pub mod cql;
 mod embedded;
 mod error;
 mod key;

@@ -16,10 +16,10 @@ pub(crate) struct Settings {
     /// Folder of the embedded log and checkpoints [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
-    /// Where the log is kept: embedded, memory or kafka://HOST:PORT,.../PREFIX [default: embedded]
+    /// Where the log is kept: embedded, memory or kafka://HOSTS/PREFIX [default: embedded]
     #[arg(long, value_name = "ENGINE")]
     log: Option<String>,
-    /// Where checkpoints are kept: embedded or memory [default: embedded]
+    /// Where checkpoints are kept: embedded, memory or cql://HOSTS/KEYSPACE [default: embedded]
     #[arg(long, value_name = "ENGINE")]
     checkpoints: Option<String>,
     /// Name of the node [default: quire-1]

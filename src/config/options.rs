@@ -28,6 +28,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("shard", "Limits of one shard of the log."),
     ("edge", "Limits and times of the network edge."),
     ("kafka", "How Kafka is used, where the log is there."),
+    ("cql", "How CQL is used, where checkpoints are there."),
     ("telemetry", "Logs of the process, written to stderr."),
 ];
 
@@ -74,7 +75,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("log", r#""embedded""#, Kind::Engine(ENGINES, "kafka://"),
         "Where the log is kept: the data folder, memory (gone with the process), or Kafka."),
     opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),
-        "Where checkpoints are kept: in the data folder, or in memory and gone with the process."),
+        "Where checkpoints are kept: the data folder, memory (gone with the process), or CQL."),
     opt("shards", "16", count("shards", 1, 65_536),
         "Shards of the log: partitions in Kafka. Fixed when the log is made."),
 
@@ -169,6 +170,19 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Bytes of records that may wait for the brokers."),
     opt("kafka.properties", r#""""#, Kind::Text,
         "Settings of librdkafka, like \"security.protocol=ssl; ssl.ca.location=ca.pem\"."),
+
+    opt("cql.replication-factor", "3", count("nodes", 1, 9),
+        "Nodes that keep each row, in every datacenter, where the keyspace is made."),
+    opt("cql.consistency", r#""quorum""#, Kind::Word(&["quorum", "local-quorum", "one"]),
+        "Which of them must answer; one is for one machine."),
+    opt("cql.request-timeout", r#""5s""#, millis(100, M),
+        "Time that a request may take; a write may have been done all the same."),
+    opt("cql.open-timeout", r#""1m""#, millis(S, H),
+        "Time for which unreachable servers are tried at the start."),
+    opt("cql.user", r#""""#, Kind::Text,
+        "The name to log in with; empty where no log-in is asked for."),
+    opt("cql.password-file", r#""""#, Kind::Text,
+        "The file that holds the password, and nothing else."),
 
     opt("telemetry.log-level", r#""info""#, Kind::Levels,
         "What is logged: a level, or levels by module."),

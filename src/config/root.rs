@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::types::NodeId;
-use crate::{doc, edge, log, shard, telemetry};
+use crate::{checkpoint, doc, edge, log, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -33,6 +33,8 @@ pub struct Config {
     pub edge: edge::Config,
     /// How Kafka is used, where the log is there.
     pub kafka: log::kafka::Config,
+    /// How CQL is used, where checkpoints are there.
+    pub cql: checkpoint::cql::Config,
     /// Logs.
     pub telemetry: telemetry::Config,
 }
@@ -113,6 +115,7 @@ impl Default for Config {
             shard: shard::Config::default(),
             edge: edge::Config::default(),
             kafka: log::kafka::Config::default(),
+            cql: checkpoint::cql::Config::default(),
             telemetry: telemetry::Config::default(),
         }
     }

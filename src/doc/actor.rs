@@ -306,7 +306,7 @@ impl Running {
                 self.me.stop(Some("the shard is another node's".to_owned()));
             }
         }
-        if self.state.is_due_to_save() {
+        if self.state.is_due_to_save() && self.saving.is_allowed() {
             self.save();
         }
         self.watch_idle();

@@ -1,6 +1,9 @@
 //! When the actor takes checkpoints: one at a time, and who waits for them.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use crate::checkpoint;
@@ -23,9 +26,34 @@ pub(in crate::doc) struct Saving {
     next: Vec<Asker>,
     /// Whether the last one failed: a document that is to stop leaves the rest to the log.
     pub(in crate::doc) failed: bool,
+    /// How long the next one that is due waits after a failure, and until when.
+    pause: Duration,
+    not_before: Option<Instant>,
 }
 
+/// How long a checkpoint that is due waits after one that failed, at first and at most: a store
+/// that is down is not asked at every record.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
 impl Saving {
+    /// Tells whether a checkpoint that is due may be taken now.
+    pub(in crate::doc) fn is_allowed(&self) -> bool {
+        self.not_before.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Tells whether another one is to follow one that has ended: where it failed, only for those
+    /// who wait.
+    fn is_wanted(&self) -> bool {
+        !self.failed || !self.next.is_empty()
+    }
+
+    fn note(&mut self, failed: bool) {
+        self.failed = failed;
+        let pause = self.pause.max(PAUSE.0);
+        self.not_before = failed.then(|| Instant::now() + pause);
+        self.pause = if failed { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
+    }
+
     pub(in crate::doc) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -73,14 +101,14 @@ impl Running {
 
     pub(in crate::doc) fn saved(&mut self, result: Result<Saved, checkpoint::Error>) {
         let askers = self.saving.running.take().unwrap_or_default();
-        self.saving.failed = result.is_err();
+        self.saving.note(result.is_err());
         let told = result.as_ref().map(drop).map_err(|reason| {
             let detail = format!("no checkpoint was taken: {reason}");
             Failure::Store { detail }
         });
         self.note(result);
         answer(askers, &told);
-        if std::mem::take(&mut self.saving.again) {
+        if std::mem::take(&mut self.saving.again) && self.saving.is_wanted() {
             self.save();
         }
         self.watch_idle();

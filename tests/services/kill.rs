@@ -1,71 +1,51 @@
 //! Writers keep writing while their server and the services under it are killed with SIGKILL.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use quire::log::Metrics;
 use quire::log::kafka::{Config, Kafka, Options};
-use quire::task::Tasks;
 
 use crate::server::{Server, free_port};
+use crate::service::Service;
 use crate::storm::{SETTINGS, Storm};
 
-const KILLS: u64 = 25;
-
-/// Every so manieth kill is one of a service.
-const SERVICE_EVERY: u64 = 5;
+/// Kills of the node; before every fourth, one of the broker and one of the store.
+const KILLS: u64 = 20;
+const SERVICES_EVERY: u64 = 4;
 
 /// Durable edits of all writers between two kills.
 const EDITS_BETWEEN: u64 = 200;
 
-/// A service of its own, ended with the test.
-struct Service {
-    script: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-impl Service {
-    fn start(name: &str) -> (Self, String) {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);
-        let service = Self { script, folder: tempfile::tempdir().expect("a folder") };
-        let address = service.run("start");
-        (service, address)
-    }
-
-    fn run(&self, verb: &str) -> String {
-        let mut command = Command::new(&self.script);
-        command.arg(self.folder.path()).arg(verb).stdin(Stdio::null()).stderr(Stdio::inherit());
-        let output = command.output().expect("the script runs");
-        assert!(output.status.success(), "{} {verb}", self.script.display());
-        String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.run("kill");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_and_broker() {
-    let (kafka, broker) = Service::start("kafka");
+async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_store() {
+    let (kafka, broker) = Service::start("kafka").await;
+    let (cassandra, hosts) = Service::start("cassandra").await;
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let log = format!("log=kafka://{broker}/kill");
-    let own = [log.as_str(), "kafka.create-topics=true", "kafka.allow-single-replica=true"];
+    let store = format!("checkpoints=cql://{hosts}/kill");
+    let own = [
+        log.as_str(),
+        store.as_str(),
+        "kafka.create-topics=true",
+        "kafka.allow-single-replica=true",
+        "cql.replication-factor=1",
+    ];
     let settings = [SETTINGS, &own].concat();
     let mut server = Server::start(folder.path(), port, &settings);
     let storm = Storm::begin(&server.url);
+    let mut edits = 0;
     for kill in 1..=KILLS {
-        storm.reach(kill * EDITS_BETWEEN).await;
-        if kill % SERVICE_EVERY == 0 {
-            kafka.run("kill");
-            kafka.run("start");
-        } else {
-            server.kill();
-            server = Server::start(folder.path(), port, &settings);
+        if kill % SERVICES_EVERY == 0 {
+            for service in [&kafka, &cassandra] {
+                edits += EDITS_BETWEEN;
+                storm.reach(edits).await;
+                service.run("kill").await;
+                service.run("start").await;
+            }
         }
+        edits += EDITS_BETWEEN;
+        storm.reach(edits).await;
+        server.kill();
+        server = Server::start(folder.path(), port, &settings);
     }
     let log = async || {
         let config = Config { allow_single_replica: true, ..Config::default() };
@@ -74,5 +54,4 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_and_broker() {
         Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
     };
     storm.end(server, log).await;
-    Tasks::offload(move || drop(kafka)).await;
 }

@@ -1,8 +1,10 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
+mod cql;
 mod kafka;
 mod kill;
 #[path = "../integration/server.rs"]
 mod server;
+mod service;
 #[path = "../integration/storm.rs"]
 mod storm;

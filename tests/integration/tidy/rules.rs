@@ -46,6 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("rdkafka", &["src/log/kafka/"]),
+    ("scylla", &["src/checkpoint/cql/"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),

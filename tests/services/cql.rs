@@ -1,0 +1,80 @@
+//! Checkpoints in a real CQL store, named by the variable `CQL_HOSTS`.
+
+use std::env;
+use std::time::Duration;
+
+use quire::checkpoint::Store;
+use quire::checkpoint::contract::CASES;
+use quire::checkpoint::cql::{Config, Cql, OpenError};
+use quire::types::{LogId, ShardId};
+use scylla::client::session_builder::SessionBuilder;
+
+use crate::service::Service;
+
+fn hosts() -> Vec<String> {
+    let hosts = env::var("CQL_HOSTS").ok().filter(|hosts| !hosts.is_empty());
+    let hosts = hosts.expect(
+        "CQL_HOSTS is not set: run tests/run, or tests/services/cassandra DIR start and set it",
+    );
+    hosts.split(',').map(str::to_owned).collect()
+}
+
+fn config() -> Config {
+    Config { replication_factor: 1, ..Config::default() }
+}
+
+fn fresh_keyspace() -> String {
+    format!("test_{:016x}", rand::random::<u64>())
+}
+
+async fn statement(text: String) {
+    let session = SessionBuilder::new().known_nodes(hosts()).build().await.expect("it answers");
+    session.query_unpaged(text, &[]).await.expect("it is carried out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_the_contract() {
+    let keyspace = fresh_keyspace();
+    let store = Cql::open(&hosts(), &keyspace, &config()).await.expect("it opens");
+    let tables = ["manifests", "blobs", "chunks", "progress"];
+    for case in CASES {
+        for table in tables {
+            statement(format!("TRUNCATE \"{keyspace}\".{table}")).await;
+        }
+        if case.name == "a closed store says so" {
+            let other = Cql::open(&hosts(), &keyspace, &config()).await.expect("it opens");
+            case.run(&other).await;
+        } else {
+            case.run(&store).await;
+        }
+    }
+    statement(format!("DROP KEYSPACE \"{keyspace}\"")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_and_servers_that_do_not_answer_are_told_of() {
+    let keyspace = fresh_keyspace();
+    Cql::open(&hosts(), &keyspace, &config()).await.expect("it opens");
+    let newer = format!("INSERT INTO \"{keyspace}\".meta (name, value) VALUES ('format', 99)");
+    statement(newer).await;
+    let refused = Cql::open(&hosts(), &keyspace, &config()).await.expect_err("it is newer");
+    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
+    statement(format!("DROP KEYSPACE \"{keyspace}\"")).await;
+    let short = Config { open_timeout: Duration::from_secs(1), ..config() };
+    let nowhere = ["127.0.0.1:1".to_owned()];
+    let refused = Cql::open(&nowhere, "k", &short).await.expect_err("nobody is there");
+    assert!(refused.to_string().contains("no CQL server answers at 127.0.0.1:1"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_is_an_error_and_no_hang() {
+    let (cassandra, address) = Service::start("cassandra").await;
+    let short = Config { request_timeout: Duration::from_secs(1), ..config() };
+    let store = Cql::open(&[address], "frozen", &short).await.expect("it opens");
+    let progress = async || store.progress(ShardId(0), LogId(1)).await;
+    assert!(matches!(progress().await, Ok(None)));
+    cassandra.run("freeze").await;
+    progress().await.expect_err("nobody answers");
+    cassandra.run("thaw").await;
+    while progress().await.is_err() {}
+}

@@ -1,0 +1,43 @@
+//! A service of a test's own, run by its script.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use quire::task::Tasks;
+
+/// A service that is killed when the test ends.
+pub(crate) struct Service {
+    script: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Service {
+    /// Starts a service and returns its address.
+    pub(crate) async fn start(name: &str) -> (Self, String) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);
+        let service = Self { script, folder: tempfile::tempdir().expect("a folder") };
+        let address = service.run("start").await;
+        (service, address)
+    }
+
+    /// Has the script do something, and returns what it prints.
+    pub(crate) async fn run(&self, verb: &str) -> String {
+        let mut command = self.command(verb);
+        let output = Tasks::offload(move || command.output().expect("the script runs")).await;
+        assert!(output.status.success(), "{} {verb}", self.script.display());
+        String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.script);
+        command.arg(self.folder.path()).arg(verb).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // What is left goes with the machine.
+        let _ = self.command("kill").status();
+    }
+}
