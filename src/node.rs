@@ -99,13 +99,14 @@ impl Stores {
                 )
             })?;
         }
-        let log = Self::open_log(config, registry).await?;
+        let log = Self::open_log(config, Some(config.shards), registry).await?;
         let store = Self::open_store(config, fatal).await?;
         Ok(Self { log, store })
     }
 
     async fn open_log(
         config: &Config,
+        shards: Option<u32>,
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Arc<dyn Log>> {
         let metrics = log::Metrics::register(registry)?;
@@ -126,7 +127,7 @@ impl Stores {
             #[cfg(feature = "kafka")]
             Engine::Kafka(remote) => {
                 let (hosts, topic) = (remote.hosts.clone(), format!("{}-log", remote.name));
-                let options = log::kafka::Options::new(hosts, &topic, config.shards, &config.kafka);
+                let options = log::kafka::Options::new(hosts, &topic, shards, &config.kafka);
                 let options = options.map_err(|piece| {
                     anyhow::anyhow!("kafka.properties: {piece:?} is not written as key=value")
                 })?;
@@ -152,6 +153,17 @@ impl Stores {
             }
         })
     }
+}
+
+/// Opens the log that a configuration names, for reading only.
+///
+/// # Errors
+/// Where it cannot be opened; the message says what to do next.
+pub(crate) async fn open_log_to_read(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let mut config = config.clone();
+    config.kafka.create_topics = false;
+    config.kafka.allow_single_replica = true;
+    Stores::open_log(&config, None, &telemetry::registry()).await
 }
 
 impl Node {

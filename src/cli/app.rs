@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{config, doc, load, serve};
+use crate::cli::{config, doc, load, log, serve};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.
@@ -27,6 +27,8 @@ enum Command {
     Doc(doc::Args),
     /// Replay recorded editing, or type, against running servers
     Load(load::Args),
+    /// Read a log: print it, count it, name what does not count
+    Log(log::Args),
     /// Check, show or print a configuration
     Config(config::Args),
 }
@@ -45,6 +47,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Doc(args) => doc::run(args),
         Command::Load(args) => load::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Config(args) => config::run(&args),
     };
     done.unwrap_or_else(|error| failed(&error)).into()

@@ -5,6 +5,7 @@ mod config;
 mod doc;
 mod exit;
 mod load;
+mod log;
 mod serve;
 mod settings;
 mod table;

@@ -17,6 +17,7 @@ pub mod kafka;
 mod marks;
 mod memory;
 mod metrics;
+mod reader;
 mod record;
 
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ pub use error::{AppendError, Cause, OpenError, ReadError, Refusal};
 pub use marks::{Batch, Marks, Stored};
 pub use memory::Memory;
 pub use metrics::Metrics;
+pub use reader::{Judged, Reader};
 pub use record::{Claim, Entry, Event, EventKind, Frame, Record, Release, entry_bytes_max};
 
 /// Resolves to a record's offset once the record is durable.

@@ -59,12 +59,12 @@ fn doc_id(doc: usize) -> DocId {
 async fn write(
     doc: usize,
     seed: u64,
-    url: String,
+    urls: Vec<String>,
     done: watch::Sender<u64>,
     stop: Arc<AtomicBool>,
 ) -> Promised {
     let codec = if seed.is_multiple_of(2) { Codec::Binary } else { Codec::Json };
-    let document = Document::open(doc_id(doc), Options { codec, ..Options::new(&url) });
+    let document = Document::open(doc_id(doc), Options { codec, urls, ..Options::new("") });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut durable = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -94,12 +94,12 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    /// Begins to write.
-    pub(crate) fn begin(url: &str) -> Self {
+    /// Begins to write, to whichever server takes a writer.
+    pub(crate) fn begin(urls: &[String]) -> Self {
         let (stop, done, tasks) = (Arc::default(), watch::Sender::new(0), Tasks::new());
         let start = |writer: usize| {
             let (done, stop) = (done.clone(), Arc::clone(&stop));
-            let writing = write(writer % DOCS, writer as u64, url.to_owned(), done, stop);
+            let writing = write(writer % DOCS, writer as u64, urls.to_vec(), done, stop);
             tasks.spawn("writer", writing)
         };
         let writers = (0..WRITERS).map(start).collect();

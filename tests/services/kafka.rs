@@ -29,7 +29,7 @@ fn fresh_topic() -> String {
 }
 
 async fn open(topic: &str, shards: u32, config: &Config) -> Result<Kafka, OpenError> {
-    let options = Options::new(hosts(), topic, shards, config).expect("no properties");
+    let options = Options::new(hosts(), topic, Some(shards), config).expect("no properties");
     Kafka::open(options, Metrics::register(&Registry::new()).expect("a new registry")).await
 }
 
@@ -122,7 +122,7 @@ async fn a_topic_that_is_created_anew_is_another_log() {
 async fn brokers_that_do_not_answer_are_told_of() {
     let config = Config { open_timeout: std::time::Duration::from_secs(1), ..config() };
     let nowhere = vec!["127.0.0.1:1".to_owned()];
-    let options = Options::new(nowhere, "t", 1, &config).expect("no properties");
+    let options = Options::new(nowhere, "t", None, &config).expect("no properties");
     let metrics = Metrics::register(&Registry::new()).expect("a new registry");
     let refused = Kafka::open(options, metrics).await.expect_err("nobody is there");
     assert!(refused.to_string().contains("no Kafka broker answers at 127.0.0.1:1"), "{refused}");

@@ -14,24 +14,36 @@ const SERVICES_EVERY: u64 = 4;
 /// Durable edits of all writers between two kills.
 const EDITS_BETWEEN: u64 = 200;
 
+/// Returns the settings of a server on these services.
+pub(crate) fn settings(broker: &str, hosts: &str) -> Vec<String> {
+    let own = [
+        format!("log=kafka://{broker}/kill"),
+        format!("checkpoints=cql://{hosts}/kill"),
+        "kafka.create-topics=true".to_owned(),
+        "kafka.allow-single-replica=true".to_owned(),
+        "cql.replication-factor=1".to_owned(),
+    ];
+    SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(own).collect()
+}
+
+/// Opens the log that such a server writes.
+pub(crate) async fn logged(broker: &str) -> Kafka {
+    let config = Config { allow_single_replica: true, ..Config::default() };
+    let options = Options::new(vec![broker.to_owned()], "kill-log", None, &config);
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
+    Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_store() {
     let (kafka, broker) = Service::start("kafka").await;
     let (cassandra, hosts) = Service::start("cassandra").await;
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
-    let log = format!("log=kafka://{broker}/kill");
-    let store = format!("checkpoints=cql://{hosts}/kill");
-    let own = [
-        log.as_str(),
-        store.as_str(),
-        "kafka.create-topics=true",
-        "kafka.allow-single-replica=true",
-        "cql.replication-factor=1",
-    ];
-    let settings = [SETTINGS, &own].concat();
+    let own = settings(&broker, &hosts);
+    let settings: Vec<&str> = own.iter().map(String::as_str).collect();
     let mut server = Server::start(folder.path(), port, &settings);
-    let storm = Storm::begin(&server.url);
+    let storm = Storm::begin(std::slice::from_ref(&server.url));
     let mut edits = 0;
     for kill in 1..=KILLS {
         if kill % SERVICES_EVERY == 0 {
@@ -47,11 +59,5 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_sto
         server.kill();
         server = Server::start(folder.path(), port, &settings);
     }
-    let log = async || {
-        let config = Config { allow_single_replica: true, ..Config::default() };
-        let options = Options::new(vec![broker.clone()], "kill-log", 16, &config);
-        let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
-        Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
-    };
-    storm.end(server, log).await;
+    storm.end(server, async || logged(&broker).await).await;
 }

@@ -1,8 +1,10 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
 mod cql;
+mod fight;
 mod kafka;
 mod kill;
+mod outage;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;

@@ -18,6 +18,9 @@ use crate::types::LogId;
 const REPLICAS: i32 = 3;
 const IN_SYNC: i32 = 2;
 
+/// How many partitions a topic has that is created where nothing is said.
+const SHARDS: u32 = 256;
+
 /// How long one question may take.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
@@ -59,11 +62,14 @@ const RULES: [Rule; 4] = [
     },
 ];
 
-/// Finds the topic, or creates it, checks it, and returns the id of the log.
+/// Finds the topic, or creates it, checks it, and returns the id of the log and its shards.
 ///
 /// # Errors
 /// [`OpenError`]; nothing but a missing topic was created.
-pub(crate) async fn check(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenError> {
+pub(crate) async fn check(
+    admin: &Arc<Admin>,
+    options: &Options,
+) -> Result<(LogId, u32), OpenError> {
     let mut replicas = find(admin, options).await?;
     if replicas.is_none() && options.config.create_topics {
         create(admin, options).await?;
@@ -72,11 +78,12 @@ pub(crate) async fn check(admin: &Arc<Admin>, options: &Options) -> Result<LogId
     let replicas = replicas.ok_or_else(|| OpenError::NoTopic {
         topic: options.topic.clone(),
         hosts: options.brokers(),
-        shards: options.shards,
+        shards: options.shards.unwrap_or(SHARDS),
     })?;
     check_replicas(&replicas, options)?;
     check_settings(admin, options).await?;
-    identify(admin, options).await
+    let shards = u32::try_from(replicas.len()).unwrap_or(u32::MAX);
+    Ok((identify(admin, options).await?, shards))
 }
 
 /// Returns the number of replicas of each partition; none where there is no such topic.
@@ -121,7 +128,8 @@ async fn ask(
 
 async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
     let failed = |reason: String| OpenError::NotCreated { topic: options.topic.clone(), reason };
-    let partitions = i32::try_from(options.shards).map_err(|error| failed(error.to_string()))?;
+    let partitions = i32::try_from(options.shards.unwrap_or(SHARDS))
+        .map_err(|error| failed(error.to_string()))?;
     let (replicas, in_sync) =
         if options.config.allow_single_replica { (1, 1) } else { (REPLICAS, IN_SYNC) };
     let (in_sync, longest) = (in_sync.to_string(), MESSAGE_BYTES_MAX.to_string());
@@ -151,7 +159,8 @@ async fn find_created(
     let began = Instant::now();
     loop {
         let found = find(admin, options).await?;
-        let whole = |found: &Vec<_>| u32::try_from(found.len()) == Ok(options.shards);
+        let whole =
+            |found: &Vec<_>| u32::try_from(found.len()) == Ok(options.shards.unwrap_or(SHARDS));
         if found.as_ref().is_some_and(whole) || began.elapsed() >= CREATED_MAX {
             return Ok(found);
         }
@@ -162,8 +171,8 @@ async fn find_created(
 fn check_replicas(replicas: &[(i32, usize)], options: &Options) -> Result<(), OpenError> {
     let topic = options.topic.clone();
     let found = u32::try_from(replicas.len()).unwrap_or(u32::MAX);
-    if found != options.shards {
-        return Err(OpenError::Shards { topic, found, asked: options.shards });
+    if let Some(asked) = options.shards.filter(|asked| *asked != found) {
+        return Err(OpenError::Shards { topic, found, asked });
     }
     let least = if options.config.allow_single_replica { 1 } else { REPLICAS as usize };
     match replicas.iter().find(|(_, replicas)| *replicas < least) {

@@ -18,8 +18,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// The topic; its partitions are the shards.
     pub topic: String,
-    /// How many shards the topic must have.
-    pub shards: u32,
+    /// How many shards the topic must have; none takes as many as there are.
+    pub shards: Option<u32>,
     /// Settings of librdkafka, which win over those here but not over those that the log's
     /// contract rests on.
     pub properties: Vec<(String, String)>,
@@ -35,7 +35,7 @@ impl Options {
     pub fn new(
         hosts: Vec<String>,
         topic: &str,
-        shards: u32,
+        shards: Option<u32>,
         config: &Config,
     ) -> Result<Self, String> {
         Ok(Self {

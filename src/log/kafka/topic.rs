@@ -27,6 +27,7 @@ const TRIM_MAX: Duration = Duration::from_secs(30);
 /// Keeps the log in a topic of Kafka; any number of processes may have it open.
 pub struct Kafka {
     id: LogId,
+    shards: u32,
     options: Options,
     admin: Arc<Admin>,
     producer: Producer,
@@ -46,21 +47,21 @@ impl Kafka {
         };
         let admin: Admin = options.client().create_with_context(Quiet).map_err(refused)?;
         let admin = Arc::new(admin);
-        let id = check(&admin, &options).await?;
+        let (id, shards) = check(&admin, &options).await?;
         let producer = Producer::new(&options, metrics).map_err(refused)?;
         let closed = CancellationToken::new();
         let patience = options.config.append_timeout;
         let readers = Readers::new(&options.topic, options.consumer(), patience, closed.clone());
-        Ok(Self { id, admin, producer, readers: Arc::new(readers), closed, options })
+        Ok(Self { id, shards, admin, producer, readers: Arc::new(readers), closed, options })
     }
 
     fn check_shard(&self, shard: ShardId) -> Result<(), ReadError> {
         if self.closed.is_cancelled() {
             Err(ReadError::Stopped)
-        } else if shard.0 < self.options.shards {
+        } else if shard.0 < self.shards {
             Ok(())
         } else {
-            Err(ReadError::NoShard { shard, shards: self.options.shards })
+            Err(ReadError::NoShard { shard, shards: self.shards })
         }
     }
 
@@ -89,13 +90,13 @@ impl Log for Kafka {
     }
 
     fn shards(&self) -> u32 {
-        self.options.shards
+        self.shards
     }
 
     fn append(&self, shard: ShardId, record: Bytes) -> Appended {
         let (bytes, bytes_max) = (record.len(), RECORD_BYTES_MAX);
-        if shard.0 >= self.options.shards {
-            let shards = self.options.shards;
+        if shard.0 >= self.shards {
+            let shards = self.shards;
             return self.producer.refuse(Refusal::NoShard { shard, shards });
         }
         if bytes > bytes_max {

@@ -1,0 +1,226 @@
+//! Reading a log as everybody must: each record with whether it counts, and why not.
+//!
+//! For outside consumers, auditors and tools. A raw shard holds more than its accepted history:
+//! records of owners that were stale, and records written twice. [`Reader`] applies the one rule.
+
+use rustc_hash::FxHashMap;
+
+use crate::log::acceptance::{Fence, Position, Void, check_event, check_frame};
+use crate::log::codec::DecodeError;
+use crate::log::record::{Claim, Event, EventKind, Frame, Record, Release};
+use crate::log::{Log, ReadError, Stored};
+use crate::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// A record and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Where it is, and its bytes.
+    pub stored: Stored,
+    /// What it says; one that cannot be read is skipped by every reader.
+    pub record: Result<Record, DecodeError>,
+    /// Whether it counts; one that cannot be read does not.
+    pub verdict: Result<(), Void>,
+}
+
+/// Reads a shard from its first record to where it ended when the reading began.
+///
+/// Where older records were trimmed, what the first ones rest on is taken for granted: the
+/// ownership, the revision of a document, the number of a session's last batch.
+pub struct Reader<'a> {
+    log: &'a dyn Log,
+    shard: ShardId,
+    next: Offset,
+    end: Offset,
+    judge: Judge,
+}
+
+/// Knows what the rule needs, from the records so far.
+#[derive(Debug, Default)]
+struct Judge {
+    fence: Fence,
+    docs: FxHashMap<DocId, Known>,
+    /// Whether there were records before the first one.
+    trimmed: bool,
+}
+
+/// One document as the records so far tell it.
+#[derive(Debug, Default)]
+struct Known {
+    revision: Revision,
+    sessions: FxHashMap<SessionId, Seq>,
+}
+
+impl Position for Known {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn last_seq(&self, session: &SessionId) -> Seq {
+        self.sessions.get(session).copied().unwrap_or_default()
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Begins at the first record of a shard.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn begin(log: &'a dyn Log, shard: ShardId) -> Result<Self, ReadError> {
+        let marks = log.marks(shard).await?;
+        let judge = Judge { trimmed: marks.low > Offset(0), ..Judge::default() };
+        Ok(Self { log, shard, next: marks.low, end: marks.high, judge })
+    }
+
+    /// Returns the next records, in order; none at the end.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<Judged>>, ReadError> {
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        let batch = self.log.read(self.shard, self.next, READ_BYTES).await?;
+        if batch.records.is_empty() {
+            return Ok(None);
+        }
+        self.next = batch.next;
+        Ok(Some(batch.records.into_iter().map(|stored| self.judge.judge(stored)).collect()))
+    }
+}
+
+impl Judge {
+    fn judge(&mut self, stored: Stored) -> Judged {
+        let record = Record::decode(&stored.bytes);
+        let verdict = match &record {
+            Ok(record) => {
+                self.take_for_granted(record);
+                self.apply(stored.offset, record)
+            }
+            Err(_) => Ok(()),
+        };
+        Judged { stored, record, verdict }
+    }
+
+    /// Fills in what was said before the first record.
+    fn take_for_granted(&mut self, record: &Record) {
+        if !self.trimmed {
+            return;
+        }
+        if self.fence.epoch.is_none() {
+            self.fence.epoch = match record {
+                Record::Claim(Claim { prev, .. }) => *prev,
+                Record::Release(Release { epoch, .. }) => Some(*epoch),
+                Record::Frame(Frame { epoch, .. }) | Record::Event(Event { epoch, .. }) => {
+                    Some(*epoch)
+                }
+            };
+        }
+        let (doc, base_rev, entries) = match record {
+            Record::Frame(frame) => (&frame.doc, frame.base_rev, frame.entries.as_slice()),
+            Record::Event(event) => (&event.doc, event.base_rev, [].as_slice()),
+            Record::Claim(_) | Record::Release(_) => return,
+        };
+        let fresh = || Known { revision: base_rev, ..Known::default() };
+        let known = self.docs.entry(doc.clone()).or_insert_with(fresh);
+        for entry in entries {
+            let before = Seq(entry.seq.0.saturating_sub(1));
+            known.sessions.entry(entry.session).or_insert(before);
+        }
+    }
+
+    fn apply(&mut self, offset: Offset, record: &Record) -> Result<(), Void> {
+        self.fence.observe(offset, record)?;
+        match record {
+            Record::Frame(frame) => {
+                let known = self.docs.entry(frame.doc.clone()).or_default();
+                check_frame(known, frame)?;
+                for entry in &frame.entries {
+                    known.revision = known.revision.next();
+                    known.sessions.insert(entry.session, entry.seq);
+                }
+            }
+            Record::Event(event) => {
+                let known = self.docs.entry(event.doc.clone()).or_default();
+                check_event(known, event)?;
+                match &event.kind {
+                    EventKind::SessionsExpired { sessions } => {
+                        known.sessions.retain(|session, _| !sessions.contains(session));
+                    }
+                    EventKind::SessionReturned { session, seq, .. } => {
+                        known.sessions.insert(*session, *seq);
+                    }
+                    EventKind::Created
+                    | EventKind::Deleted
+                    | EventKind::Undeleted
+                    | EventKind::Quarantined { .. }
+                    | EventKind::HistoryCut { .. }
+                    | EventKind::VersionNamed { .. } => {}
+                }
+            }
+            Record::Claim(_) | Record::Release(_) => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::record::Entry;
+    use crate::log::{Memory, Void};
+    use crate::text::Operation;
+    use crate::types::{Author, Epoch, LogId, NodeId, Timestamp};
+
+    const SHARD: ShardId = ShardId(0);
+
+    fn claim(boot: u64, prev: Option<u64>) -> Record {
+        let node = NodeId("n".parse().unwrap());
+        Record::Claim(Claim { node, boot, prev: prev.map(Epoch) })
+    }
+
+    fn frame(epoch: u64, base_rev: u64, seq: u64) -> Record {
+        let op = Operation::builder().insert("x").build();
+        let (session, author) = (SessionId([1; 16]), Author::anonymous());
+        let base = Revision(base_rev);
+        let entries = vec![Entry { session, seq: Seq(seq), author, base, op }];
+        let (epoch, doc, at) = (Epoch(epoch), "d".parse().unwrap(), Timestamp(1));
+        Record::Frame(Frame { epoch, doc, base_rev: base, at, entries })
+    }
+
+    async fn verdicts(log: &Memory) -> Vec<Result<(), Void>> {
+        let mut reader = Reader::begin(log, SHARD).await.unwrap();
+        let mut all = Vec::new();
+        while let Some(batch) = reader.next().await.unwrap() {
+            all.extend(batch.into_iter().map(|judged| judged.verdict));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn what_is_void_is_named_also_after_a_trim() {
+        let log = Memory::new(LogId(1), 1);
+        let records = [
+            claim(1, None),
+            frame(0, 0, 1),
+            frame(0, 0, 1),
+            claim(2, Some(0)),
+            frame(0, 1, 2),
+            frame(3, 1, 2),
+            frame(3, 2, 4),
+            frame(3, 2, 3),
+        ];
+        for record in &records {
+            log.append(SHARD, record.encode()).await.unwrap();
+        }
+        let (revision, stale, seq) = (Err(Void::Revision), Err(Void::StaleEpoch), Err(Void::Seq));
+        let wanted = [Ok(()), Ok(()), revision, Ok(()), stale, Ok(()), seq, Ok(())];
+        assert_eq!(verdicts(&log).await, wanted);
+        log.trim(SHARD, Offset(4)).await.unwrap();
+        // The stale frame is now the first that is seen, and taken for granted with its epoch.
+        log.trim(SHARD, Offset(5)).await.unwrap();
+        assert_eq!(verdicts(&log).await, wanted[5..]);
+    }
+}
