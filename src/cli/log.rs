@@ -48,7 +48,7 @@ enum Verb {
 
 /// Chooses records.
 #[derive(Debug, clap::Args)]
-struct Which {
+pub(crate) struct Which {
     #[command(flatten)]
     settings: Settings,
     /// How to print
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Which {
-    async fn open(&self) -> anyhow::Result<Arc<dyn Log>> {
+    pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn Log>> {
         let log = open_log_to_read(&self.settings.load()?.config).await?;
         if let Some(shard) = self.shard.filter(|shard| *shard >= log.shards()) {
             anyhow::bail!("there is no shard {shard}: the log has 0 to {}", log.shards() - 1);
@@ -110,7 +110,7 @@ impl Which {
     }
 
     /// Hands every chosen record over, shard by shard.
-    async fn each(
+    pub(crate) async fn each(
         &self,
         log: &dyn Log,
         mut take: impl FnMut(ShardId, Judged) -> anyhow::Result<()>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::{DocId, Timestamp};
+
 /// A recording as it is stored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,4 +68,21 @@ pub struct Report {
     pub ack_max_ms: f64,
     /// What the oracle found wrong; nothing is good.
     pub faults: Vec<String>,
+}
+
+/// Begins a recording.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) format: String,
+    pub(crate) version: u32,
+}
+
+/// One revision of a recording.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) doc: DocId,
+    pub(crate) session: usize,
+    pub(crate) at: Timestamp,
+    /// The batch as a client sends it.
+    pub(crate) batch: serde_json::Value,
 }

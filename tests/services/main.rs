@@ -5,6 +5,7 @@ mod fight;
 mod kafka;
 mod kill;
 mod outage;
+mod replay;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;
