@@ -4,6 +4,7 @@
 //! config ─► log, checkpoints ─► shards (claimed) ─► router ─► edge ─► serving ─► drained
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -81,12 +82,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 impl Stores {
-    /// Opens what the configuration names.
+    /// Opens what the configuration names; the log must have so many shards, or any number.
     ///
     /// # Errors
     /// Where a store cannot be opened; the message says what to do next.
     pub async fn open(
         config: &Config,
+        shards: Option<u32>,
         registry: &telemetry::Registry,
         fatal: &Fatal,
     ) -> anyhow::Result<Self> {
@@ -99,7 +101,7 @@ impl Stores {
                 )
             })?;
         }
-        let log = Self::open_log(config, Some(config.shards), registry).await?;
+        let log = Self::open_log(config, shards, registry).await?;
         let store = Self::open_store(config, fatal).await?;
         Ok(Self { log, store })
     }
@@ -120,8 +122,15 @@ impl Stores {
                          put it back, or move {kept} away to start empty"
                     );
                 }
-                let options = log::Options { shards: config.shards, ..log::Options::default() };
-                Arc::new(log::Embedded::open(&config.data, options, metrics)?)
+                let with = |shards| {
+                    let options = log::Options { shards, ..log::Options::default() };
+                    log::Embedded::open(&config.data, options, metrics.clone())
+                };
+                let opened = match (with(config.shards), shards) {
+                    (Err(log::OpenError::Shards { found, .. }), None) => with(found),
+                    (opened, _) => opened,
+                };
+                Arc::new(opened?)
             }
             Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
             #[cfg(feature = "kafka")]
@@ -175,7 +184,7 @@ impl Node {
         let registry = telemetry::registry();
         let bound = edge::bind(config.listen).await?;
         let fatal = Fatal::default();
-        let stores = Stores::open(config, &registry, &fatal).await?;
+        let stores = Stores::open(config, Some(config.shards), &registry, &fatal).await?;
         Self::assemble(config, clock, registry, bound, stores, fatal).await
     }
 
@@ -255,6 +264,42 @@ impl Node {
 /// Returns a number that rises with each start of the node, also on a clock that stands still.
 fn boot(clock: &Clock) -> u64 {
     (clock.now().0 << 20) | rand::random_range(0..1 << 20)
+}
+
+/// Puts everything that is in the log alone into checkpoints, while no node serves it.
+///
+/// # Errors
+/// Where a shard cannot be claimed or a document cannot be saved.
+pub(crate) async fn save_everything(stores: &Stores, config: &Config) -> anyhow::Result<()> {
+    let registry = telemetry::registry();
+    let (clock, tasks) = (Clock::wall(), Tasks::new());
+    let ports = Ports {
+        log: stores.log.clone(),
+        store: stores.store.clone(),
+        claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
+        clock,
+        config: Arc::new(config.shard.clone()),
+        doc_config: Arc::new(config.document.clone()),
+        metrics: shard::Metrics::register(&registry)?,
+        doc_metrics: doc::Metrics::register(&registry)?,
+        tasks: tasks.clone(),
+        fatal: Fatal::default(),
+    };
+    let router = start_shards(&ports).await?;
+    let mut docs = BTreeSet::new();
+    for shard in (0..stores.log.shards()).map(ShardId) {
+        let mut reader = log::Reader::begin(&*stores.log, shard).await?;
+        while let Some(batch) = reader.next().await? {
+            let records = batch.into_iter().filter_map(|judged| judged.record.ok());
+            docs.extend(records.filter_map(|record| record.doc().cloned()));
+        }
+    }
+    for doc in docs {
+        router.open(&doc).await?.save().await.with_context(|| format!("{doc} was not saved"))?;
+    }
+    router.drain().await;
+    tasks.stop().await;
+    Ok(())
 }
 
 async fn start_shards(ports: &Ports) -> anyhow::Result<Router> {

@@ -25,6 +25,7 @@ mod chunks;
 mod column;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod copy;
 pub mod cql;
 mod embedded;
 mod error;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 use crate::types::{DocId, LogId, ShardId};
 
 pub use chunks::{CHUNK_BYTES, load_segment, save_segment};
+pub use copy::{Copied, copy};
 pub use embedded::Embedded;
 pub use error::{Damage, DecodeError, Error, OpenError, StoreError};
 pub use key::{BlobId, BlobKind, CheckpointId, Progress, StoredManifest};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{config, doc, load, log, replay, serve};
+use crate::cli::{config, doc, load, log, migrate, replay, serve};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.
@@ -29,6 +29,8 @@ enum Command {
     Load(load::Args),
     /// Read a log: print it, count it, name what does not count
     Log(log::Args),
+    /// Move everything to another log and checkpoint store
+    Migrate(migrate::Args),
     /// Record the traffic that a log holds
     Record(replay::RecordArgs),
     /// Send recorded traffic to servers again
@@ -52,6 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doc(args) => doc::run(args),
         Command::Load(args) => load::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Record(args) => replay::record(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Config(args) => config::run(&args),

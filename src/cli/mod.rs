@@ -6,6 +6,7 @@ mod doc;
 mod exit;
 mod load;
 mod log;
+mod migrate;
 mod replay;
 mod serve;
 mod settings;

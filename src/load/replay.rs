@@ -213,10 +213,10 @@ impl Client {
                 },
             };
             match message {
-                Some(ServerMessage::Ack { seq, rev, .. }) => {
-                    if open.take_if(|(own, ..)| *own == seq).is_some() {
-                        told.send(Ok(rev)).await?;
-                    }
+                Some(ServerMessage::Ack { seq, rev, .. })
+                    if open.take_if(|(own, ..)| *own == seq).is_some() =>
+                {
+                    told.send(Ok(rev)).await?;
                 }
                 Some(ServerMessage::Error { fatal: false, retry, .. }) => {
                     tokio::time::sleep(retry.map_or(AGAIN, Duration::from)).await;

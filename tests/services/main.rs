@@ -4,6 +4,7 @@ mod cql;
 mod fight;
 mod kafka;
 mod kill;
+mod migrate;
 mod outage;
 mod replay;
 #[path = "../integration/server.rs"]
@@ -11,3 +12,4 @@ mod server;
 mod service;
 #[path = "../integration/storm.rs"]
 mod storm;
+mod trim;
