@@ -1,17 +1,19 @@
 //! The time of an acknowledgement through Quire, beside a bare produce of the same bytes to the
 //! same broker in the same run. `KAFKA_BOOTSTRAP=HOST:PORT cargo bench --bench kafka`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
+use quire::client::Connection;
 use quire::clock::Clock;
 use quire::config::{Config, Engine, Remote};
-use quire::load::{Progress, Target, Typing, run_typing};
 use quire::node::Node;
-use quire::wire::Codec;
+use quire::text::Operation;
+use quire::types::{Revision, Seq, SessionId};
+use quire::wire::{ClientMessage, Codec, Hello, Mode, ServerMessage, VERSION};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::{Instant, interval_at};
@@ -20,7 +22,7 @@ use tokio::time::{Instant, interval_at};
 const RECORD: [u8; 92] = [7; 92];
 
 const SECONDS: u64 = 10;
-const DOCS: usize = 100;
+const DOCS: u32 = 100;
 
 fn main() {
     let Ok(hosts) = std::env::var("KAFKA_BOOTSTRAP") else {
@@ -91,17 +93,40 @@ async fn bare(hosts: &[String], topic: &str, rate: u64) -> (f64, f64) {
     (quantile(&latencies, 0.5), quantile(&latencies, 0.99))
 }
 
-/// Types at a rate, one client a document.
+/// Sends keystrokes at a rate, one client a document; from the send to the acknowledgement.
 async fn through(node: &Node, rate: u64) -> (f64, f64) {
-    let rate = rate as f64 / DOCS as f64;
-    let duration = Duration::from_secs(SECONDS);
-    let typing = Typing { docs: DOCS, clients: DOCS, rate, duration, seed: 1 };
-    let (urls, prefix) =
-        (vec![format!("http://{}", node.address)], rand::random::<u32>().to_string());
-    let target = Arc::new(Target { urls, codec: Codec::Binary, prefix });
-    let report = run_typing(typing, target, Progress::hidden()).await.expect("they can type");
-    assert!(report.faults.is_empty(), "{report}");
-    (report.ack_p50_ms, report.ack_p99_ms)
+    let url = format!("http://{}", node.address);
+    let prefix = rand::random::<u32>();
+    let step = Duration::from_secs(1) * DOCS / u32::try_from(rate).expect("small");
+    let client = async |doc: u32| {
+        let id = format!("{prefix}-{doc}").parse().expect("an id");
+        let session = SessionId(rand::random());
+        let hello =
+            Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
+        let opened = Connection::open(&url, &id, Codec::Binary, hello).await;
+        let (mut connection, _) = opened.expect("it is taken");
+        let op = Operation::builder().insert("x").build();
+        // All clients are connected before the first one sends, and they do not send at once.
+        let first = Instant::now() + Duration::from_secs(2) + step * doc / DOCS;
+        let mut ticks = interval_at(first, step);
+        let mut latencies = Vec::new();
+        for n in 0..rate * SECONDS / u64::from(DOCS) {
+            ticks.tick().await;
+            let (seq, base, op) = (Seq(n + 1), Revision(n), op.clone());
+            let began = Instant::now();
+            connection.send(&ClientMessage::Op { seq, base, op }).await.expect("it is open");
+            while !matches!(
+                connection.receive().await.expect("it is open"),
+                Some(ServerMessage::Ack { .. })
+            ) {}
+            latencies.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
+        latencies
+    };
+    let mut all: Histogram<u64> = Histogram::new(3).expect("three digits");
+    let clients = join_all((0..DOCS).map(client)).await;
+    clients.into_iter().flatten().for_each(|took| all.saturating_record(took));
+    (quantile(&all, 0.5), quantile(&all, 0.99))
 }
 
 fn quantile(latencies: &Histogram<u64>, quantile: f64) -> f64 {
