@@ -199,6 +199,7 @@ impl Node {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
         let doc_metrics = doc::Metrics::register(&registry)?;
         let Stores { log, store } = stores;
+        check_log(&*log, &*store, config.adopt_log).await?;
         let ports = Ports {
             log: log.clone(),
             store: store.clone(),
@@ -259,6 +260,20 @@ impl Node {
             warn!(%reason, "checkpoint store did not close");
         }
     }
+}
+
+/// Refuses checkpoints of another log: what only that log had would be missing without a word.
+async fn check_log(log: &dyn Log, store: &dyn Store, adopt: bool) -> anyhow::Result<()> {
+    let logs = store.logs().await?;
+    if adopt || logs.is_empty() || logs.contains(&log.id()) {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "the checkpoints belong to another log than the one that was found ({:032x}): it was made \
+         anew, or is another cluster's; correct --log or --checkpoints, move both with quire \
+         migrate, or, where the other log is lost, start once with --adopt-log",
+        log.id().0
+    )
 }
 
 /// Returns a number that rises with each start of the node, also on a clock that stands still.

@@ -470,6 +470,9 @@ async fn progress(store: &dyn Store) -> Result<(), Error> {
     }
     store.advance(shard, at(other, 5, None, false)).await?;
     assert_eq!(store.progress(shard, other).await?, Some(at(other, 5, None, false)));
+    let mut logs = store.logs().await?;
+    logs.sort_unstable();
+    assert_eq!(logs, [other, log]);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Checkpoints in memory: for tests and simulations, and for servers that may forget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use async_trait::async_trait;
@@ -100,6 +100,13 @@ impl Store for Memory {
             if progress.low_water > stored.low_water {
                 *stored = progress;
             }
+        })
+    }
+
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        self.with(|content| {
+            let logs: BTreeSet<_> = content.progress.keys().map(|(_, log)| *log).collect();
+            logs.into_iter().collect()
         })
     }
 

@@ -123,6 +123,12 @@ pub trait Store: Send + Sync {
     /// If the store cannot.
     async fn advance(&self, shard: ShardId, progress: Progress) -> Result<(), StoreError>;
 
+    /// Lists the logs of which progress is kept, each once.
+    ///
+    /// # Errors
+    /// If the store cannot tell.
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError>;
+
     /// Lists documents that have a manifest, each once, in an order of the store's own: at most
     /// `limit` of those after `after`. An empty answer is the end.
     ///

@@ -34,6 +34,9 @@ pub(crate) struct Settings {
     /// Take a topic with one replica: on one machine, where nothing else is
     #[arg(long)]
     allow_single_replica: bool,
+    /// Serve checkpoints of another log, without what only that log had
+    #[arg(long)]
+    adopt_log: bool,
     /// Any option: document.idle-after=5m; may be given more than once
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -49,6 +52,7 @@ impl Settings {
             ("checkpoints", &self.checkpoints),
             ("node", &self.node),
             ("shards", &self.shards),
+            ("adopt-log", &on(self.adopt_log)),
             ("kafka.create-topics", &on(self.create_topics)),
             ("kafka.allow-single-replica", &on(self.allow_single_replica)),
         ];

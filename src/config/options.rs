@@ -78,6 +78,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Where checkpoints are kept: the data folder, memory (gone with the process), or CQL."),
     opt("shards", "16", count("shards", 1, 65_536),
         "Shards of the log: partitions in Kafka. Fixed when the log is made."),
+    opt("adopt-log", "false", Kind::Switch,
+        "Whether checkpoints of another log are served, without what only that log had."),
 
     opt("document.window-revisions", "5000", count("revisions", 1, 1_000_000),
         "The last revisions kept in memory, for rebase and for clients that resume."),

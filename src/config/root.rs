@@ -25,6 +25,9 @@ pub struct Config {
     pub checkpoints: Engine,
     /// Shards of the log: 1 to 65,536, fixed when the data folder is made; default 16.
     pub shards: u32,
+    /// Whether checkpoints of another log are served, without what only that log had; default
+    /// false.
+    pub adopt_log: bool,
     /// Limits and times of a document.
     pub document: doc::Config,
     /// Limits of a shard.
@@ -111,6 +114,7 @@ impl Default for Config {
             log: Engine::Embedded,
             checkpoints: Engine::Embedded,
             shards: 16,
+            adopt_log: false,
             document: doc::Config::default(),
             shard: shard::Config::default(),
             edge: edge::Config::default(),

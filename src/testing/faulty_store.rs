@@ -161,6 +161,11 @@ impl<S: Store> Store for FaultyStore<S> {
         self.write(self.inner.advance(shard, progress)).await
     }
 
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        self.check_read().await?;
+        self.inner.logs().await
+    }
+
     async fn docs(&self, after: Option<&DocId>, limit: usize) -> Result<Vec<DocId>, StoreError> {
         self.check_read().await?;
         self.inner.docs(after, limit).await

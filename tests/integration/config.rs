@@ -90,7 +90,7 @@ tail-age-max = [1]
         "flag --set: \"nothing\" sets nothing: write section.key=value",
         "flag --set: edge.frame-bytes-max: \"1B\" is out of range: write a size from 1KiB to 64MiB",
         "flag --set: other.key: unknown key: there are node, data, listen, log, checkpoints, \
-         shards and [document], [shard], [edge], [kafka], [cql], [telemetry]",
+         shards, adopt-log and [document], [shard], [edge], [kafka], [cql], [telemetry]",
         "flag --log: log: \"kafka://host\" is no address: write \"embedded\" or \"memory\" or \
          \"kafka://HOST:PORT,.../NAME\"",
         "flag --listen: listen: \"localhost:80\" is no address: write an IP address and a port",

@@ -51,7 +51,7 @@ free_ports() {
 runs() {
   local pid
   pid=$(cat "$1/pid" 2>/dev/null) || return 1
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1"
+  { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$1"
 }
 
 # Waits until the file $2 of folder $1 holds every further argument.

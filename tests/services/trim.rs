@@ -1,10 +1,11 @@
 //! The topic is trimmed below what checkpoints hold, and nothing is missed.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::server::{Server, free_port, quire};
+use crate::server::{QUIRE, Server, free_port, quire};
 use crate::service::Service;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +49,21 @@ async fn a_document_from_before_the_trim_opens_with_its_history() {
     let history: Value =
         serde_json::from_str(&ask(&["history", "old", "--output", "json"])).expect("JSON");
     assert_eq!(history["revisions"].as_array().map(Vec::len), Some(20));
+    server.stop();
+    // The same checkpoints and another topic: refused, unless it is said that this is meant.
+    let other = format!("log=kafka://{broker}/other");
+    let elsewhere: Vec<&str> =
+        own.iter().map(|set| if set.starts_with("log=") { other.as_str() } else { set }).collect();
+    let sets = elsewhere.iter().flat_map(|setting| ["--set", setting]);
+    let mut refused = Command::new(QUIRE);
+    refused.args(["serve", "--listen", "127.0.0.1:0"]).args(sets).stdin(Stdio::null());
+    let refused = refused.output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("the checkpoints belong to another log"), "{said}");
+    let adopting = [&elsewhere[..], &["adopt-log=true"]].concat();
+    let server = Server::start(folder.path(), free_port(), &adopting);
+    assert_eq!(quire(&["doc", "cat", "old", "--url", &server.url]), "text 19");
     server.stop();
     let cat = quire(&["log", "cat", "--log", &log, "--raw", "--output", "json"]);
     for line in cat.lines() {

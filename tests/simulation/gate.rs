@@ -168,6 +168,10 @@ impl Store for GatedStore {
         self.inner.advance(shard, progress).await
     }
 
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        self.inner.logs().await
+    }
+
     async fn docs(&self, after: Option<&DocId>, limit: usize) -> Result<Vec<DocId>, StoreError> {
         self.gate.pass().await;
         self.inner.docs(after, limit).await

@@ -82,6 +82,7 @@ pub(crate) struct Statements {
     pub(crate) remove_manifest: PreparedStatement,
     pub(crate) progress: PreparedStatement,
     pub(crate) advance: PreparedStatement,
+    pub(crate) logs: PreparedStatement,
     pub(crate) first_docs: PreparedStatement,
     pub(crate) docs_after: PreparedStatement,
 }
@@ -128,6 +129,7 @@ impl Statements {
                 "INSERT INTO @progress (shard, log, value) VALUES (?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
+            logs: prepare("SELECT DISTINCT shard, log FROM @progress").await?,
             first_docs: prepare("SELECT DISTINCT doc FROM @manifests LIMIT ?").await?,
             docs_after: prepare(
                 "SELECT DISTINCT doc FROM @manifests WHERE token(doc) > token(?) LIMIT ?",

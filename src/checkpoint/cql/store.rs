@@ -1,5 +1,6 @@
 //! The store over a session of the driver.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -213,6 +214,17 @@ impl Store for Cql {
         let log = progress.log.0.to_be_bytes().to_vec();
         let row = (shard_of(shard)?, log, write_progress(&progress), rank + 1);
         self.write(&self.statements.advance, row).await
+    }
+
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        let rows = self.select(&self.statements.logs, ()).await?;
+        let mut logs = BTreeSet::new();
+        for row in rows.rows::<(i32, Bytes)>().map_err(failed)? {
+            let (_, log) = row.map_err(failed)?;
+            let bytes = <[u8; 16]>::try_from(&*log).map_err(failed)?;
+            logs.insert(LogId(u128::from_be_bytes(bytes)));
+        }
+        Ok(logs.into_iter().collect())
     }
 
     async fn docs(&self, after: Option<&DocId>, limit: usize) -> Result<Vec<DocId>, StoreError> {

@@ -175,6 +175,10 @@ impl Store for Embedded {
         self.write(Write::Advance(shard, progress)).await
     }
 
+    async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        self.read(tables::logs).await
+    }
+
     async fn docs(&self, after: Option<&DocId>, limit: usize) -> Result<Vec<DocId>, StoreError> {
         let after = after.cloned();
         self.read(move |db| tables::docs(db, after.as_ref(), limit)).await

@@ -8,6 +8,8 @@
 //! meta       "format"                         -> number
 //! ```
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use redb::{
     Database, Durability, Error, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
@@ -173,6 +175,15 @@ pub(crate) fn progress(
         let (low_water, epoch, released) = row.value();
         Progress { log, low_water: Offset(low_water), epoch: epoch.map(Epoch), released }
     }))
+}
+
+/// Lists the logs of which progress is kept.
+pub(crate) fn logs(db: &Database) -> Result<Vec<LogId>, Error> {
+    let mut logs = BTreeSet::new();
+    for row in db.begin_read()?.open_table(PROGRESS)?.iter()? {
+        logs.insert(LogId(row?.0.value().1));
+    }
+    Ok(logs.into_iter().collect())
 }
 
 /// Lists documents, by one look-up each: a document has few manifests, but not always one.

@@ -131,9 +131,13 @@ impl Readers {
             loop {
                 match self.next(&mut reader, shard)? {
                     Next::Record(stored) if stored.offset < wanted => {}
-                    Next::Record(stored) => {
+                    Next::Record(stored) if stored.offset == wanted => {
                         found.push(stored);
                         break;
+                    }
+                    Next::Record(_) => {
+                        let low = self.marks(shard)?.low;
+                        return Err(ReadError::Trimmed { low });
                     }
                     // A new leader learns of the end a little later.
                     Next::End if began.elapsed() < self.patience => {
