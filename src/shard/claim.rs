@@ -22,6 +22,8 @@ pub struct Claimed {
     pub next: Offset,
     /// The records that no checkpoint covers.
     pub tail: Tail,
+    /// How many records could not be read and were skipped.
+    pub unreadable: u64,
 }
 
 /// How many late claims of our own one claim puts up with.
@@ -58,8 +60,9 @@ pub async fn claim(
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
     let epochs = fence.epoch.into_iter().collect();
-    let (tail, owner) = (Tail::default(), None);
-    let mut reader = Reader { log, shard, bytes_max, next: from, fence, epochs, tail, owner };
+    let (tail, owner, unreadable) = (Tail::default(), None, 0);
+    let next = from;
+    let mut reader = Reader { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable };
     for _ in 0..ATTEMPTS_MAX {
         reader.read_to_end().await?;
         if claiming == Claiming::Again && reader.is_lost_to_another(claimant) {
@@ -67,8 +70,8 @@ pub async fn claim(
         }
         let epoch = reader.append_claim(claimant).await?;
         if reader.fence.epoch == Some(epoch) {
-            let Reader { next, fence, epochs, tail, .. } = reader;
-            return Ok(Claimed { epoch, fence, epochs, next, tail });
+            let Reader { next, fence, epochs, tail, unreadable, .. } = reader;
+            return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable });
         }
         // A claim of this node whose outcome was unknown may come late: go on from there.
     }
@@ -85,6 +88,7 @@ struct Reader<'a> {
     tail: Tail,
     /// Who made the last claim that counts.
     owner: Option<Claimant>,
+    unreadable: u64,
 }
 
 impl Reader<'_> {
@@ -125,7 +129,10 @@ impl Reader<'_> {
     }
 
     fn observe(&mut self, stored: &Stored) {
-        let Some(record) = decode(self.shard, stored) else { return };
+        let Some(record) = decode(self.shard, stored) else {
+            self.unreadable += 1;
+            return;
+        };
         if self.fence.observe(stored.offset, &record).is_err() {
             return;
         }

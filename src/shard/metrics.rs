@@ -1,6 +1,6 @@
 //! What is counted of shards.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
 /// Counts what all shards of a node do.
 #[derive(Clone)]
@@ -15,6 +15,10 @@ pub struct Metrics {
     pub fenced: IntCounter,
     /// Documents that failed and were taken down.
     pub restarts: IntCounter,
+    /// Records that could not be read and were skipped.
+    pub unreadable: IntCounter,
+    /// Bytes of records that no checkpoint covers.
+    pub tail_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -28,7 +32,12 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let help = "Bytes of records that no checkpoint covers";
+        let tail_bytes = IntGauge::new("quire_shard_tail_bytes", help)?;
+        registry.register(Box::new(tail_bytes.clone()))?;
         Ok(Self {
+            tail_bytes,
+            unreadable: counter("quire_shard_unreadable_total", "Records that cannot be read")?,
             accepted: counter("quire_shard_records_accepted_total", "Records accepted")?,
             appended_bytes: counter("quire_shard_appended_bytes_total", "Bytes handed to the log")?,
             reclaims: counter(

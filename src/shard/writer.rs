@@ -78,6 +78,8 @@ pub(crate) struct Writer {
     swept: Instant,
     sweep_pause: Duration,
     low_water: Offset,
+    /// What was counted of the tail last, in bytes.
+    told_bytes: u64,
 }
 
 /// What comes out of the log's end, in order.
@@ -100,7 +102,8 @@ impl Writer {
         sweep: Sweep,
     ) -> Self {
         let claimant = ports.claimant.clone();
-        let Claimed { epoch, fence, epochs, next, tail } = claimed;
+        let Claimed { epoch, fence, epochs, next, tail, unreadable } = claimed;
+        ports.metrics.unreadable.inc_by(unreadable);
         let low_water = tail.low_water(next);
         Self {
             ports,
@@ -122,6 +125,7 @@ impl Writer {
             swept: Instant::now(),
             sweep_pause: SWEEP_PAUSE.0,
             low_water,
+            told_bytes: 0,
         }
     }
 
@@ -129,6 +133,7 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         let token = self.ports.tasks.token().clone();
         loop {
+            self.count_tail(self.tail.bytes());
             let sweep_at = self.sweep_at();
             tokio::select! {
                 biased;
@@ -142,6 +147,15 @@ impl Writer {
                 () = tokio::time::sleep_until(sweep_at), if !self.sweeping => self.sweep(),
                 () = token.cancelled() => return,
             }
+        }
+    }
+
+    fn count_tail(&mut self, bytes: u64) {
+        if bytes != self.told_bytes {
+            let gauge = &self.ports.metrics.tail_bytes;
+            gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+            gauge.sub(i64::try_from(self.told_bytes).unwrap_or(i64::MAX));
+            self.told_bytes = bytes;
         }
     }
 
@@ -278,7 +292,8 @@ impl Writer {
 
     /// Tells the documents which of their records were found on the way to the claim.
     async fn take_over(&mut self, from: Offset, claimed: Claimed) -> Result<(), StartError> {
-        let Claimed { epoch, fence, epochs, next, tail } = claimed;
+        let Claimed { epoch, fence, epochs, next, tail, unreadable } = claimed;
+        self.ports.metrics.unreadable.inc_by(unreadable);
         let mut offsets = tail.all();
         offsets.retain(|offset| *offset >= from);
         let fetched = self.ports.log.fetch(self.shard, &offsets).await;

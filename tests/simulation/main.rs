@@ -29,7 +29,7 @@ use trace::{Tally, Trace};
 const SEEDS: u64 = 1_000;
 
 /// What has to happen in so many seeds: a run in which nothing goes wrong shows nothing.
-const TRIED: [&str; 29] = [
+const TRIED: [&str; 30] = [
     "power cut",
     "crash",
     "drain",
@@ -43,6 +43,7 @@ const TRIED: [&str; 29] = [
     "merged revisions",
     "the clerk has written",
     "long forks",
+    "unreadable records",
     "sessions expired",
     "sessions returned",
     "sealed segments",

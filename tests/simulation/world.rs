@@ -338,6 +338,7 @@ impl World {
         oracle.check_filed(filed);
         self.trace.count("sessions expired", oracle.expired() as u64);
         self.trace.count("sessions returned", oracle.returned() as u64);
+        self.trace.count("unreadable records", self.metrics.0.unreadable.get());
         self.trace.count("long forks", self.metrics.1.forks.get());
         oracle.check_server(&self.router(), "as it was").await;
         self.end(End::PowerCut).await;
