@@ -53,10 +53,15 @@ impl Drop for Server {
     }
 }
 
-/// Finds a port that was free just now.
+/// Finds a port that was free just now, for a server that is killed and started again on it. It is
+/// below those that the system gives to outgoing connections: one of them would take it meanwhile.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
+    loop {
+        let port = rand::random_range(10_000..20_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Runs a command of the binary and returns what it prints.

@@ -36,11 +36,12 @@ jars() {
   printf '%s\n' "$folder"
 }
 
-# Prints ports that are free just now, one a line.
+# Prints ports that are free just now, one a line. They are below those that the system gives to
+# outgoing connections: one of these would take a port while its server is down.
 free_ports() {
   local found=0 port
   while [ "$found" -lt "$1" ]; do
-    port=$((20000 + RANDOM % 20000))
+    port=$((20000 + RANDOM % 12000))
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
     printf '%s\n' "$port"
     found=$((found + 1))

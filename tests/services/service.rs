@@ -24,13 +24,14 @@ impl Service {
     pub(crate) async fn run(&self, verb: &str) -> String {
         let mut command = self.command(verb);
         let output = Tasks::offload(move || command.output().expect("the script runs")).await;
-        assert!(output.status.success(), "{} {verb}", self.script.display());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {verb}: {said}", self.script.display());
         String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
     }
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.script);
-        command.arg(self.folder.path()).arg(verb).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command.arg(self.folder.path()).arg(verb).stdin(Stdio::null());
         command
     }
 }
