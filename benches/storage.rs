@@ -16,7 +16,7 @@ use quire::doc::{self, Batch, Content, Event, Join, Mode, Outbox};
 use quire::load::Trace;
 use quire::log::{self, Log};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Ports};
+use quire::shard::{self, Claimant, Ports, Room};
 use quire::task::{Fatal, Tasks};
 use quire::text::{Component, Operation};
 use quire::types::{Author, DocId, LogId, NodeId, Revision, Seq, SessionId, ShardId};
@@ -54,6 +54,8 @@ async fn start(stores: &Stores) -> (Router, doc::Metrics) {
         metrics: shard::Metrics::register(&registry).expect("a new registry"),
         doc_metrics: doc_metrics.clone(),
         tasks: Tasks::new(),
+        budget: doc::Budget::new(64 << 20),
+        room: Arc::new(Room::new(u64::MAX)),
         fatal: Fatal::default(),
     };
     let shard = shard::start(ShardId(0), ports).await.expect("it starts");

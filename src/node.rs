@@ -14,15 +14,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::checkpoint::{self, Store};
+use crate::checkpoint::{self, Progress, Store};
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::router::Router;
-use crate::shard::{self, Claimant, Ports};
+use crate::shard::{self, Claimant, Ports, Room};
 use crate::task::{Fatal, Tasks};
-use crate::types::{LogId, ShardId};
+use crate::types::{DocId, LogId, Offset, ShardId};
 use crate::{doc, telemetry};
 
 /// A node that serves; stop it with [`Node::stop`].
@@ -102,7 +102,7 @@ impl Stores {
             })?;
         }
         let log = Self::open_log(config, shards, registry).await?;
-        let store = Self::open_store(config, fatal).await?;
+        let store = open_store(config, fatal).await?;
         Ok(Self { log, store })
     }
 
@@ -145,23 +145,27 @@ impl Stores {
             other => anyhow::bail!("no log is kept in {other:?}: see quire config example"),
         })
     }
+}
 
-    async fn open_store(config: &Config, fatal: &Fatal) -> anyhow::Result<Arc<dyn Store>> {
-        Ok(match &config.checkpoints {
-            Engine::Embedded => {
-                Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
-            }
-            Engine::Memory => Arc::new(checkpoint::Memory::new()),
-            #[cfg(feature = "cql")]
-            Engine::Cql(remote) => {
-                let opened = checkpoint::cql::Cql::open(&remote.hosts, &remote.name, &config.cql);
-                Arc::new(opened.await?)
-            }
-            other => {
-                anyhow::bail!("no checkpoints are kept in {other:?}: see quire config example")
-            }
-        })
-    }
+/// Opens the checkpoint store that a configuration names, and makes there what is missing.
+///
+/// # Errors
+/// Where it cannot be opened; the message says what to do next.
+pub(crate) async fn open_store(config: &Config, fatal: &Fatal) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.checkpoints {
+        Engine::Embedded => {
+            Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
+        }
+        Engine::Memory => Arc::new(checkpoint::Memory::new()),
+        #[cfg(feature = "cql")]
+        Engine::Cql(remote) => {
+            let opened = checkpoint::cql::Cql::open(&remote.hosts, &remote.name, &config.cql);
+            Arc::new(opened.await?)
+        }
+        other => {
+            anyhow::bail!("no checkpoints are kept in {other:?}: see quire config example")
+        }
+    })
 }
 
 /// Opens the log that a configuration names, for reading only.
@@ -210,6 +214,8 @@ impl Node {
             metrics: shard::Metrics::register(&registry)?,
             doc_metrics: doc_metrics.clone(),
             tasks: shard_tasks.clone(),
+            budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
+            room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
             fatal: fatal.clone(),
         };
         let router = start_shards(&ports).await?;
@@ -262,16 +268,32 @@ impl Node {
     }
 }
 
-/// Refuses checkpoints of another log: what only that log had would be missing without a word.
+/// Where the store keeps, as if it were a shard's progress, how many logs it had before each log:
+/// the current one has the highest number.
+const LOGS: ShardId = ShardId(i32::MAX as u32);
+
+/// Refuses checkpoints of another log, also of one before: what only that log had would be missing
+/// without a word.
 async fn check_log(log: &dyn Log, store: &dyn Store, adopt: bool) -> anyhow::Result<()> {
-    let logs = store.logs().await?;
-    if adopt || logs.is_empty() || logs.contains(&log.id()) {
+    let (mut own, mut newest, mut any) = (None, 0, false);
+    for known in store.logs().await? {
+        let number = store.progress(LOGS, known).await?.map_or(0, |row| row.low_water.0);
+        any = true;
+        newest = newest.max(number);
+        own = if known == log.id() { Some(number) } else { own };
+    }
+    if own.is_some_and(|own| own == newest && own > 0) {
         return Ok(());
+    }
+    if adopt || !any || own.is_some_and(|own| own == newest) {
+        let (log, low_water) = (log.id(), Offset(newest + 1));
+        let row = Progress { log, low_water, epoch: None, released: false };
+        return Ok(store.advance(LOGS, row).await?);
     }
     anyhow::bail!(
         "the checkpoints belong to another log than the one that was found ({:032x}): it was made \
-         anew, or is another cluster's; correct --log or --checkpoints, move both with quire \
-         migrate, or, where the other log is lost, start once with --adopt-log",
+         anew, is one from before, or another cluster's; correct --log or --checkpoints, move both \
+         with quire migrate, or, where the other log is lost, start once with --adopt-log",
         log.id().0
     )
 }
@@ -281,11 +303,15 @@ fn boot(clock: &Clock) -> u64 {
     (clock.now().0 << 20) | rand::random_range(0..1 << 20)
 }
 
-/// Puts everything that is in the log alone into checkpoints, while no node serves it.
+/// Puts everything that is in the log alone into checkpoints, while no node serves it; returns
+/// which documents could not be saved, and why.
 ///
 /// # Errors
-/// Where a shard cannot be claimed or a document cannot be saved.
-pub(crate) async fn save_everything(stores: &Stores, config: &Config) -> anyhow::Result<()> {
+/// Where a shard cannot be claimed or read.
+pub(crate) async fn save_everything(
+    stores: &Stores,
+    config: &Config,
+) -> anyhow::Result<Vec<(DocId, doc::Failure)>> {
     let registry = telemetry::registry();
     let (clock, tasks) = (Clock::wall(), Tasks::new());
     let ports = Ports {
@@ -293,11 +319,13 @@ pub(crate) async fn save_everything(stores: &Stores, config: &Config) -> anyhow:
         store: stores.store.clone(),
         claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
         clock,
-        config: Arc::new(config.shard.clone()),
+        config: Arc::new(shard::Config { documents_open_max: usize::MAX, ..config.shard.clone() }),
         doc_config: Arc::new(config.document.clone()),
         metrics: shard::Metrics::register(&registry)?,
         doc_metrics: doc::Metrics::register(&registry)?,
         tasks: tasks.clone(),
+        budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
+        room: Arc::new(Room::new(u64::MAX)),
         fatal: Fatal::default(),
     };
     let router = start_shards(&ports).await?;
@@ -309,12 +337,17 @@ pub(crate) async fn save_everything(stores: &Stores, config: &Config) -> anyhow:
             docs.extend(records.filter_map(|record| record.doc().cloned()));
         }
     }
+    let mut failed = Vec::new();
     for doc in docs {
-        router.open(&doc).await?.save().await.with_context(|| format!("{doc} was not saved"))?;
+        let saved = match router.open(&doc).await {
+            Ok(handle) => handle.save().await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        failed.extend(saved.err().map(|reason| (doc, reason)));
     }
     router.drain().await;
     tasks.stop().await;
-    Ok(())
+    Ok(failed)
 }
 
 async fn start_shards(ports: &Ports) -> anyhow::Result<Router> {

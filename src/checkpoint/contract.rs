@@ -23,6 +23,9 @@ pub struct Case {
     run: for<'a> fn(&'a dyn Store) -> BoxFuture<'a, Result<(), Error>>,
 }
 
+/// The log that snapshots of the cases belong to.
+pub const LOG: LogId = LogId(1 << 100);
+
 /// Lists the cases.
 pub const CASES: &[Case] = &[
     case("a snapshot round-trips", |store| Box::pin(round_trip(store))),
@@ -34,6 +37,7 @@ pub const CASES: &[Case] = &[
     case("a repeated save changes nothing", |store| Box::pin(repeated(store))),
     case("another text is a conflict", |store| Box::pin(conflict(store))),
     case("a stale save does no harm", |store| Box::pin(stale(store))),
+    case("what is of the log before is older", |store| Box::pin(log_before(store))),
     case("a damaged chunk leads to the older one", |store| Box::pin(damaged(store))),
     case("a missing chunk leads to the older one", |store| Box::pin(missing(store))),
     case("all damaged is not none", |store| Box::pin(all_damaged(store))),
@@ -98,7 +102,7 @@ pub fn snapshot(doc: &DocId, revision: u64, live_bytes: usize) -> Snapshot {
     Snapshot {
         doc: doc.clone(),
         revision: Revision(revision),
-        log: LogId(1 << 100),
+        log: LOG,
         offset: Offset(revision * 10),
         epoch: Epoch(4),
         text_hash: revision ^ 0xabcd_0000_0000_0000,
@@ -120,7 +124,7 @@ async fn saved(store: &dyn Store, snapshot: Snapshot) -> Result<Arc<Snapshot>, E
 }
 
 async fn check_loads(store: &dyn Store, expected: &Snapshot, skipped: u32) -> Result<(), Error> {
-    let loaded = load(store, &expected.doc).await?;
+    let loaded = load(store, &expected.doc, LOG).await?;
     assert_eq!(loaded, Some(Loaded { snapshot: expected.clone(), skipped }));
     Ok(())
 }
@@ -137,7 +141,7 @@ fn body_of(snapshot: &Snapshot) -> BlobId {
 async fn round_trip(store: &dyn Store) -> Result<(), Error> {
     for (name, live) in [("empty", 0), ("small", 10), ("one", CHUNK_BYTES - 200), ("big", 900_000)]
     {
-        assert_eq!(load(store, &doc(name)).await?, None);
+        assert_eq!(load(store, &doc(name), LOG).await?, None);
         let snapshot = saved(store, snapshot(&doc(name), 5, live)).await?;
         check_loads(store, &snapshot, 0).await?;
     }
@@ -310,10 +314,10 @@ async fn all_damaged(store: &dyn Store) -> Result<(), Error> {
         let snapshot = saved(store, snapshot(&doc("a"), revision, 10)).await?;
         store.remove_blob(&body_of(&snapshot)).await?;
     }
-    let error = load(store, &doc("a")).await.err();
+    let error = load(store, &doc("a"), LOG).await.err();
     let Some(Error::AllDamaged { skipped: 2, source, .. }) = error else { panic!("{error:?}") };
     assert_eq!(source, Damage::Chunk { index: 0 });
-    assert_eq!(load(store, &doc("b")).await?, None);
+    assert_eq!(load(store, &doc("b"), LOG).await?, None);
     Ok(())
 }
 
@@ -333,7 +337,7 @@ async fn newer_format(store: &dyn Store) -> Result<(), Error> {
     let checksum = crc32fast::hash(&bytes[..content]);
     bytes[content..].copy_from_slice(&checksum.to_le_bytes());
     store.put_manifest(&newer.id(), bytes.into()).await?;
-    let error = load(store, &doc("a")).await.err();
+    let error = load(store, &doc("a"), LOG).await.err();
     assert!(matches!(error, Some(Error::Newer { found: 2, .. })), "{error:?}");
     Ok(())
 }
@@ -418,6 +422,25 @@ async fn unlisted_segments(store: &dyn Store) -> Result<(), Error> {
     Ok(())
 }
 
+async fn log_before(store: &dyn Store) -> Result<(), Error> {
+    let mut before = snapshot(&doc("a"), 5, 10);
+    before.log = LogId(7);
+    before.offset = Offset(1_000);
+    let before = saved(store, before).await?;
+    let now = saved(store, snapshot(&doc("a"), 5, 20)).await?;
+    check_loads(store, &now, 0).await?;
+    let back = load(store, &doc("a"), LogId(7)).await?.map(|loaded| loaded.snapshot);
+    assert_eq!(back.as_ref(), Some(&*before));
+    // The older one is the first to go.
+    let mut later = snapshot(&doc("a"), 5, 30);
+    later.offset = now.offset.next();
+    let later = saved(store, later).await?;
+    check_loads(store, &later, 0).await?;
+    let left = store.manifests(&doc("a"), 9).await?.into_iter().map(|stored| stored.id.offset);
+    assert_eq!(left.collect::<Vec<_>>(), [later.offset, now.offset]);
+    Ok(())
+}
+
 async fn cut(store: &dyn Store) -> Result<(), Error> {
     let (segment, _) = sealed(store, &doc("a"), (0, 50)).await?;
     let mut before = snapshot(&doc("a"), 60, 10);
@@ -439,7 +462,7 @@ async fn erasing(store: &dyn Store) -> Result<(), Error> {
     }
     sealed(store, &doc("a"), (0, 50)).await?;
     erase(store, &doc("a")).await?;
-    assert_eq!(load(store, &doc("a")).await?, None);
+    assert_eq!(load(store, &doc("a"), LOG).await?, None);
     assert_eq!(store.blobs(&doc("a")).await?, []);
     assert_eq!(store.docs(None, 10).await?, [doc("b")]);
     check_loads(store, &kept, 0).await
@@ -509,7 +532,7 @@ async fn closed(store: &dyn Store) -> Result<(), Error> {
     let manifest: Manifest = snapshot.encode().0;
     let put = store.put_manifest(&manifest.id(), manifest.encode().into()).await;
     assert!(matches!(put, Err(StoreError::Closed)), "{put:?}");
-    let loaded = load(store, &doc("a")).await;
+    let loaded = load(store, &doc("a"), LOG).await;
     assert!(matches!(loaded, Err(Error::Store(StoreError::Closed))), "{loaded:?}");
     Ok(())
 }

@@ -107,6 +107,24 @@ pub enum Error {
         /// What was found.
         source: Damage,
     },
+    /// The newest checkpoints are damaged: what they held beyond older ones would be lost.
+    #[error(
+        "{skipped} newer checkpoints of {doc} are damaged: serve the old log until it is saved"
+    )]
+    Skipped {
+        /// The document.
+        doc: DocId,
+        /// How many.
+        skipped: u32,
+    },
+    /// A newer checkpoint is in the way.
+    #[error("{doc} is there already, at revision {revision}: move to an empty store")]
+    Taken {
+        /// The document.
+        doc: DocId,
+        /// The revision that was found.
+        revision: Revision,
+    },
     /// There are checkpoints and none can be read: rebuild from the log if it reaches back far
     /// enough, else quarantine the document.
     #[error("none of the {skipped} checkpoints of {doc} can be read")]

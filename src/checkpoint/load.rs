@@ -1,5 +1,7 @@
 //! Loading a document's newest checkpoint that is whole.
 
+use std::cmp::Reverse;
+
 use crate::checkpoint::Store;
 use crate::checkpoint::chunks;
 use crate::checkpoint::error::{Damage, DecodeError, Error, StoreError};
@@ -7,7 +9,7 @@ use crate::checkpoint::key::{CheckpointId, StoredManifest};
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::task::Tasks;
-use crate::types::DocId;
+use crate::types::{DocId, LogId};
 
 /// How many manifests of a document are looked at: more than are kept, for savers that died.
 pub(crate) const MANIFESTS_MAX: usize = 16;
@@ -28,13 +30,14 @@ pub struct Loaded {
 }
 
 /// Loads the newest checkpoint of a document whose chunks are all there and whose hash holds, or
-/// none if there is no manifest.
+/// none if there is no manifest. At one revision, those of `log` are newer than those of logs
+/// before it, whose offsets tell nothing.
 ///
 /// # Errors
 /// If the store fails, if there are checkpoints and none is whole, or if a newer program wrote
 /// the newest one.
-pub async fn load(store: &dyn Store, doc: &DocId) -> Result<Option<Loaded>, Error> {
-    let mut manifests = store.manifests(doc, MANIFESTS_MAX).await?;
+pub async fn load(store: &dyn Store, doc: &DocId, log: LogId) -> Result<Option<Loaded>, Error> {
+    let mut manifests = newest_first(store, doc, log).await?;
     for _ in 1..ATTEMPTS_MAX {
         let outcome = newest_whole(store, doc, &manifests).await;
         if matches!(&outcome, Ok(None) | Ok(Some(Loaded { skipped: 0, .. })) | Err(Error::Store(_)))
@@ -42,13 +45,33 @@ pub async fn load(store: &dyn Store, doc: &DocId) -> Result<Option<Loaded>, Erro
             return outcome;
         }
         // What looks damaged may have been removed by a save of a newer one meanwhile.
-        let now = store.manifests(doc, MANIFESTS_MAX).await?;
+        let now = newest_first(store, doc, log).await?;
         if now == manifests {
             return outcome;
         }
         manifests = now;
     }
     newest_whole(store, doc, &manifests).await
+}
+
+/// Lists the manifests of a document, newest first.
+pub(crate) async fn newest_first(
+    store: &dyn Store,
+    doc: &DocId,
+    log: LogId,
+) -> Result<Vec<StoredManifest>, StoreError> {
+    let mut manifests = store.manifests(doc, MANIFESTS_MAX).await?;
+    if manifests.windows(2).any(|two| two[0].id.revision == two[1].id.revision) {
+        // One that cannot be read may be of this log.
+        let is_older = |stored: &StoredManifest| {
+            Manifest::decode(&stored.bytes).is_ok_and(|manifest| manifest.log != log)
+        };
+        manifests.sort_by_cached_key(|stored| {
+            let StoredManifest { id, .. } = stored;
+            (Reverse(id.revision), is_older(stored), Reverse(id.offset))
+        });
+    }
+    Ok(manifests)
 }
 
 async fn newest_whole(

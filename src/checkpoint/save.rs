@@ -9,7 +9,7 @@ use crate::checkpoint::Store;
 use crate::checkpoint::chunks;
 use crate::checkpoint::error::{Damage, DecodeError, Error, StoreError};
 use crate::checkpoint::key::{BlobId, BlobKind, StoredManifest};
-use crate::checkpoint::load::MANIFESTS_MAX;
+use crate::checkpoint::load::{MANIFESTS_MAX, newest_first};
 use crate::checkpoint::manifest::{BODY_BYTES_MAX, MANIFEST_BYTES_MAX, Manifest};
 use crate::checkpoint::snapshot::Snapshot;
 use crate::task::Tasks;
@@ -149,10 +149,14 @@ async fn clean(store: &dyn Store, saved: &Manifest) -> Result<(), StoreError> {
     let mut named = names(saved);
     let mut all_readable = true;
     let mut left = CHECKPOINTS_KEPT - 1;
-    for stored in store.manifests(&saved.doc, MANIFESTS_MAX).await? {
+    let newer = |manifest: &Manifest| {
+        let age = |one: &Manifest| (one.revision, one.log == saved.log, one.offset);
+        age(manifest) >= age(saved)
+    };
+    for stored in newest_first(store, &saved.doc, saved.log).await? {
         let keep = match Manifest::decode(&stored.bytes) {
-            Ok(manifest) if stored.id >= id || (left > 0 && manifest.cut >= saved.cut) => {
-                left -= usize::from(stored.id < id);
+            Ok(manifest) if newer(&manifest) || (left > 0 && manifest.cut >= saved.cut) => {
+                left -= usize::from(!newer(&manifest));
                 named.extend(names(&manifest));
                 true
             }
@@ -203,7 +207,7 @@ fn names(manifest: &Manifest) -> HashSet<BlobId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::contract::{doc, snapshot};
+    use crate::checkpoint::contract::{LOG, doc, snapshot};
     use crate::checkpoint::{Memory, NamedVersion, load};
     use crate::testing::{FaultyStore, StoreFaults};
     use crate::types::Author;
@@ -219,11 +223,11 @@ mod tests {
         let error = save(&store, &next).await.unwrap_err();
         assert!(matches!(error, Error::NotVerified { .. }), "{error:?}");
         assert_eq!(store.manifests(&doc("a"), 9).await.unwrap().len(), 3);
-        let loaded = load(&store, &doc("a")).await.unwrap().unwrap();
+        let loaded = load(&store, &doc("a"), LOG).await.unwrap().unwrap();
         assert_eq!((loaded.snapshot.revision.0, loaded.skipped), (2, 1));
         store.set_faults(StoreFaults::default());
         save(&store, &next).await.unwrap();
-        assert_eq!(load(&store, &doc("a")).await.unwrap().unwrap().snapshot, *next);
+        assert_eq!(load(&store, &doc("a"), LOG).await.unwrap().unwrap().snapshot, *next);
     }
 
     #[tokio::test]

@@ -74,7 +74,10 @@ async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
     let new = Stores::open(to, Some(to.shards), &telemetry::registry(), &fatal).await?;
     check_empty(&*new.log).await?;
     // Whatever is in the log alone goes into checkpoints first.
-    save_everything(&old, from).await?;
+    let unsaved = save_everything(&old, from).await?;
+    for (doc, reason) in &unsaved {
+        eprintln!("{doc} is left out: {reason}");
+    }
     let mut docs = Vec::new();
     while let page = old.store.docs(docs.last(), PAGE).await?
         && !page.is_empty()
@@ -83,8 +86,9 @@ async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
     }
     let progress = Progress::new("documents", docs.len() as u64);
     let (mut moved, mut bytes) = (0_u64, 0);
+    docs.retain(|doc| unsaved.iter().all(|(left_out, _)| left_out != doc));
     for doc in &docs {
-        let copied = copy(&*old.store, &*new.store, doc).await;
+        let copied = copy(&*old.store, &*new.store, doc, old.log.id()).await;
         if let Some(copied) = copied.with_context(|| failed(doc))? {
             moved += 1;
             bytes += copied.bytes;
@@ -92,10 +96,16 @@ async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
         progress.add(1);
     }
     progress.finish();
-    println!("{moved} documents, {bytes} bytes written; every text has the hash that it had");
+    println!("{moved} documents, {bytes} bytes; every piece has the hash that it had");
     for side in [&old, &new] {
         side.log.close().await;
         side.store.close().await?;
+    }
+    if !unsaved.is_empty() {
+        bail!(
+            "{} documents were left out, see above: repair or delete them, then move again",
+            unsaved.len()
+        );
     }
     Ok(Exit::Success)
 }

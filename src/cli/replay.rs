@@ -25,8 +25,11 @@ pub(crate) struct RecordArgs {
 /// Holds the arguments of `quire replay`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
-    /// What `quire record` wrote
-    file: PathBuf,
+    /// What `quire record` wrote; or name a log with --log
+    #[arg(required_unless_present = "log", conflicts_with = "log")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     /// A server; several may be named
     #[arg(long = "url", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     urls: Vec<String>,
@@ -59,42 +62,51 @@ fn copies(text: &str) -> Result<usize, String> {
 pub(crate) fn record(args: &RecordArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("threads could not be started")?.block_on(async {
-        let log = args.which.open().await?;
-        let mut recording = Recording::default();
-        let mut revisions = 0_u64;
-        args.which
-            .each(&*log, |_, judged| {
-                let (Ok(Record::Frame(frame)), Ok(())) = (judged.record, judged.verdict) else {
-                    return Ok(());
-                };
-                for (rev, entry) in (frame.base_rev.0 + 1..).zip(frame.entries) {
-                    let from = (entry.session, frame.at);
-                    recording.add(&frame.doc, Revision(rev), from, entry.op)?;
-                    revisions += 1;
-                }
-                Ok(())
-            })
-            .await?;
+        let recording = read_log(&args.which).await?;
         recording.write(&args.out)?;
-        let docs = recording.docs().len();
-        println!("{revisions} revisions of {docs} documents in {}", args.out.display());
+        let (docs, steps) = (recording.docs().len(), recording.steps());
+        println!("{steps} revisions of {docs} documents in {}", args.out.display());
         Ok(Exit::Success)
     })
 }
 
+/// Takes what counts out of a log.
+async fn read_log(which: &Which) -> anyhow::Result<Recording> {
+    let log = which.open().await?;
+    let mut recording = Recording::default();
+    let read = which.each(&*log, |_, judged| {
+        let (Ok(Record::Frame(frame)), Ok(())) = (judged.record, judged.verdict) else {
+            return Ok(());
+        };
+        for (rev, entry) in (frame.base_rev.0 + 1..).zip(frame.entries) {
+            let from = (entry.session, frame.at);
+            recording.add(&frame.doc, Revision(rev), from, entry.op)?;
+        }
+        Ok(())
+    });
+    read.await?;
+    log.close().await;
+    Ok(recording)
+}
+
 /// Replays a recording and prints what it measured.
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let recording = Arc::new(Recording::read(&args.file)?);
-    let steps: usize = recording.docs().values().map(Vec::len).sum();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("threads could not be started")?;
+    let (name, recording) = match &args.file {
+        Some(file) => {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+            (name.unwrap_or_default(), Recording::read(file)?)
+        }
+        None => ("the log".to_owned(), runtime.block_on(read_log(&args.which))?),
+    };
+    let (steps, recording) = (recording.steps(), Arc::new(recording));
     if steps == 0 {
-        bail!("{} holds no revision: nothing to replay", args.file.display());
+        bail!("{name} holds no revision: nothing to replay");
     }
-    let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_default();
     let prefix = format!("replay-{:016x}", rand::random::<u64>());
     let target = Arc::new(Target { urls: args.urls.clone(), codec: Codec::Binary, prefix });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let report = runtime.context("threads could not be started")?.block_on(async {
+    let report = runtime.block_on(async {
         let progress = Progress::new(&name, (steps * args.remap) as u64);
         replay_recording(&name, recording, target, (args.speed, args.remap), progress).await
     })?;

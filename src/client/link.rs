@@ -18,6 +18,9 @@ const SILENT_MAX: Duration = Duration::from_secs(75);
 /// When a batch is sent again that the server did not take, where it does not say.
 const RESEND: Duration = Duration::from_millis(100);
 
+/// When a client that has something to write asks again where it was only allowed to read.
+const READ_ONLY_RETRY: Duration = Duration::from_secs(5);
+
 /// Keeps one document connected.
 pub(crate) struct Link {
     doc: DocId,
@@ -70,7 +73,7 @@ impl Link {
 
     /// Connects and works until the connection ends.
     async fn serve(&self, url: &str, backoff: &mut Backoff) -> Result<Never, Error> {
-        let mut connection = self.open(url).await?;
+        let (mut connection, granted) = self.open(url).await?;
         backoff.reset();
         self.shared.status.send_replace(Status::Online);
         let (mut heard, mut resend) = (Instant::now(), None);
@@ -100,13 +103,13 @@ impl Link {
                 }
             };
             if let Some(batch) = batch {
-                send(&mut connection, batch).await?;
+                send(&mut connection, granted, batch).await?;
             }
         }
     }
 
     /// Connects, and brings the replica and the server to the same revision.
-    async fn open(&self, url: &str) -> Result<Connection, Error> {
+    async fn open(&self, url: &str) -> Result<(Connection, wire::Mode), Error> {
         let mut rev = None;
         self.apply(|replica| {
             rev = replica.resume_from();
@@ -122,10 +125,11 @@ impl Link {
         };
         let opened = Connection::open(url, &self.doc, self.options.codec, hello).await?;
         let (mut connection, welcome) = opened;
+        let granted = welcome.mode;
         if let Some(batch) = self.apply(|replica| replica.welcome(welcomed(welcome)))? {
-            send(&mut connection, batch).await?;
+            send(&mut connection, granted, batch).await?;
         }
-        Ok(connection)
+        Ok((connection, granted))
     }
 
     fn hear(&self, message: ServerMessage) -> Result<Next, Error> {
@@ -173,7 +177,12 @@ impl Link {
     }
 }
 
-async fn send(connection: &mut Connection, batch: Batch) -> Result<(), Error> {
+/// Sends a batch. Where the server takes none for the time being, the client asks again later.
+async fn send(connection: &mut Connection, granted: wire::Mode, batch: Batch) -> Result<(), Error> {
+    if granted == wire::Mode::View {
+        let reason = "the document can only be read for the time being".to_owned();
+        return Err(Error::Lost { reason, retry: Some(READ_ONLY_RETRY) });
+    }
     let Batch { seq, base, op } = batch;
     connection.send(&ClientMessage::Op { seq, base, op }).await
 }

@@ -1,5 +1,6 @@
 //! The `Config` of a node: what stands at the top of the file, and each module's own `Config`.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -64,6 +65,17 @@ pub struct Remote {
     pub hosts: Vec<String>,
     /// The name: the prefix of topics, or the keyspace.
     pub name: String,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Memory => f.write_str("memory"),
+            Self::Kafka(Remote { hosts, name }) => write!(f, "kafka://{}/{name}", hosts.join(",")),
+            Self::Cql(Remote { hosts, name }) => write!(f, "cql://{}/{name}", hosts.join(",")),
+        }
+    }
 }
 
 impl Remote {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
@@ -21,12 +21,14 @@ use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
 use crate::doc::saving::{Asker, Saving};
-use crate::doc::state::{Effect, Fork, State};
+use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
-use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal};
+use crate::doc::{
+    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room,
+};
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
-use crate::types::{Author, LogId, Revision, SessionId};
+use crate::types::{LogId, Revision, SessionId};
 
 /// When a client may come back that was sent away because the node stops.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -42,7 +44,7 @@ pub(crate) enum Message {
     Leave(ConnId),
     Missed(Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
     Past(oneshot::Sender<Past>),
-    Write(SessionId, Write, Option<OwnedSemaphorePermit>, Done),
+    Write(SessionId, Write, Option<Room>, Done),
     Save(Asker),
     Settle(Outcome),
     Retire,
@@ -72,6 +74,19 @@ pub struct Ports {
     pub metrics: Metrics,
     /// Owns the tasks that work for the document.
     pub tasks: Tasks,
+    /// The room that batches take until they are settled.
+    pub budget: Budget,
+    /// What may be done with documents.
+    pub access: Access,
+}
+
+/// What a shard's documents can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// They are read and written.
+    Full,
+    /// They are read: the log has lost records, and nobody may write on top of that.
+    ReadOnly,
 }
 
 /// Starts the actor of a document whose state was rebuilt, under the shard's supervision.
@@ -85,9 +100,14 @@ pub async fn spawn(
 ) -> Result<(ActorCell, Handle), SpawnErr> {
     let doc = state.doc().clone();
     let permits_max = ports.config.queue_bytes.as_u64() as usize;
+    let mut state = state;
+    if ports.access == Access::ReadOnly {
+        state.intake = Intake::ReadOnly;
+    }
+    let budget = ports.budget.clone();
     let start = Start { state, ports, permits_max };
     let (actor, _) = Actor::spawn_linked(None, DocumentActor, start, supervisor).await?;
-    let handle = Handle::new(doc, actor.clone(), permits_max);
+    let handle = Handle::new(doc, actor.clone(), permits_max, budget);
     Ok((actor.get_cell(), handle))
 }
 
@@ -132,7 +152,8 @@ impl Actor for DocumentActor {
     ) -> Result<Running, ActorProcessingErr> {
         let Start { state, ports, permits_max } = start;
         ports.metrics.open.inc();
-        let handle = Handle::new(state.doc().clone(), me.clone(), permits_max);
+        let budget = ports.budget.clone();
+        let handle = Handle::new(state.doc().clone(), me.clone(), permits_max, budget);
         let mut running = Running {
             state,
             ports,
@@ -196,6 +217,7 @@ impl Running {
             }
             Message::Past(reply) => drop(reply.send(self.past())),
             Message::Write(session, write, permit, done) => {
+                self.look_for_room();
                 self.state.write(session, write, permit, done, &mut self.effects);
                 self.flush();
             }
@@ -204,8 +226,7 @@ impl Running {
             Message::Retire => self.retire(),
             Message::Drain => self.drain(),
             Message::Forked(fork, merged) => {
-                let author = self.author(fork.conn);
-                self.state.forked(fork, &author, merged, &mut self.effects);
+                self.state.forked(fork, merged, &mut self.effects);
                 self.flush();
             }
             Message::Saved(result) => self.saved(result),
@@ -231,7 +252,7 @@ impl Running {
         let welcome = self.state.join(conn, &join, &mut self.effects)?;
         // The connection that this one replaces must be told before the newcomer is added.
         self.carry_out();
-        self.audience.add(conn, join.mode, join.author, join.outbox);
+        self.audience.add(conn, welcome.mode, join.author, join.outbox);
         let (config, head) = (self.ports.config.clone(), self.state.head());
         if self.audience.len() > 1 {
             let map = |placed| self.state.mapped(placed);
@@ -245,10 +266,19 @@ impl Running {
 
     fn submit(&mut self, conn: ConnId, batch: Batch) {
         let received = batch.received;
+        self.look_for_room();
         let Some(author) = self.audience.author(conn) else { return };
         self.state.submit(conn, author, batch, &mut self.effects);
         self.ports.metrics.ack_ordered.observe(received.elapsed().as_secs_f64());
         self.flush();
+    }
+
+    fn look_for_room(&mut self) {
+        let open = if self.ports.shard.has_room() { Intake::Open } else { Intake::Full };
+        self.state.intake = match self.state.intake {
+            Intake::Open | Intake::Full => open,
+            Intake::ReadOnly => Intake::ReadOnly,
+        };
     }
 
     fn place(&mut self, conn: ConnId, rev: Revision, sel: Option<(u64, u64)>) {
@@ -271,11 +301,7 @@ impl Running {
     }
 
     pub(in crate::doc) fn past(&self) -> Past {
-        Past::new(&self.state, self.ports.store.clone())
-    }
-
-    fn author(&self, conn: ConnId) -> Author {
-        self.audience.author(conn).cloned().unwrap_or_else(Author::anonymous)
+        Past::new(&self.state, self.ports.store.clone(), self.ports.log)
     }
 
     pub(in crate::doc) fn flush(&mut self) {
@@ -430,7 +456,7 @@ impl Running {
         // The tick itself counts as one.
         if self.activity > since + 1 {
             self.watch_idle();
-        } else if self.state.is_unsaved() {
+        } else if self.state.is_unsaved() && !self.saving.conflict {
             self.save();
         } else if !self.saving.is_running() {
             self.ports.shard.idle(self.state.doc());

@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::doc::{Merged, Presence, Refusal};
+use crate::doc::{Merged, Presence, Refusal, Room};
 use crate::text::{Component, Operation};
 use crate::types::{Author, ParticipantId, Revision, Seq, SessionId};
 
@@ -45,7 +44,7 @@ pub struct Batch {
     /// When it came off the socket.
     pub received: Instant,
     /// The room the batch takes in the document's queue, given back once it is settled.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<Room>,
 }
 
 /// One revision: a batch in its place in the document's order.

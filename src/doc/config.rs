@@ -19,6 +19,9 @@ pub struct Config {
     pub frame_bytes_max: ByteSize,
     /// Bytes of batches that may wait for one document: 64 KiB to 1 GiB; default 4 MiB.
     pub queue_bytes: ByteSize,
+    /// Bytes of batches that may wait for all documents of the node: 1 MiB to 4 GiB; default
+    /// 256 MiB.
+    pub queue_bytes_total: ByteSize,
     /// Time without connections after which it is checkpointed and stopped: 1 s to 1 d; default
     /// 60 s.
     #[serde(with = "humantime_serde")]
@@ -67,6 +70,7 @@ impl Default for Config {
             frames_in_flight: 2,
             frame_bytes_max: ByteSize::mib(1),
             queue_bytes: ByteSize::mib(4),
+            queue_bytes_total: ByteSize::mib(256),
             idle_after: Duration::from_secs(60),
             presence_interval: Duration::from_millis(150),
             participants_listed_max: 100,

@@ -8,6 +8,9 @@ use crate::types::{Revision, Seq};
 /// When a client may come back that needs history which could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
+/// When a client may ask again to write where documents can only be read.
+const READ_ONLY_RETRY: Duration = Duration::from_secs(30);
+
 /// Tells a client why its request was not taken; nothing of it was applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -82,6 +85,15 @@ pub enum Refusal {
         /// What was found.
         reason: String,
     },
+    /// Too much waits for the log, or is in it and not covered by checkpoints; the batch was not
+    /// taken and may be sent again on the same connection.
+    #[error(
+        "the log or the checkpoints lag behind, nothing more is taken now: send it again later"
+    )]
+    Full {
+        /// When to try again.
+        retry: Duration,
+    },
     /// The document cannot be served right now; a later try may succeed.
     #[error("the document is not available right now: {reason}")]
     Unavailable {
@@ -128,6 +140,16 @@ pub enum Failure {
 impl From<Panicked> for Refusal {
     fn from(panicked: Panicked) -> Self {
         Self::Internal { reason: panicked.to_string() }
+    }
+}
+
+impl Refusal {
+    /// Refuses to write where the log has lost records.
+    pub(in crate::doc) fn only_read() -> Self {
+        let reason = "the log has lost records: documents can only be read until an operator has \
+                      restored it"
+            .to_owned();
+        Self::Unavailable { reason, retry: READ_ONLY_RETRY }
     }
 }
 

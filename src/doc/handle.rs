@@ -1,9 +1,11 @@
 //! The way to a document for the rest of the program: typed methods, room before messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::ActorRef;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::doc::actor::Message;
 use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
@@ -17,6 +19,7 @@ pub struct Handle {
     actor: ActorRef<Message>,
     permits: Arc<Semaphore>,
     permits_max: usize,
+    budget: Budget,
 }
 
 /// Asks for a connection to a document.
@@ -85,10 +88,54 @@ pub enum Outcome {
 #[error("the document was closed meanwhile")]
 pub struct Closed;
 
+/// The room that the batches of all documents of a node take together.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    permits: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Returns room for so many bytes, at least one and at most 4 GiB.
+    pub fn new(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes.clamp(1, u32::MAX.into())).unwrap_or(usize::MAX);
+        Self { permits: Arc::new(Semaphore::new(bytes)), bytes }
+    }
+}
+
+/// The room that a batch takes until it is settled: of its document's, and of all documents'.
+#[derive(Debug)]
+pub struct Room {
+    #[expect(dead_code, reason = "held, not read")]
+    own: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held, not read")]
+    shared: OwnedSemaphorePermit,
+}
+
+/// Tells why a document did not take something over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It is closed: open it again.
+    #[error("the document was closed meanwhile")]
+    Closed,
+    /// There was no room in its queue for a while.
+    #[error(transparent)]
+    Full(Refusal),
+}
+
+/// How long a batch waits for room in the document's queue.
+const ROOM_MAX: Duration = Duration::from_secs(1);
+
 impl Handle {
-    pub(in crate::doc) fn new(doc: DocId, actor: ActorRef<Message>, permits_max: usize) -> Self {
+    pub(in crate::doc) fn new(
+        doc: DocId,
+        actor: ActorRef<Message>,
+        permits_max: usize,
+        budget: Budget,
+    ) -> Self {
+        let permits_max = permits_max.min(budget.bytes);
         let permits = Arc::new(Semaphore::new(permits_max));
-        Self { doc, actor, permits, permits_max }
+        Self { doc, actor, permits, permits_max, budget }
     }
 
     /// Returns the document's id.
@@ -108,19 +155,32 @@ impl Handle {
     /// Hands a batch over, once there is room for it; what becomes of it is told to the outbox.
     ///
     /// # Errors
-    /// [`Closed`] where the document must be opened again; the batch was not taken.
+    /// [`NotTaken`]: nothing of the batch was taken.
     ///
     /// # Cancel safety
     /// A call that is dropped while it waits for room has not handed the batch over.
-    pub async fn submit(&self, conn: ConnId, mut batch: Batch, bytes: usize) -> Result<(), Closed> {
+    pub async fn submit(
+        &self,
+        conn: ConnId,
+        mut batch: Batch,
+        bytes: usize,
+    ) -> Result<(), NotTaken> {
         batch.permit = Some(self.room(bytes).await?);
-        self.send(Message::Submit(conn, batch))
+        self.send(Message::Submit(conn, batch)).map_err(|Closed| NotTaken::Closed)
     }
 
-    /// Waits for room in the document's queue.
-    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Closed> {
+    /// Waits for room in the document's queue, and not for long.
+    async fn room(&self, bytes: usize) -> Result<Room, NotTaken> {
         let room = u32::try_from(bytes.clamp(1, self.permits_max)).unwrap_or(u32::MAX);
-        self.permits.clone().acquire_many_owned(room).await.map_err(|_| Closed)
+        let waiting = async {
+            let own = self.permits.clone().acquire_many_owned(room).await?;
+            let shared = self.budget.permits.clone().acquire_many_owned(room).await?;
+            Ok::<_, AcquireError>(Room { own, shared })
+        };
+        match timeout(ROOM_MAX, waiting).await {
+            Ok(room) => room.map_err(|_| NotTaken::Closed),
+            Err(_) => Err(NotTaken::Full(Refusal::Full { retry: ROOM_MAX })),
+        }
     }
 
     /// Notes a client's selection, made at a revision.
@@ -168,7 +228,10 @@ impl Handle {
             Write::Edit { author, op, .. } => entry_bytes_max(author, op),
             Write::Event { .. } => 1,
         };
-        let permit = self.room(bytes).await.map_err(|Closed| Failure::Closed)?;
+        let permit = self.room(bytes).await.map_err(|reason| match reason {
+            NotTaken::Closed => Failure::Closed,
+            NotTaken::Full(refusal) => Failure::Refused(refusal),
+        })?;
         let (done, outcome) = oneshot::channel();
         let message = Message::Write(session, write, Some(permit), done);
         self.send(message).map_err(|Closed| Failure::Closed)?;

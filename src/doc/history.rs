@@ -11,7 +11,7 @@ use crate::doc::state::State;
 use crate::doc::{Failure, Refusal};
 use crate::task::Tasks;
 use crate::text::{Component, Operation, diff};
-use crate::types::{Author, DocId, ParticipantId, Revision, Timestamp};
+use crate::types::{Author, DocId, LogId, ParticipantId, Revision, Timestamp};
 
 /// The most revisions that one page lists.
 pub(crate) const PAGE_ROWS_MAX: usize = 1_000;
@@ -28,6 +28,7 @@ pub struct Past {
     live: Arc<Segment>,
     versions: Vec<NamedVersion>,
     store: Arc<dyn Store>,
+    log: LogId,
 }
 
 /// One revision in a listing.
@@ -103,7 +104,7 @@ pub struct Verified {
 }
 
 impl Past {
-    pub(in crate::doc) fn new(state: &State, store: Arc<dyn Store>) -> Self {
+    pub(in crate::doc) fn new(state: &State, store: Arc<dyn Store>, log: LogId) -> Self {
         Self {
             doc: state.doc().clone(),
             exists: state.exists(),
@@ -114,6 +115,7 @@ impl Past {
             live: Arc::new(state.live.clone()),
             versions: state.versions.clone(),
             store,
+            log,
         }
     }
 
@@ -250,7 +252,7 @@ impl Past {
             before = text;
         }
         equal &= before.as_deref() == Some(self.live.text().as_str());
-        let stored = match load(&*self.store, &self.doc).await {
+        let stored = match load(&*self.store, &self.doc, self.log).await {
             Ok(stored) => stored,
             Err(checkpoint::Error::AllDamaged { .. }) => {
                 equal = false;

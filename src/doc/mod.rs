@@ -30,12 +30,12 @@ mod tests;
 mod window;
 mod write;
 
-pub use actor::{Ports, spawn};
+pub use actor::{Access, Ports, spawn};
 pub use audience::{Merged, Outbox};
 pub use change::{Batch, Change, ConnId, Event, Mode, Update, User};
 pub use config::Config;
 pub use error::{Failure, Refusal};
-pub use handle::{Closed, Content, Handle, Join, Outcome, Welcome};
+pub use handle::{Budget, Closed, Content, Handle, Join, NotTaken, Outcome, Room, Welcome};
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;
 pub use presence::{Presence, PresenceRow};

@@ -1,22 +1,25 @@
 //! Giving a batch its place: checks, rebase by the run rule, and the queue to the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::checkpoint::Life;
 use crate::doc::pending::{Item, What};
 use crate::doc::sessions::RunEnd;
-use crate::doc::state::{Effect, Fork, State};
+use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Done, Write};
-use crate::doc::{Batch, Change, ConnId, Event, Failure, Mode, Refusal};
+use crate::doc::{Batch, Change, ConnId, Event, Failure, Mode, Refusal, Room};
 use crate::log::{ENTRY_BYTES_MAX, EventKind, entry_bytes_max};
 use crate::text::{Operation, Side, Stick, collides, transform};
 use crate::types::{Author, Revision, Seq, SessionId};
 
 /// How many named versions a document may have: all of them are in every checkpoint.
 const VERSIONS_MAX: usize = 1_000;
+
+/// When a batch may be sent again that was not taken because checkpoints lag behind.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// A batch on its way to its place.
 struct Ordering {
@@ -36,6 +39,11 @@ impl State {
         let Some(session) = self.sessions.of_conn(conn) else { return };
         let seq = batch.seq;
         match self.admit(session, &batch) {
+            Ok(Admission::Next) if self.intake == Intake::Full => {
+                let refusal = Refusal::Full { retry: FULL_RETRY };
+                out.push(Effect::Tell(conn, Event::Refused { seq, refusal }));
+                return;
+            }
             Ok(Admission::Next) => {}
             Ok(Admission::OnItsWay) => return,
             Ok(Admission::Durable(rev)) => {
@@ -49,7 +57,8 @@ impl State {
         }
         if batch.base < self.window.base() {
             self.sessions.entry(session).merging = Some(seq);
-            out.push(Effect::Fork(Fork { session, conn, batch }));
+            let author = author.clone();
+            out.push(Effect::Fork(Fork { session, conn, author, batch }));
             return;
         }
         let author = author.clone();
@@ -65,21 +74,29 @@ impl State {
     pub fn forked(
         &mut self,
         fork: Fork,
-        author: &Author,
         merged: Result<(Operation, Revision), Refusal>,
         out: &mut Vec<Effect>,
     ) {
-        let Fork { session, conn, mut batch } = fork;
+        let Fork { session, conn, author, mut batch } = fork;
         let seq = batch.seq;
+        let window = self.window.base();
         let row = self.sessions.entry(session);
         if row.merging != Some(seq) {
+            return;
+        }
+        if let Ok((op, head)) = &merged
+            && *head < window
+        {
+            // So much was written meanwhile that the window has gone on: merge the rest, too.
+            (batch.op, batch.base) = (op.clone(), *head);
+            out.push(Effect::Fork(Fork { session, conn, author, batch }));
             return;
         }
         row.merging = None;
         let placed = merged.and_then(|(op, head)| {
             batch.op = op;
             batch.base = head;
-            let (author, via) = (author.clone(), Some(conn));
+            let via = Some(conn);
             let ordering = Ordering { session, author, via, batch, done: None, surprising: true };
             self.check_life()?;
             self.order(ordering).map_err(|(refusal, _)| refusal)
@@ -100,7 +117,7 @@ impl State {
         &mut self,
         session: SessionId,
         write: Write,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Room>,
         done: Done,
         out: &mut Vec<Effect>,
     ) {
@@ -116,6 +133,7 @@ impl State {
                 let ordering =
                     Ordering { session, author, via: None, batch, done, surprising: false };
                 if let Err((refusal, Some(done))) = self.order(ordering) {
+                    self.sessions.forget_unknown(session);
                     out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
                 }
             }
@@ -127,6 +145,13 @@ impl State {
     }
 
     fn check_write(&self, write: &Write) -> Result<(), Refusal> {
+        match (self.intake, write) {
+            (Intake::ReadOnly, _) => return Err(Refusal::only_read()),
+            (Intake::Full, Write::Edit { .. }) => {
+                return Err(Refusal::Full { retry: FULL_RETRY });
+            }
+            (Intake::Open | Intake::Full, _) => {}
+        }
         match write {
             Write::Event { kind: EventKind::Undeleted, .. } if self.life != Life::Live => Ok(()),
             Write::Event { kind: EventKind::VersionNamed { name, .. }, .. }

@@ -7,11 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::doc::Change;
 use crate::doc::write::Done;
+use crate::doc::{Change, Room};
 use crate::log::{ENTRIES_MAX, Entry, Event, EventKind, Frame, Record};
 use crate::types::{Author, DocId, Epoch, Revision, Timestamp};
 
@@ -23,7 +22,7 @@ pub(crate) struct Item {
     pub(crate) received: Instant,
     /// Gives the room in the queue back when the item is settled.
     #[expect(dead_code, reason = "held, not read")]
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Room>,
     /// Who waits for the outcome, where it is no connection.
     pub(crate) done: Option<Done>,
 }

@@ -14,7 +14,7 @@ use crate::doc::actor::{Message, Running};
 use crate::doc::handle::{Join, Welcome};
 use crate::doc::history::Past;
 use crate::doc::sessions::Session;
-use crate::doc::state::State;
+use crate::doc::state::{Intake, State};
 use crate::doc::{Failure, Mode, Refusal};
 use crate::log::EventKind;
 use crate::task::caught;
@@ -63,6 +63,7 @@ impl State {
     /// Tells whether a client that wants to go on writing may have been forgotten.
     pub(in crate::doc) fn may_be_forgotten(&self, join: &Join) -> bool {
         join.mode == Mode::Edit
+            && self.intake != Intake::ReadOnly
             && join.rev.is_some()
             && self.sessions.get(&join.session).is_none_or(Session::is_unknown)
             && self.sessions.are_incomplete(self.head())

@@ -11,7 +11,7 @@ use crate::checkpoint::{
 };
 use crate::crdt::Segment;
 use crate::doc::sessions::RunEnd;
-use crate::doc::state::State;
+use crate::doc::state::{Intake, State};
 use crate::doc::window::Window;
 use crate::doc::{Change, Config, Failure};
 use crate::task::Tasks;
@@ -86,7 +86,7 @@ impl State {
 
     /// Tells whether something is not covered by a checkpoint.
     pub(in crate::doc) fn is_unsaved(&self) -> bool {
-        self.unsaved_bytes > 0
+        self.unsaved_bytes > 0 && self.intake != Intake::ReadOnly
     }
 
     /// Prepares a checkpoint of the durable state.

@@ -26,6 +26,8 @@ pub(in crate::doc) struct Saving {
     next: Vec<Asker>,
     /// Whether the last one failed: a document that is to stop leaves the rest to the log.
     pub(in crate::doc) failed: bool,
+    /// Whether the store has another text for a revision: nothing can be saved any more.
+    pub(in crate::doc) conflict: bool,
     /// How long the next one that is due waits after a failure, and until when.
     pause: Duration,
     not_before: Option<Instant>,
@@ -123,15 +125,19 @@ impl Running {
                 self.ports.metrics.checkpoint_bytes.inc_by(saved.bytes);
                 debug!(%doc, bytes = saved.bytes, "saved");
                 self.state.saved(&saved);
-                self.ports.shard.covered(&doc, saved.offset);
+                self.ports.shard.stored(&doc, saved.offset);
             }
             Err(checkpoint::Error::Conflict { .. }) => {
                 outcomes.with_label_values(&["conflict"]).inc();
                 error!(%doc, "another text is stored for this revision, quarantined");
-                let reason = "two checkpoints of one revision differ".to_owned();
-                let kind = EventKind::Quarantined { reason };
-                self.state.note_event(Author::anonymous(), kind);
-                self.flush();
+                // Once is enough: the record makes no revision, and the next save meets the same.
+                if self.state.check_life().is_ok() {
+                    let reason = "two checkpoints of one revision differ".to_owned();
+                    let kind = EventKind::Quarantined { reason };
+                    self.state.note_event(Author::anonymous(), kind);
+                    self.flush();
+                }
+                self.saving.conflict = true;
             }
             Err(reason) => {
                 outcomes.with_label_values(&["failed"]).inc();

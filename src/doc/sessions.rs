@@ -95,6 +95,13 @@ impl Sessions {
         Some(id)
     }
 
+    /// Forgets a session that is not connected and never wrote.
+    pub(crate) fn forget_unknown(&mut self, id: SessionId) {
+        if self.rows.get(&id).is_some_and(|row| row.conn.is_none() && row.is_unknown()) {
+            self.rows.remove(&id);
+        }
+    }
+
     /// Returns the connections, in no order.
     pub(crate) fn conns(&self) -> impl Iterator<Item = ConnId> {
         self.by_conn.keys().copied()
@@ -143,7 +150,7 @@ impl Sessions {
         let mut silent: Vec<_> = self
             .durable()
             .into_iter()
-            .filter(|(_, row)| row.conn.is_none() && row.ordered == row.durable && !row.in_doubt)
+            .filter(|(_, row)| row.is_at_rest())
             .map(|(id, row)| (row.rev, row.at, id))
             .collect();
         silent.sort_unstable();
@@ -161,6 +168,12 @@ impl Session {
         if let Some(run) = Run::begin(op, made) {
             self.run = RunEnd::At { run, as_of: made };
         }
+    }
+
+    /// Tells whether nobody is connected and nothing of it is on its way.
+    fn is_at_rest(&self) -> bool {
+        let nothing_open = self.ordered == self.durable && self.merging.is_none();
+        self.conn.is_none() && nothing_open && !self.in_doubt
     }
 
     /// Tells whether nothing is known that it wrote.

@@ -46,7 +46,7 @@ impl State {
             return;
         }
         if self.check(record).is_err() {
-            self.offset = offset.next();
+            self.pass_over(offset, record);
             return;
         }
         if !self.pending.first().is_some_and(|flight| is_same(flight, record)) {
@@ -78,7 +78,7 @@ impl State {
             return Ok(());
         }
         if let Err(void) = self.check(record) {
-            self.offset = offset.next();
+            self.pass_over(offset, record);
             return Err(void);
         }
         match record {
@@ -92,6 +92,12 @@ impl State {
         self.epoch_at_rest = record.epoch();
         self.unsaved_bytes += bytes as u64;
         Ok(())
+    }
+
+    /// Goes on past a record of the current owner that does not fit the document.
+    fn pass_over(&mut self, offset: Offset, record: &Record) {
+        self.offset = offset.next();
+        self.epoch_at_rest = record.epoch().or(self.epoch_at_rest);
     }
 
     fn check(&self, record: &Record) -> Result<(), Void> {

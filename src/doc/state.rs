@@ -53,6 +53,8 @@ pub struct Fork {
     pub session: SessionId,
     /// Who sent it.
     pub conn: ConnId,
+    /// In whose name.
+    pub author: Author,
     /// The batch.
     pub batch: Batch,
 }
@@ -87,6 +89,20 @@ pub struct State {
     pub(in crate::doc) live_bytes: u64,
     /// Whether the live segment had grown long enough to be sealed by then.
     pub(in crate::doc) due_to_seal: bool,
+    /// Whether the shard takes writes.
+    pub(in crate::doc) intake: Intake,
+}
+
+/// Whether new writes are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::doc) enum Intake {
+    /// They are.
+    #[default]
+    Open,
+    /// Not for the time being: too much is not covered by checkpoints.
+    Full,
+    /// Not at all: the log has lost records, and what is left can only be read.
+    ReadOnly,
 }
 
 impl Position for State {
@@ -121,6 +137,7 @@ impl State {
             unsaved_bytes: 0,
             live_bytes: 0,
             due_to_seal: false,
+            intake: Intake::Open,
         }
     }
 
@@ -176,14 +193,19 @@ impl State {
         out: &mut Vec<Effect>,
     ) -> Result<Welcome, Refusal> {
         self.check_life()?;
-        if join.mode == Mode::View && !self.exists() {
+        let read_only = self.intake == Intake::ReadOnly;
+        if !self.exists() && read_only {
+            return Err(Refusal::only_read());
+        }
+        let mode = if read_only { Mode::View } else { join.mode };
+        if mode == Mode::View && !self.exists() {
             return Err(Refusal::NoDocument);
         }
         if self.sessions.get(&join.session).is_some_and(|row| row.in_doubt) {
             let reason = "what the session wrote is being looked up".to_owned();
             return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
         }
-        let connected = Connected { id: conn, mode: join.mode, ordered: join.ordered };
+        let connected = Connected { id: conn, mode, ordered: join.ordered };
         if let Some(old) = self.sessions.connect(join.session, connected) {
             out.push(Effect::Close(old, Refusal::Replaced));
         }
@@ -194,15 +216,7 @@ impl State {
             None => (head, Content::Text(self.live.text())),
         };
         let seq = self.last_seq(&join.session);
-        Ok(Welcome {
-            conn,
-            rev,
-            head,
-            seq,
-            content,
-            mode: join.mode,
-            you: join.session.participant(),
-        })
+        Ok(Welcome { conn, rev, head, seq, content, mode, you: join.session.participant() })
     }
 
     /// Ends a connection.
@@ -231,6 +245,7 @@ impl State {
     /// Queues a record that forgets sessions silent since `before`, or above the limit; tells
     /// whether there are any.
     pub(in crate::doc) fn expire(&mut self, before: Timestamp) -> bool {
+        debug_assert_ne!(self.intake, Intake::ReadOnly, "nothing is written");
         let mut sessions = self.sessions.expired(before, self.config.sessions_max);
         sessions.truncate(ENTRIES_MAX);
         if sessions.is_empty() {

@@ -222,7 +222,11 @@ async fn a_session_that_comes_back_goes_on_where_it_was() {
     fixture.accept_all();
     assert!(!fixture.state.may_be_forgotten(&back(None)), "it begins");
     assert!(fixture.state.may_be_forgotten(&back(Some(0))));
-    let past = Past::new(&fixture.state, Arc::new(crate::checkpoint::Memory::new()));
+    let past = Past::new(
+        &fixture.state,
+        Arc::new(crate::checkpoint::Memory::new()),
+        crate::types::LogId(1),
+    );
     let wanted = [session(1), session(2)].into();
     let found = past.last_batches(wanted).await.unwrap();
     let batch = Found { session: session(1), seq: Seq(3), rev: Revision(3) };

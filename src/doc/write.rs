@@ -32,8 +32,17 @@ pub trait Shard: Send + Sync {
     /// Hands a record over to be written.
     fn append(&self, append: Append);
 
-    /// Tells that a verified checkpoint covers every record of the document below `offset`.
+    /// Tells that a verified checkpoint of the document stands at `offset`: it covers every record
+    /// below.
+    fn stored(&self, doc: &DocId, offset: Offset);
+
+    /// Tells that the document needs no record below `offset`, though its newest checkpoint may
+    /// stand lower: what lies between is void.
     fn covered(&self, doc: &DocId, offset: Offset);
+
+    /// Tells whether new writes are taken: not where too much is in the log that no checkpoint
+    /// covers.
+    fn has_room(&self) -> bool;
 
     /// Tells that the document has nothing to do; the shard answers with [`Handle::retire`].
     fn idle(&self, doc: &DocId);

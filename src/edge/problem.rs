@@ -31,7 +31,7 @@ impl From<Refusal> for Problem {
             Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::ReadOnly => StatusCode::FORBIDDEN,
             Refusal::NoDocument => StatusCode::NOT_FOUND,
-            Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => {
+            Refusal::Full { .. } | Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };

@@ -18,6 +18,7 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
             ErrorCode::TooLarge
         }
         Refusal::Internal { .. } => ErrorCode::Internal,
+        Refusal::Full { .. } => ErrorCode::Rate,
         Refusal::ReadOnly => ErrorCode::Forbidden,
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,
@@ -32,9 +33,10 @@ pub(crate) fn message(refusal: &Refusal, seq: Option<Seq>) -> ServerMessage {
         _ => seq,
     };
     let retry = match refusal {
-        Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
+        Refusal::Full { retry } | Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
         Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
         _ => None,
     };
-    ServerMessage::Error { code: code(refusal), fatal: true, msg: refusal.to_string(), seq, retry }
+    let fatal = !matches!(refusal, Refusal::Full { .. });
+    ServerMessage::Error { code: code(refusal), fatal, msg: refusal.to_string(), seq, retry }
 }

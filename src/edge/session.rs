@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
 
-use crate::doc::{self, Batch, Change, Closed, Event, Join, Mode};
+use crate::doc::{self, Batch, Change, Closed, Event, Join, Mode, NotTaken};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
@@ -37,6 +37,12 @@ use crate::wire::{
 /// How often a silent client is asked whether it is there, and when it is given up.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const SILENT_MAX: Duration = Duration::from_secs(75);
+
+/// How many pings of a client are answered.
+const PINGS_PER_SECOND: u32 = 20;
+
+/// How long the document may take to welcome a client.
+const WELCOME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a close may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -86,6 +92,7 @@ struct Session {
     stands_at: Revision,
     batches: Rate,
     cursors: Rate,
+    pings: Rate,
     lagged: Option<Instant>,
     /// What the socket has taken, in bytes.
     written: Arc<AtomicU64>,
@@ -119,7 +126,11 @@ where
         age_max: config.outbox_age_max,
     };
     let outbox = Arc::new(Outbox::new(bounds));
-    let joined = shared.router.join(doc, || join(&hello, outbox.clone())).await;
+    let joining = shared.router.join(doc, || join(&hello, outbox.clone()));
+    let joined = timeout(WELCOME_MAX, joining).await.unwrap_or_else(|_| {
+        let reason = "it could not be opened in time".to_owned();
+        Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })
+    });
     let (handle, welcome) = joined.map_err(|refusal| Some(Farewell::of(&refusal, None)))?;
     let (conn, stands_at, mode) = (welcome.conn, welcome.head, welcome.mode);
     let to = Addressee { session: hello.session, conn, codec, welcomed: stands_at };
@@ -134,6 +145,7 @@ where
         stands_at,
         batches: Rate::new(config.ops_per_second),
         cursors: Rate::new(config.cursors_per_second),
+        pings: Rate::new(PINGS_PER_SECOND),
         lagged: None,
         written: Arc::default(),
         in_flight: None,
@@ -247,7 +259,7 @@ impl Session {
                 self.or_closed(self.handle.place(self.to.conn, rev, sel))
             }
             Ok(ClientMessage::Ping { n }) => {
-                if self.cursors.take().is_err() {
+                if self.pings.take().is_err() {
                     return ControlFlow::Continue(());
                 }
                 self.tell(&ServerMessage::Pong { n });
@@ -273,9 +285,16 @@ impl Session {
             });
             return ControlFlow::Continue(());
         }
-        self.in_flight = Some((batch.seq, batch.received, false));
-        let submitted = self.handle.submit(self.to.conn, batch, bytes).await;
-        self.or_closed(submitted)
+        let seq = batch.seq;
+        self.in_flight = Some((seq, batch.received, false));
+        match self.handle.submit(self.to.conn, batch, bytes).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
+            Err(NotTaken::Full(refusal)) => {
+                self.tell(&refusal::message(&refusal, Some(seq)));
+                ControlFlow::Continue(())
+            }
+        }
     }
 
     /// Turns what the document told into frames.
@@ -315,6 +334,9 @@ impl Session {
                     self.tell(&ServerMessage::Ack { seq, rev, op: None });
                 }
                 Event::Presence(presence) => self.frames.push(self.to.presence(&presence)),
+                Event::Refused { seq, refusal: full @ doc::Refusal::Full { .. } } => {
+                    self.tell(&refusal::message(&full, Some(seq)));
+                }
                 Event::Refused { seq, refusal } => {
                     return ControlFlow::Break(Some(Farewell::of(&refusal, Some(seq))));
                 }

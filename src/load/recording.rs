@@ -51,6 +51,11 @@ impl Recording {
         &self.docs
     }
 
+    /// Returns how many revisions there are.
+    pub fn steps(&self) -> usize {
+        self.docs.values().map(Vec::len).sum()
+    }
+
     /// Adds the next revision of a document; one that changes nothing is left out, because no
     /// client sends one.
     ///

@@ -39,6 +39,22 @@ pub struct Fence {
 }
 
 impl Fence {
+    /// Returns what held at offset `low`, where the records before it are gone, from those after
+    /// it: an ownership is as old as the offset that numbers it, so the newest one from before
+    /// `low` that any record speaks of was in force there. A stale owner's records speak of older
+    /// ones.
+    pub fn before<'a>(low: Offset, records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let spoken_of = |record: &Record| match record {
+            Record::Claim(Claim { prev, .. }) => *prev,
+            Record::Release(Release { epoch, .. })
+            | Record::Frame(Frame { epoch, .. })
+            | Record::Event(Event { epoch, .. }) => Some(*epoch),
+        };
+        let epochs = records.into_iter().filter_map(spoken_of);
+        let epoch = epochs.filter(|epoch| epoch.0 < low.0).max();
+        Self { epoch, released: false }
+    }
+
     /// Takes in the next record of the shard and tells whether it counts here.
     ///
     /// # Errors

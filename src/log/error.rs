@@ -94,6 +94,9 @@ pub enum ReadError {
     /// The log was closed or has failed: open it again.
     #[error("the log has stopped, restart to open it again")]
     Stopped,
+    /// Another log is in its place: it was made anew.
+    #[error("the log was made anew: what was in it is gone")]
+    Replaced,
     /// The storage failed: try again, or restart.
     #[error("the log could not be read")]
     Failed {

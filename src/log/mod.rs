@@ -35,7 +35,7 @@ pub use error::{AppendError, Cause, OpenError, ReadError, Refusal};
 pub use marks::{Batch, Marks, Stored};
 pub use memory::Memory;
 pub use metrics::Metrics;
-pub use reader::{Judged, Reader};
+pub use reader::{Judged, Reader, fence_at};
 pub use record::{Claim, Entry, Event, EventKind, Frame, Record, Release, entry_bytes_max};
 
 /// Resolves to a record's offset once the record is durable.
@@ -110,6 +110,14 @@ pub trait Log: Send + Sync {
     /// [`ReadError::Beyond`] if `before` is above the high mark. After any other error a part may
     /// be gone: the low mark tells.
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError>;
+
+    /// Checks that what is there now is still the log that was opened.
+    ///
+    /// # Errors
+    /// [`ReadError::Replaced`] if it was made anew meanwhile.
+    async fn confirm(&self) -> Result<(), ReadError> {
+        Ok(())
+    }
 
     /// Writes what was appended, then stops: later calls are refused.
     async fn close(&self);

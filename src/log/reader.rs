@@ -7,8 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::log::acceptance::{Fence, Position, Void, check_event, check_frame};
 use crate::log::codec::DecodeError;
-use crate::log::record::{Claim, Event, EventKind, Frame, Record, Release};
-use crate::log::{Log, ReadError, Stored};
+use crate::log::record::{EventKind, Record};
+use crate::log::{Log, Marks, ReadError, Stored};
 use crate::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
 
 /// How much is read at once, in bytes.
@@ -27,8 +27,9 @@ pub struct Judged {
 
 /// Reads a shard from its first record to where it ended when the reading began.
 ///
-/// Where older records were trimmed, what the first ones rest on is taken for granted: the
-/// ownership, the revision of a document, the number of a session's last batch.
+/// Where older records were trimmed, what the first ones rest on is found out or taken for granted:
+/// the ownership from all records that are left, the revision of a document and the number of a
+/// session's last batch from the first record that counts.
 pub struct Reader<'a> {
     log: &'a dyn Log,
     shard: ShardId,
@@ -70,7 +71,9 @@ impl<'a> Reader<'a> {
     /// If the log cannot be read.
     pub async fn begin(log: &'a dyn Log, shard: ShardId) -> Result<Self, ReadError> {
         let marks = log.marks(shard).await?;
-        let judge = Judge { trimmed: marks.low > Offset(0), ..Judge::default() };
+        let trimmed = marks.low > Offset(0);
+        let fence = if trimmed { fence_at(log, shard, marks).await? } else { Fence::default() };
+        let judge = Judge { fence, trimmed, ..Judge::default() };
         Ok(Self { log, shard, next: marks.low, end: marks.high, judge })
     }
 
@@ -84,39 +87,46 @@ impl<'a> Reader<'a> {
         }
         let batch = self.log.read(self.shard, self.next, READ_BYTES).await?;
         if batch.records.is_empty() {
-            return Ok(None);
+            return Err(ReadError::Beyond { offset: self.end, high: self.next });
         }
         self.next = batch.next;
         Ok(Some(batch.records.into_iter().map(|stored| self.judge.judge(stored)).collect()))
     }
 }
 
+/// Finds out who owned a shard at its low mark.
+///
+/// # Errors
+/// If the log cannot be read.
+pub async fn fence_at(log: &dyn Log, shard: ShardId, marks: Marks) -> Result<Fence, ReadError> {
+    let (mut fence, mut next) = (Fence::default(), marks.low);
+    while next < marks.high {
+        let batch = log.read(shard, next, READ_BYTES).await?;
+        if batch.records.is_empty() {
+            break;
+        }
+        let records: Vec<_> =
+            batch.records.iter().filter_map(|stored| Record::decode(&stored.bytes).ok()).collect();
+        fence.epoch = fence.epoch.max(Fence::before(marks.low, &records).epoch);
+        next = batch.next;
+    }
+    Ok(fence)
+}
+
 impl Judge {
     fn judge(&mut self, stored: Stored) -> Judged {
         let record = Record::decode(&stored.bytes);
         let verdict = match &record {
-            Ok(record) => {
-                self.take_for_granted(record);
-                self.apply(stored.offset, record)
-            }
+            Ok(record) => self.apply(stored.offset, record),
             Err(_) => Ok(()),
         };
         Judged { stored, record, verdict }
     }
 
-    /// Fills in what was said before the first record.
+    /// Fills in what was said of a document before the first of its records that is left.
     fn take_for_granted(&mut self, record: &Record) {
         if !self.trimmed {
             return;
-        }
-        if self.fence.epoch.is_none() {
-            self.fence.epoch = match record {
-                Record::Claim(Claim { prev, .. }) => *prev,
-                Record::Release(Release { epoch, .. }) => Some(*epoch),
-                Record::Frame(Frame { epoch, .. }) | Record::Event(Event { epoch, .. }) => {
-                    Some(*epoch)
-                }
-            };
         }
         let (doc, base_rev, entries) = match record {
             Record::Frame(frame) => (&frame.doc, frame.base_rev, frame.entries.as_slice()),
@@ -133,6 +143,7 @@ impl Judge {
 
     fn apply(&mut self, offset: Offset, record: &Record) -> Result<(), Void> {
         self.fence.observe(offset, record)?;
+        self.take_for_granted(record);
         match record {
             Record::Frame(frame) => {
                 let known = self.docs.entry(frame.doc.clone()).or_default();
@@ -169,7 +180,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::record::Entry;
+    use crate::log::record::{Claim, Entry, Frame};
     use crate::log::{Memory, Void};
     use crate::text::Operation;
     use crate::types::{Author, Epoch, LogId, NodeId, Timestamp};
@@ -219,7 +230,8 @@ mod tests {
         let wanted = [Ok(()), Ok(()), revision, Ok(()), stale, Ok(()), seq, Ok(())];
         assert_eq!(verdicts(&log).await, wanted);
         log.trim(SHARD, Offset(4)).await.unwrap();
-        // The stale frame is now the first that is seen, and taken for granted with its epoch.
+        // The stale frame is now the first that is left, and still void.
+        assert_eq!(verdicts(&log).await, wanted[4..]);
         log.trim(SHARD, Offset(5)).await.unwrap();
         assert_eq!(verdicts(&log).await, wanted[5..]);
     }

@@ -153,6 +153,15 @@ impl Record {
         }
     }
 
+    /// Returns the revision before the record, if it is about a document.
+    pub fn base_rev(&self) -> Option<Revision> {
+        match self {
+            Self::Frame(frame) => Some(frame.base_rev),
+            Self::Event(event) => Some(event.base_rev),
+            Self::Claim(_) | Self::Release(_) => None,
+        }
+    }
+
     /// Returns the ownership under which the record was written; a claim begins one.
     pub fn epoch(&self) -> Option<Epoch> {
         match self {

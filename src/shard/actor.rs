@@ -7,12 +7,14 @@
 //! A document that fails is taken off the list; the next use opens it again from its checkpoint
 //! and the log. Other documents do not notice.
 
+use std::sync::Arc;
+
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use crate::doc::{self, Refusal, State};
+use crate::doc::{self, Access, Refusal, State};
 use crate::shard::handle::{Handle, Ports, stopping};
 use crate::shard::hydrate::{hydrate, quarantined};
 use crate::shard::writer::Command;
@@ -39,6 +41,7 @@ pub(crate) struct Start {
     pub(crate) shard: ShardId,
     pub(crate) ports: Ports,
     pub(crate) writer: mpsc::UnboundedSender<Command>,
+    pub(crate) access: Access,
 }
 
 /// The actor; its state is [`Running`].
@@ -72,16 +75,18 @@ impl Actor for ShardActor {
         me: ActorRef<Message>,
         start: Start,
     ) -> Result<Running, ActorProcessingErr> {
-        let Start { shard, ports, writer } = start;
-        let handle = Handle::new(shard, me.clone(), writer.clone());
+        let Start { shard, ports, writer, access } = start;
+        let handle = Handle::new(shard, me.clone(), writer.clone(), ports.room.clone());
         let doc_ports = doc::Ports {
-            shard: std::sync::Arc::new(handle),
+            shard: Arc::new(handle),
             store: ports.store.clone(),
             log: ports.log.id(),
             clock: ports.clock.clone(),
             config: ports.doc_config.clone(),
             metrics: ports.doc_metrics.clone(),
             tasks: ports.tasks.clone(),
+            budget: ports.budget.clone(),
+            access,
         };
         let (docs, names) = (FxHashMap::default(), FxHashMap::default());
         Ok(Running { shard, ports, doc_ports, writer, me, docs, names, draining: None })
@@ -167,9 +172,9 @@ impl Running {
         async move {
             let (reply, offsets) = oneshot::channel();
             let asked = writer.send(Command::Offsets(doc.clone(), reply));
-            let (Ok(()), Ok(offsets)) = (asked, offsets.await) else { return Err(stopping()) };
+            let (Ok(()), Ok(indexed)) = (asked, offsets.await) else { return Err(stopping()) };
             let (log, store) = (&*ports.log, &*ports.store);
-            let state = hydrate(log, store, shard, &doc, &offsets, &ports.doc_config);
+            let state = hydrate(log, store, shard, &doc, &indexed, &ports.doc_config);
             // What was accepted and cannot be applied is for a person to look at.
             let rebuilt = caught("rebuilding a document", state).await;
             rebuilt.unwrap_or_else(|panicked| Err(quarantined(&doc, panicked.to_string())))

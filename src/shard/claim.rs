@@ -2,12 +2,13 @@
 //!
 //! After that every record of earlier owners is either before the claim, and judged, or void.
 
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::log::{Claim, Fence, Log, ReadError, Record, Stored};
+use crate::log::{Claim, Fence, Log, Marks, ReadError, Record, Stored, fence_at};
 use crate::shard::{StartError, Tail};
-use crate::types::{Epoch, NodeId, Offset, ShardId};
+use crate::types::{DocId, Epoch, NodeId, Offset, ShardId};
 
 /// An owned shard, as far as its log tells.
 #[derive(Debug)]
@@ -25,6 +26,9 @@ pub struct Claimed {
     /// How many records could not be read and were skipped.
     pub unreadable: u64,
 }
+
+/// How often a read may find nothing before the end that the log has told.
+const IDLE_READS_MAX: usize = 100;
 
 /// How many late claims of our own one claim puts up with.
 const ATTEMPTS_MAX: usize = 8;
@@ -59,10 +63,7 @@ pub async fn claim(
     (from, fence): (Offset, Fence),
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
-    let epochs = fence.epoch.into_iter().collect();
-    let (tail, owner, unreadable) = (Tail::default(), None, 0);
-    let next = from;
-    let mut reader = Reader { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable };
+    let mut reader = Reader::new(log, shard, (from, fence), bytes_max);
     for _ in 0..ATTEMPTS_MAX {
         reader.read_to_end().await?;
         if claiming == Claiming::Again && reader.is_lost_to_another(claimant) {
@@ -78,6 +79,56 @@ pub async fn claim(
     Err(StartError::Fenced { shard, epoch: reader.fence.epoch })
 }
 
+/// Reads what is left of a shard whose log has lost records, without claiming it.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub(crate) async fn index(
+    log: &dyn Log,
+    shard: ShardId,
+    marks: Marks,
+    bytes_max: usize,
+) -> Result<Tail, StartError> {
+    let fence = fence_at(log, shard, marks).await;
+    let fence = fence.map_err(|source| StartError::Read { shard, source })?;
+    let mut reader = Reader::new(log, shard, (marks.low, fence), bytes_max);
+    reader.read_to_end().await?;
+    Ok(reader.tail)
+}
+
+/// Reads the records that are left below the low-water mark and returns, for each document, the
+/// offset that its newest checkpoint must at least stand at.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub(crate) async fn stored_below(
+    log: &dyn Log,
+    shard: ShardId,
+    (low, low_water): (Offset, Offset),
+    bytes_max: usize,
+) -> Result<FxHashMap<DocId, Offset>, StartError> {
+    let marks = Marks { low, high: low_water };
+    let fence = fence_at(log, shard, marks).await;
+    let mut fence = fence.map_err(|source| StartError::Read { shard, source })?;
+    let (mut stored, mut next) = (FxHashMap::default(), low);
+    while next < low_water {
+        let batch = log.read(shard, next, bytes_max).await;
+        let batch = batch.map_err(|source| StartError::Read { shard, source })?;
+        if batch.records.is_empty() {
+            break;
+        }
+        for record in batch.records.iter().filter(|record| record.offset < low_water) {
+            let Some(decoded) = decode(shard, record) else { continue };
+            let counts = fence.observe(record.offset, &decoded).is_ok();
+            if let Some(doc) = decoded.doc().filter(|_| counts) {
+                stored.insert(doc.clone(), record.offset.next());
+            }
+        }
+        next = batch.next;
+    }
+    Ok(stored)
+}
+
 struct Reader<'a> {
     log: &'a dyn Log,
     shard: ShardId,
@@ -91,7 +142,18 @@ struct Reader<'a> {
     unreadable: u64,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(
+        log: &'a dyn Log,
+        shard: ShardId,
+        (next, fence): (Offset, Fence),
+        bytes_max: usize,
+    ) -> Self {
+        let epochs = fence.epoch.into_iter().collect();
+        let (tail, owner, unreadable) = (Tail::default(), None, 0);
+        Self { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable }
+    }
+
     /// Tells whether another node, or a later start of this one, has claimed the shard.
     fn is_lost_to_another(&self, claimant: &Claimant) -> bool {
         let another = |owner: &Claimant| owner.node != claimant.node || owner.boot > claimant.boot;
@@ -104,28 +166,42 @@ impl Reader<'_> {
         let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });
         let appended = self.log.append(self.shard, record.encode()).await;
         let offset = appended.map_err(|source| StartError::Claim { shard: self.shard, source })?;
-        while self.next <= offset {
-            self.read_some().await?;
+        if offset < self.next {
+            return Err(self.shrunk(offset.next()));
         }
+        self.read_up_to(offset.next()).await?;
         Ok(Epoch(offset.0))
     }
 
     async fn read_to_end(&mut self) -> Result<(), StartError> {
         let high = self.log.marks(self.shard).await.map_err(|error| self.failed(error))?.high;
-        while self.next < high {
-            self.read_some().await?;
+        if high < self.next {
+            return Err(self.shrunk(high));
+        }
+        self.read_up_to(high).await
+    }
+
+    async fn read_up_to(&mut self, end: Offset) -> Result<(), StartError> {
+        let mut idle = 0;
+        while self.next < end {
+            let read = self.log.read(self.shard, self.next, self.bytes_max).await;
+            let batch = read.map_err(|error| self.failed(error))?;
+            // A new leader may learn a little later what was reported.
+            idle = if batch.records.is_empty() { idle + 1 } else { 0 };
+            if idle > IDLE_READS_MAX {
+                return Err(self.shrunk(self.next));
+            }
+            for stored in &batch.records {
+                self.observe(stored);
+            }
+            self.next = batch.next;
         }
         Ok(())
     }
 
-    async fn read_some(&mut self) -> Result<(), StartError> {
-        let read = self.log.read(self.shard, self.next, self.bytes_max).await;
-        let batch = read.map_err(|error| self.failed(error))?;
-        for stored in &batch.records {
-            self.observe(stored);
-        }
-        self.next = batch.next;
-        Ok(())
+    /// Says that records are gone which were there.
+    fn shrunk(&self, high: Offset) -> StartError {
+        StartError::Shrunk { shard: self.shard, high, known: self.next }
     }
 
     fn observe(&mut self, stored: &Stored) {

@@ -14,6 +14,9 @@ pub struct Config {
     /// Bytes of log past the low-water mark above which the janitor checkpoints: 64 KiB to 1 TiB;
     /// default 16 MiB.
     pub tail_bytes_max: ByteSize,
+    /// Bytes of log past the low-water marks of all shards above which new edits are put off: 1 MiB
+    /// to 16 TiB; default 4 GiB.
+    pub tail_bytes_limit: ByteSize,
     /// Age of the oldest record past the low-water mark at which it does: 1 s to 30 d; default
     /// 10 m.
     #[serde(with = "humantime_serde")]
@@ -30,6 +33,7 @@ impl Default for Config {
         Self {
             documents_open_max: 20_000,
             tail_bytes_max: ByteSize::mib(16),
+            tail_bytes_limit: ByteSize::gib(4),
             tail_age_max: Duration::from_mins(10),
             trim_margin: 1_000,
             recovery_read_bytes: ByteSize::mib(4),

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::StoreError;
 use crate::log::{AppendError, ReadError, Refusal};
-use crate::types::{Epoch, ShardId};
+use crate::types::{Epoch, Offset, ShardId};
 
 /// Tells why a shard did not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,25 @@ pub enum StartError {
         /// The other's epoch.
         epoch: Option<Epoch>,
     },
+    /// The log ends before records that were there: its storage has lost them, or it is another log.
+    #[error(
+        "shard {shard}: the log ends at {high}, records up to {known} were there: stop every node \
+         and restore the log"
+    )]
+    Shrunk {
+        /// The shard.
+        shard: ShardId,
+        /// Where the log ends.
+        high: Offset,
+        /// Up to where it was known.
+        known: Offset,
+    },
+    /// The log is not the one that was opened.
+    #[error("shard {shard}: the log was made anew: start again, as docs/OPERATIONS.md says")]
+    Replaced {
+        /// The shard.
+        shard: ShardId,
+    },
     /// The low-water mark could not be read.
     #[error("shard {shard}: the low-water mark could not be read")]
     Progress {
@@ -38,19 +57,6 @@ pub enum StartError {
         shard: ShardId,
         /// What the store said.
         source: StoreError,
-    },
-    /// Records below the low-water mark are gone, or the log begins above it.
-    #[error(
-        "shard {shard}: the log begins at {low}, above the low-water mark {low_water}: records \
-         that no checkpoint covers are lost; restore the log from a backup"
-    )]
-    Lost {
-        /// The shard.
-        shard: ShardId,
-        /// Where the log begins.
-        low: crate::types::Offset,
-        /// Where it has to.
-        low_water: crate::types::Offset,
     },
     /// The node is stopping.
     #[error("shard {shard}: the node is stopping")]
@@ -61,6 +67,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Tells whether another owner was there for so long that it has removed what is next here.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        matches!(self, Self::Read { source: ReadError::Trimmed { .. }, .. })
+    }
+
     /// Tells whether the log has stopped for good: this process can acknowledge nothing more.
     pub(crate) fn is_final(&self) -> bool {
         let stopped = |error: &AppendError| {
@@ -69,10 +80,8 @@ impl StartError {
         match self {
             Self::Claim { source, .. } => stopped(source),
             Self::Read { source, .. } => matches!(source, ReadError::Stopped),
-            Self::Fenced { .. }
-            | Self::Progress { .. }
-            | Self::Lost { .. }
-            | Self::Stopping { .. } => false,
+            Self::Shrunk { .. } | Self::Replaced { .. } => true,
+            Self::Fenced { .. } | Self::Progress { .. } | Self::Stopping { .. } => false,
         }
     }
 }

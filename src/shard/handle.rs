@@ -5,15 +5,17 @@ use std::sync::Arc;
 use ractor::{Actor, ActorRef};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::checkpoint::{Progress, Store};
 use crate::clock::Clock;
-use crate::doc::{self, Append, Refusal};
-use crate::log::{Fence, Log};
+use crate::doc::{self, Access, Append, Refusal};
+use crate::log::{Fence, Log, Marks};
 use crate::shard::actor::{Message, ShardActor, Start};
-use crate::shard::claim::{Claimant, Claiming, claim};
+use crate::shard::claim::{Claimant, Claiming, claim, index, stored_below};
+use crate::shard::tail::Room;
 use crate::shard::writer::{Command, Writer};
-use crate::shard::{Config, Metrics, StartError};
+use crate::shard::{Config, Metrics, StartError, Tail};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, Offset, ShardId};
 
@@ -38,6 +40,10 @@ pub struct Ports {
     pub doc_metrics: doc::Metrics,
     /// Owns the tasks of the shards.
     pub tasks: Tasks,
+    /// The room that batches of all documents take until they are settled.
+    pub budget: doc::Budget,
+    /// The room that records take until checkpoints cover them.
+    pub room: Arc<Room>,
     /// Ends the process where it cannot go on.
     pub fatal: Fatal,
 }
@@ -48,9 +54,11 @@ pub struct Handle {
     shard: ShardId,
     actor: ActorRef<Message>,
     writer: mpsc::UnboundedSender<Command>,
+    room: Arc<Room>,
 }
 
-/// Claims a shard and serves it.
+/// Claims a shard and serves it. A shard whose log has lost records that no checkpoint covers is
+/// not claimed: what is left of its documents can be read.
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
@@ -63,23 +71,83 @@ pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
     };
     let marks = ports.log.marks(shard).await;
     let marks = marks.map_err(|source| StartError::Read { shard, source })?;
-    if marks.low > from {
-        return Err(StartError::Lost { shard, low: marks.low, low_water: from });
+    if marks.low > from || marks.high < from {
+        return serve_what_is_left(shard, ports, marks, from).await;
     }
     let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
+    let stored = stored_below(&*ports.log, shard, (marks.low, from), bytes_max).await?;
     let claimant = (&ports.claimant, Claiming::First);
-    let claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
+    let mut claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
+    stored.iter().for_each(|(doc, offset)| claimed.tail.store(doc, *offset));
     let (commands, inbox) = mpsc::unbounded_channel();
     let (sweep, sweeps) = mpsc::unbounded_channel();
     let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
     let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
-    let start = Start { shard, ports, writer: commands.clone() };
-    let spawned = Actor::spawn(None, ShardActor, start).await;
-    let (actor, _) = spawned.map_err(|_| StartError::Stopping { shard })?;
-    let handle = Handle::new(shard, actor, commands);
+    let start = Start { shard, ports, writer: commands, access: Access::Full };
+    let handle = spawn(start).await?;
     tasks.spawn_vital("writer", fatal.clone(), writer.run());
     tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
     Ok(handle)
+}
+
+async fn spawn(start: Start) -> Result<Handle, StartError> {
+    let (shard, writer, room) = (start.shard, start.writer.clone(), start.ports.room.clone());
+    let spawned = Actor::spawn(None, ShardActor, start).await;
+    let (actor, _) = spawned.map_err(|_| StartError::Stopping { shard })?;
+    Ok(Handle::new(shard, actor, writer, room))
+}
+
+/// Serves a shard without owning it, for reading: checkpoints, and the records that go on from
+/// them without a gap.
+async fn serve_what_is_left(
+    shard: ShardId,
+    ports: Ports,
+    marks: Marks,
+    low_water: Offset,
+) -> Result<Handle, StartError> {
+    let Marks { low, high } = marks;
+    error!(
+        %shard, %low, %high, %low_water,
+        "the low-water mark is outside the log: acknowledged records are lost; documents can only \
+         be read until the log is restored"
+    );
+    ports.metrics.lost.inc();
+    let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
+    let left = if high < low_water { Marks { low: high, high } } else { marks };
+    let tail = index(&*ports.log, shard, left, bytes_max).await?;
+    let (writer, inbox) = mpsc::unbounded_channel();
+    let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
+    tasks.spawn_vital("index", fatal, tell_offsets(tail, inbox, tasks.token().clone()));
+    spawn(Start { shard, ports, writer, access: Access::ReadOnly }).await
+}
+
+/// Takes the writer's place where nothing is written: tells which records a document has.
+async fn tell_offsets(
+    tail: Tail,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    token: CancellationToken,
+) {
+    loop {
+        let command = tokio::select! {
+            biased;
+            () = token.cancelled() => return,
+            command = commands.recv() => command,
+        };
+        match command {
+            // Whoever asked may have gone.
+            Some(Command::Offsets(doc, reply)) => drop(reply.send(tail.indexed(&doc))),
+            Some(
+                Command::Append(_)
+                | Command::Opened(_)
+                | Command::Ended(_)
+                | Command::Stored(..)
+                | Command::Covered(..)
+                | Command::Advanced { .. }
+                | Command::Swept { .. },
+            ) => {}
+            None => return,
+        }
+    }
 }
 
 impl Handle {
@@ -87,8 +155,9 @@ impl Handle {
         shard: ShardId,
         actor: ActorRef<Message>,
         writer: mpsc::UnboundedSender<Command>,
+        room: Arc<Room>,
     ) -> Self {
-        Self { shard, actor, writer }
+        Self { shard, actor, writer, room }
     }
 
     /// Returns the shard's number.
@@ -146,8 +215,16 @@ impl doc::Shard for Handle {
         self.tell_writer(Command::Append(append));
     }
 
+    fn stored(&self, doc: &DocId, offset: Offset) {
+        self.tell_writer(Command::Stored(doc.clone(), offset));
+    }
+
     fn covered(&self, doc: &DocId, offset: Offset) {
         self.tell_writer(Command::Covered(doc.clone(), offset));
+    }
+
+    fn has_room(&self) -> bool {
+        self.room.is_left()
     }
 
     fn idle(&self, doc: &DocId) {
@@ -185,7 +262,7 @@ async fn janitor(
         if let Some(reason) = &failed {
             tracing::warn!(%doc, %reason, "could not save the oldest document");
         }
-        shard.tell_writer(Command::Swept { well: failed.is_none() });
+        shard.tell_writer(Command::Swept { doc, well: failed.is_none() });
     }
 }
 

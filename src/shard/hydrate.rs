@@ -5,22 +5,27 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use crate::checkpoint::{self, Loaded, Store, load};
+use crate::checkpoint::{self, CheckpointId, Loaded, Store, load};
 use crate::doc::{self, Refusal, State};
-use crate::log::{Fence, Log, ReadError, Stored};
+use crate::log::{Fence, Log, ReadError, Stored, fence_at};
 use crate::shard::claim::decode;
+use crate::shard::tail::Indexed;
 use crate::types::{DocId, Offset, ShardId};
 
 /// When a client may try again whose document could not be read.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How many checkpoints of a document are looked at: more than are kept.
+const DAMAGED_MAX: usize = 16;
+
 /// How many bytes of the log are read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// Rebuilds a document's state; `offsets` are its records above the shard's low-water mark.
+/// Rebuilds a document's state; `indexed` is what the shard knows of its records.
 ///
-/// A checkpoint that cannot be read still tells which revision there was: an older one, or none,
-/// is good enough where the log leads from it at least to there.
+/// A checkpoint that cannot be read still tells which revision there was, and the shard how far
+/// the newest one must reach: an older one, or none, is good enough where the log leads from it
+/// to there without a gap.
 ///
 /// # Errors
 /// [`Refusal::Quarantined`] where what is stored does not give the state back,
@@ -30,10 +35,10 @@ pub async fn hydrate(
     store: &dyn Store,
     shard: ShardId,
     doc: &DocId,
-    offsets: &[Offset],
+    indexed: &Indexed,
     config: &Arc<doc::Config>,
 ) -> Result<State, Refusal> {
-    let (snapshot, skipped) = match load(store, doc).await {
+    let (snapshot, skipped) = match load(store, doc, log.id()).await {
         Ok(Some(Loaded { snapshot, skipped })) => (Some(snapshot), skipped),
         Ok(None) => (None, 0),
         Err(checkpoint::Error::AllDamaged { skipped, .. }) => (None, skipped),
@@ -45,18 +50,49 @@ pub async fn hydrate(
         None => State::new(doc.clone(), config.clone()),
     };
     if snapshot.is_some_and(|snapshot| snapshot.log != log.id()) {
-        warn!(%doc, "checkpoint of another log: every record here is newer");
+        debug!(%doc, "checkpoint of another log: every record here is newer");
         state.forget_offset();
     }
-    if skipped == 0 {
-        replay(log, shard, &mut state, offsets).await?;
+    let forgotten = indexed.stored.is_some_and(|stored| state.offset() < stored);
+    if skipped == 0 && !forgotten {
+        replay(log, shard, &mut state, &indexed.offsets).await?;
     } else {
-        warn!(%doc, skipped, "newest checkpoint is damaged, replaying more");
-        replay_more(log, shard, &mut state, offsets).await?;
-        check_reached(store, &state).await?;
+        warn!(%doc, skipped, forgotten, "newest checkpoint is damaged or gone, replaying more");
+        if skipped > 0 {
+            check_reach(log, store, shard, &state, indexed).await?;
+        }
+        replay_more(log, shard, &mut state, &indexed.offsets).await?;
     }
-    debug!(%doc, revision = %state.head(), records = offsets.len(), "opened");
+    debug!(%doc, revision = %state.head(), records = indexed.offsets.len(), "opened");
     Ok(state)
+}
+
+/// Checks that what the damaged checkpoints held is still in the log: every record after the one
+/// that was read, or that none of them was ever verified. One that stands above the log's first
+/// record and that the shard does not know of was not.
+async fn check_reach(
+    log: &dyn Log,
+    store: &dyn Store,
+    shard: ShardId,
+    state: &State,
+    indexed: &Indexed,
+) -> Result<(), Refusal> {
+    let (doc, reached) = (state.doc(), state.offset());
+    let low = log.marks(shard).await.map_err(|error| unread(doc, &error))?.low;
+    if low <= reached {
+        return Ok(());
+    }
+    let manifests = store.manifests(doc, DAMAGED_MAX).await;
+    let manifests = manifests.map_err(|error| stored_badly(doc, &error.into()))?;
+    let known = indexed.stored.unwrap_or_default().max(low);
+    let lost = |id: &&CheckpointId| reached < id.offset && id.offset <= known;
+    let Some(lost) = manifests.iter().map(|stored| &stored.id).find(lost) else { return Ok(()) };
+    let (wanted, head) = (lost.revision, state.head());
+    let reason = format!(
+        "the checkpoint of revision {wanted} is damaged, the one before is of revision {head}, and \
+         the log begins above it"
+    );
+    Err(quarantined(doc, reason))
 }
 
 /// Replays from an older checkpoint, or none: what lies below the low-water mark, too, as far as
@@ -67,25 +103,39 @@ async fn replay_more(
     state: &mut State,
     offsets: &[Offset],
 ) -> Result<(), Refusal> {
-    let marks = log.marks(shard).await.map_err(|error| unread(state.doc(), &error))?;
-    if marks.low <= state.offset() {
-        let from = state.offset();
-        replay_from(log, shard, state, from, offsets.first().copied()).await?;
+    let doc = state.doc().clone();
+    let marks = log.marks(shard).await.map_err(|error| unread(&doc, &error))?;
+    let until = offsets.first().copied().unwrap_or(marks.high);
+    let (mut next, mut fence) = (state.offset(), Fence::default());
+    let whole = marks.low <= next;
+    if whole {
+        fence.epoch = state.epoch_at_rest();
+    } else {
+        next = marks.low;
+        fence = fence_at(log, shard, marks).await.map_err(|error| unread(&doc, &error))?;
+    }
+    while next < until {
+        let batch = log.read(shard, next, READ_BYTES).await;
+        let batch = batch.map_err(|error| unread(&doc, &error))?;
+        for stored in batch.records.iter().filter(|stored| stored.offset < until) {
+            let Some(record) = decode(shard, stored) else { continue };
+            let counts = fence.observe(stored.offset, &record).is_ok();
+            if !counts || record.doc() != Some(&doc) {
+                continue;
+            }
+            if !whole && record.base_rev().is_some_and(|base| base > state.head()) {
+                let head = state.head();
+                let reason = format!("records between revision {head} and {} are gone", next);
+                return Err(quarantined(&doc, reason));
+            }
+            apply(shard, state, stored);
+        }
+        if batch.next == next {
+            break;
+        }
+        next = batch.next;
     }
     replay(log, shard, state, offsets).await
-}
-
-/// Checks that the state is at least as new as the newest checkpoint, readable or not.
-async fn check_reached(store: &dyn Store, state: &State) -> Result<(), Refusal> {
-    let newest = store.manifests(state.doc(), 1).await;
-    let newest = newest.map_err(|error| stored_badly(state.doc(), &error.into()))?;
-    let wanted = newest.first().map(|manifest| manifest.id.revision).unwrap_or_default();
-    if state.head() >= wanted {
-        return Ok(());
-    }
-    let head = state.head();
-    let reason = format!("the checkpoint of revision {wanted} is damaged, the log leads to {head}");
-    Err(quarantined(state.doc(), reason))
 }
 
 /// Replays the records at known offsets; those that a checkpoint covers are passed over.
@@ -102,36 +152,6 @@ async fn replay(
         for stored in &records {
             apply(shard, state, stored);
         }
-    }
-    Ok(())
-}
-
-/// Replays what lies between an older checkpoint and the records that are indexed.
-async fn replay_from(
-    log: &dyn Log,
-    shard: ShardId,
-    state: &mut State,
-    from: Offset,
-    until: Option<Offset>,
-) -> Result<(), Refusal> {
-    let doc = state.doc().clone();
-    let marks = log.marks(shard).await.map_err(|error| unread(&doc, &error))?;
-    let until = until.unwrap_or(marks.high);
-    let mut fence = Fence { epoch: state.epoch_at_rest(), released: false };
-    let mut next = from;
-    while next < until {
-        let batch = match log.read(shard, next, READ_BYTES).await {
-            Ok(batch) => batch,
-            Err(error) => return Err(unread(&doc, &error)),
-        };
-        for stored in batch.records.iter().filter(|stored| stored.offset < until) {
-            let Some(record) = decode(shard, stored) else { continue };
-            let current = fence.observe(stored.offset, &record).is_ok();
-            if current && record.doc() == Some(&doc) {
-                apply(shard, state, stored);
-            }
-        }
-        next = batch.next;
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub unreadable: IntCounter,
     /// Bytes of records that no checkpoint covers.
     pub tail_bytes: IntGauge,
+    /// Shards whose log has lost records, so that they can only be read.
+    pub lost: IntGauge,
 }
 
 impl Metrics {
@@ -32,11 +34,15 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let help = "Bytes of records that no checkpoint covers";
-        let tail_bytes = IntGauge::new("quire_shard_tail_bytes", help)?;
-        registry.register(Box::new(tail_bytes.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let uncovered = "Bytes of records that no checkpoint covers";
         Ok(Self {
-            tail_bytes,
+            tail_bytes: gauge("quire_shard_tail_bytes", uncovered)?,
+            lost: gauge("quire_shard_lost", "Shards whose log has lost records: read-only")?,
             unreadable: counter("quire_shard_unreadable_total", "Records that cannot be read")?,
             accepted: counter("quire_shard_records_accepted_total", "Records accepted")?,
             appended_bytes: counter("quire_shard_appended_bytes_total", "Bytes handed to the log")?,

@@ -24,4 +24,4 @@ pub use error::StartError;
 pub use handle::{Handle, Ports, start};
 pub use hydrate::hydrate;
 pub use metrics::Metrics;
-pub use tail::Tail;
+pub use tail::{Indexed, Room, Tail};

@@ -2,6 +2,7 @@
 //! where the log can be trimmed. Pure.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -15,6 +16,18 @@ pub struct Tail {
     /// Each document with its first record, lowest first.
     firsts: BTreeSet<(Offset, DocId)>,
     bytes: u64,
+    /// The offset that each document's newest checkpoint stands at, for as long as the log has
+    /// records below it: a store may forget the newest ones.
+    stored: FxHashMap<DocId, Offset>,
+}
+
+/// What is known of a document's records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Indexed {
+    /// Those that no checkpoint covers, lowest first.
+    pub offsets: Vec<Offset>,
+    /// The offset that its newest checkpoint must at least stand at, where that is known.
+    pub stored: Option<Offset>,
 }
 
 #[derive(Debug)]
@@ -23,6 +36,31 @@ struct Entry {
     bytes: u32,
     /// When this process learned of it.
     since: Instant,
+}
+
+/// Bounds the records of all shards of a node that no checkpoint covers.
+#[derive(Debug)]
+pub struct Room {
+    uncovered: AtomicU64,
+    limit: u64,
+}
+
+impl Room {
+    /// Returns room for so many bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { uncovered: AtomicU64::new(0), limit }
+    }
+
+    /// Notes how many bytes of a shard are not covered now, and were not before.
+    pub(crate) fn note(&self, now: u64, before: u64) {
+        self.uncovered.fetch_add(now, Ordering::Relaxed);
+        self.uncovered.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Tells whether there is room for more.
+    pub(crate) fn is_left(&self) -> bool {
+        self.uncovered.load(Ordering::Relaxed) < self.limit
+    }
 }
 
 /// The document that holds the low-water mark.
@@ -68,10 +106,22 @@ impl Tail {
         }
     }
 
-    /// Returns the records of a document, lowest first.
-    pub fn offsets(&self, doc: &DocId) -> Vec<Offset> {
+    /// Notes that a verified checkpoint of a document stands at an offset.
+    pub fn store(&mut self, doc: &DocId, at: Offset) {
+        let stored = self.stored.entry(doc.clone()).or_default();
+        *stored = at.max(*stored);
+    }
+
+    /// Forgets the checkpoints below whose offsets the log has no records any more.
+    pub fn trimmed(&mut self, low: Offset) {
+        self.stored.retain(|_, at| *at > low);
+    }
+
+    /// Returns what is known of the records of a document.
+    pub fn indexed(&self, doc: &DocId) -> Indexed {
         let entries = self.records.get(doc).into_iter().flatten();
-        entries.map(|entry| entry.offset).collect()
+        let offsets = entries.map(|entry| entry.offset).collect();
+        Indexed { offsets, stored: self.stored.get(doc).copied() }
     }
 
     /// Returns the offsets of all records, lowest first.
@@ -87,9 +137,9 @@ impl Tail {
         self.firsts.first().map_or(next, |(offset, _)| *offset)
     }
 
-    /// Returns the document that holds the low-water mark.
-    pub fn oldest(&self) -> Option<Oldest> {
-        let (offset, doc) = self.firsts.first()?;
+    /// Returns the document that holds the low-water mark, passing over some.
+    pub fn oldest(&self, passed_over: impl Fn(&DocId) -> bool) -> Option<Oldest> {
+        let (offset, doc) = self.firsts.iter().find(|(_, doc)| !passed_over(doc))?;
         let since = self.records.get(doc)?.front()?.since;
         Some(Oldest { doc: doc.clone(), offset: *offset, since })
     }
@@ -122,14 +172,27 @@ mod tests {
         check(&tail, 3, 30);
         tail.cover(&doc("a"), Offset(4));
         check(&tail, 5, 20);
-        assert_eq!(tail.oldest().map(|oldest| oldest.doc), Some(doc("a")));
+        assert_eq!(tail.oldest(|_| false).map(|oldest| oldest.doc), Some(doc("a")));
+        assert_eq!(tail.oldest(|one| *one == doc("a")).map(|next| next.doc), Some(doc("b")));
         tail.cover(&doc("a"), Offset(6));
         check(&tail, 9, 10);
-        assert_eq!(tail.offsets(&doc("b")), [Offset(9)]);
+        assert_eq!(tail.indexed(&doc("b")).offsets, [Offset(9)]);
         tail.cover(&doc("b"), Offset(9));
         check(&tail, 9, 10);
         tail.cover(&doc("b"), Offset(10));
         check(&tail, 10, 0);
-        assert_eq!(tail.oldest(), None);
+        assert_eq!(tail.oldest(|_| false), None);
+    }
+
+    #[test]
+    fn what_is_stored_is_known_until_the_log_is_trimmed_past_it() {
+        let mut tail = Tail::default();
+        tail.store(&doc("a"), Offset(7));
+        tail.store(&doc("a"), Offset(5));
+        assert_eq!(tail.indexed(&doc("a")).stored, Some(Offset(7)));
+        tail.trimmed(Offset(6));
+        assert_eq!(tail.indexed(&doc("a")).stored, Some(Offset(7)));
+        tail.trimmed(Offset(7));
+        assert_eq!(tail.indexed(&doc("a")), Indexed::default());
     }
 }

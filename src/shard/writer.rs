@@ -4,20 +4,22 @@
 //! else wrote in between. Anything else is read before it is believed, and an outcome that is
 //! unknown is made known by a claim on top of the own epoch (DESIGN: "unknown outcome").
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::doc::{self, Append, Outcome};
-use crate::log::{AppendError, Fence, Log, Record};
+use crate::log::{AppendError, Fence, Log, ReadError, Record};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::Ports;
+use crate::shard::tail::{Indexed, Oldest};
 use crate::shard::{StartError, Tail};
 use crate::types::{DocId, Epoch, Offset, ShardId};
 
@@ -31,7 +33,10 @@ const STALL_AFTER: Duration = Duration::from_secs(3);
 /// saved, so that a failing store is not hammered.
 const SWEEP_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-const LOG_STOPPED: &str = "the log has stopped after a failed write: look at the disk, then start";
+/// How long a document that could not be saved is passed over, so that others get their turn.
+const PASSED_OVER: Duration = Duration::from_secs(60);
+
+const LOG_STOPPED: &str = "the log has stopped: look at its storage, then start";
 const TAKEN_OVER: &str = "another process has taken the log over: run only one of them";
 
 /// What the writer is told.
@@ -43,13 +48,15 @@ pub(crate) enum Command {
     /// A document has ended.
     Ended(DocId),
     /// Which records of a document are above the checkpoints, once its open ones are settled.
-    Offsets(DocId, oneshot::Sender<Vec<Offset>>),
-    /// A checkpoint covers the document's records below an offset.
+    Offsets(DocId, oneshot::Sender<Indexed>),
+    /// A checkpoint of the document stands at an offset.
+    Stored(DocId, Offset),
+    /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
-    /// The low-water mark was stored, or was not.
-    Advanced,
-    /// The janitor has seen to the oldest document, and could save it or not.
-    Swept { well: bool },
+    /// The low-water mark was stored, or was not, and the log begins there now.
+    Advanced { trimmed: Option<Offset> },
+    /// The janitor has seen to a document, and could save it or not.
+    Swept { doc: DocId, well: bool },
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.
@@ -77,6 +84,8 @@ pub(crate) struct Writer {
     sweeping: bool,
     swept: Instant,
     sweep_pause: Duration,
+    /// Documents that could not be saved, and until when they are passed over.
+    passed_over: FxHashMap<DocId, Instant>,
     low_water: Offset,
     /// What was counted of the tail last, in bytes.
     told_bytes: u64,
@@ -90,7 +99,14 @@ enum InLog {
         handed: Instant,
         result: Result<Offset, AppendError>,
     },
-    Marker(DocId, oneshot::Sender<Vec<Offset>>),
+    Marker(DocId, oneshot::Sender<Indexed>),
+}
+
+/// The records of a shard that is given up are the next owner's to cover.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.count_tail(0);
+    }
 }
 
 impl Writer {
@@ -124,6 +140,7 @@ impl Writer {
             sweeping: false,
             swept: Instant::now(),
             sweep_pause: SWEEP_PAUSE.0,
+            passed_over: FxHashMap::default(),
             low_water,
             told_bytes: 0,
         }
@@ -155,6 +172,7 @@ impl Writer {
             let gauge = &self.ports.metrics.tail_bytes;
             gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
             gauge.sub(i64::try_from(self.told_bytes).unwrap_or(i64::MAX));
+            self.ports.room.note(bytes, self.told_bytes);
             self.told_bytes = bytes;
         }
     }
@@ -177,16 +195,27 @@ impl Writer {
                 let marker = ready(InLog::Marker(doc, reply));
                 self.in_log.push_back(Box::pin(marker));
             }
+            Command::Stored(doc, at) => {
+                self.tail.store(&doc, at);
+                self.tail.cover(&doc, at);
+                self.advance();
+            }
             Command::Covered(doc, below) => {
                 self.tail.cover(&doc, below);
                 self.advance();
             }
-            Command::Advanced => {
+            Command::Advanced { trimmed } => {
                 self.advancing = false;
+                trimmed.into_iter().for_each(|low| self.tail.trimmed(low));
                 self.advance();
             }
-            Command::Swept { well } => {
+            Command::Swept { doc, well } => {
                 self.sweeping = false;
+                if well {
+                    self.passed_over.remove(&doc);
+                } else {
+                    self.passed_over.insert(doc, Instant::now() + PASSED_OVER);
+                }
                 let longer = (self.sweep_pause * 2).min(SWEEP_PAUSE.1);
                 self.sweep_pause = if well { SWEEP_PAUSE.0 } else { longer };
             }
@@ -210,7 +239,7 @@ impl Writer {
         match landed {
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
-                let _ = reply.send(self.tail.offsets(&doc));
+                let _ = reply.send(self.tail.indexed(&doc));
             }
             InLog::Appended { from, bytes, handed, result: Ok(offset) } if offset == self.next => {
                 self.ports.doc_metrics.ack_logged.observe(handed.elapsed().as_secs_f64());
@@ -251,10 +280,15 @@ impl Writer {
                     self.step_down(epoch);
                     return;
                 }
+                // Somebody else has owned the shard for long.
+                Err(reason) if reason.is_trimmed() => {
+                    self.step_down(None);
+                    return;
+                }
                 Err(reason) => {
                     if reason.is_final() {
                         error!(shard = %self.shard, %reason, "the log has stopped");
-                        self.ports.fatal.stop_with(LOG_STOPPED);
+                        self.ports.fatal.stop_with(&format!("{reason}; {LOG_STOPPED}"));
                         return;
                     }
                     warn!(shard = %self.shard, %reason, "could not claim, trying again");
@@ -265,14 +299,14 @@ impl Writer {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff) => {}
+                () = tokio::time::sleep(self.spread(backoff)) => {}
                 () = token.cancelled() => return,
             }
             backoff = (backoff * 2).min(CLAIM_BACKOFF.1);
         }
         for (doc, reply) in markers {
             // Whoever asked has gone.
-            let _ = reply.send(self.tail.offsets(&doc));
+            let _ = reply.send(self.tail.indexed(&doc));
         }
         info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
         for handle in self.open.values() {
@@ -280,8 +314,20 @@ impl Writer {
         }
     }
 
+    /// Shortens a pause by up to a half, each shard and each pause by another part: the same for
+    /// one run of a node, so that a simulated one can be repeated.
+    fn spread(&self, pause: Duration) -> Duration {
+        let part = FxBuildHasher.hash_one((self.shard, self.claimant.boot, pause)) % 1_024;
+        pause.mul_f64(1.0 - part as f64 / 2_048.0)
+    }
+
     async fn try_claim(&mut self) -> Result<(), StartError> {
         let log: Arc<dyn Log> = self.ports.log.clone();
+        match log.confirm().await {
+            Ok(()) => {}
+            Err(ReadError::Replaced) => return Err(StartError::Replaced { shard: self.shard }),
+            Err(source) => return Err(StartError::Read { shard: self.shard, source }),
+        }
         let bytes_max = self.ports.config.recovery_read_bytes.as_u64() as usize;
         let from = self.next;
         let fence = self.fence;
@@ -340,16 +386,18 @@ impl Writer {
         };
         let (ports, shard, own) = (self.ports.clone(), self.shard, self.own.clone());
         self.ports.tasks.spawn("advance", async move {
+            let mut trimmed = None;
             if let Err(reason) = ports.store.advance(shard, progress).await {
                 warn!(%shard, %reason, "low-water mark was not stored");
             } else {
                 let before = Offset(low_water.0.saturating_sub(ports.config.trim_margin));
-                if let Err(reason) = ports.log.trim(shard, before).await {
-                    warn!(%shard, %reason, "log was not trimmed");
+                match ports.log.trim(shard, before).await {
+                    Ok(()) => trimmed = Some(before),
+                    Err(reason) => warn!(%shard, %reason, "log was not trimmed"),
                 }
             }
             // A writer that has ended does not need to know.
-            let _ = own.send(Command::Advanced);
+            let _ = own.send(Command::Advanced { trimmed });
         });
     }
 
@@ -363,8 +411,8 @@ impl Writer {
     /// Tells when the document that holds the low-water mark has to be saved.
     fn sweep_at(&self) -> Instant {
         let config = &self.ports.config;
-        let Some(oldest) = self.tail.oldest() else {
-            return Instant::now() + config.tail_age_max;
+        let Some(oldest) = self.oldest() else {
+            return Instant::now() + config.tail_age_max.min(PASSED_OVER);
         };
         let earliest = self.swept + self.sweep_pause;
         if self.tail.bytes() > config.tail_bytes_max.as_u64() {
@@ -373,10 +421,16 @@ impl Writer {
         earliest.max(oldest.since + config.tail_age_max)
     }
 
+    fn oldest(&self) -> Option<Oldest> {
+        let now = Instant::now();
+        self.tail.oldest(|doc| self.passed_over.get(doc).is_some_and(|until| *until > now))
+    }
+
     fn sweep(&mut self) {
-        let Some(oldest) = self.tail.oldest() else { return };
-        self.sweeping = true;
         self.swept = Instant::now();
+        let Some(oldest) = self.oldest() else { return };
+        self.passed_over.retain(|_, until| *until > self.swept);
+        self.sweeping = true;
         // A shard whose actor has ended is stopping.
         let _ = self.sweep.send(oldest.doc);
     }

@@ -181,7 +181,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checkpoint::contract::{CASES, doc, snapshot};
+    use crate::checkpoint::contract::{CASES, LOG, doc, snapshot};
     use crate::checkpoint::{Memory, load, save};
 
     #[tokio::test]
@@ -209,7 +209,7 @@ mod tests {
                     Err(_) => failures += 1,
                 }
                 store.set_faults(StoreFaults::default());
-                let loaded = load(&store, &doc("a")).await;
+                let loaded = load(&store, &doc("a"), LOG).await;
                 let found = loaded.ok().flatten().map_or(0, |loaded| loaded.snapshot.revision.0);
                 assert!(found >= safe, "seed {seed}: {safe} was safe, {found} was found");
                 store.set_faults(faults);
@@ -241,7 +241,8 @@ mod tests {
                     save(store.inner(), &next).await.unwrap();
                 }
             };
-            let (loaded, ()) = futures_util::future::join(load(&store, &doc("a")), saves).await;
+            let (loaded, ()) =
+                futures_util::future::join(load(&store, &doc("a"), LOG), saves).await;
             let loaded = loaded.unwrap().unwrap();
             assert_eq!(loaded.skipped, 0, "seed {seed}");
             replaced += u32::from(loaded.snapshot.revision > first.revision);

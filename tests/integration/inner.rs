@@ -10,7 +10,7 @@ use quire::clock::Clock;
 use quire::doc::{self, Event, Handle, Join, Mode, Outbox, Refusal, Write};
 use quire::log::{self, Log};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Ports};
+use quire::shard::{self, Claimant, Ports, Room};
 use quire::task::{Fatal, Tasks};
 use quire::text::Operation;
 use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId};
@@ -88,6 +88,8 @@ pub(crate) async fn router(under: Under) -> Router {
         metrics: shard::Metrics::register(&registry).expect("a new registry"),
         doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
         tasks: Tasks::new(),
+        budget: doc::Budget::new(64 << 20),
+        room: Arc::new(Room::new(u64::MAX)),
         fatal: Fatal::default(),
     };
     Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")])

@@ -55,6 +55,15 @@ runs() {
   { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$1"
 }
 
+# Makes a key and a certificate for 127.0.0.1 in folder $1: keys.p12 for the server, ca.pem to trust.
+certificate() {
+  keytool -genkeypair -alias server -keyalg EC -groupname secp256r1 -validity 30 -dname CN=127.0.0.1 \
+    -ext SAN=ip:127.0.0.1,dns:localhost -ext bc:c=ca:true -storetype PKCS12 -keystore "$1/keys.p12" \
+    -storepass testing -keypass testing >&2
+  keytool -exportcert -rfc -alias server -keystore "$1/keys.p12" -storepass testing \
+    -file "$1/ca.pem" >&2
+}
+
 # Waits until the file $2 of folder $1 holds every further argument.
 await() {
   local folder=$1 file=$2 line deadline=$((SECONDS + 90))

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) afternoon: bool,
     /// Whether a checkpoint that was good is damaged when a life ends. The log is all there then.
     pub(crate) rots: bool,
+    /// Whether the store forgets its newest checkpoints, under a running node, too.
+    pub(crate) forgets: bool,
     pub(crate) log: Faults,
     pub(crate) store: StoreFaults,
     pub(crate) store_latency_max: Duration,
@@ -78,7 +80,8 @@ impl Plan {
             .collect();
         ends.sort_unstable_by_key(|(at, _)| *at);
         let rots = rng.random_ratio(1, 4);
-        let untrimmed = rots || has_zombies(&ends);
+        let forgets = rng.random_ratio(1, 4);
+        let untrimmed = rots || forgets || has_zombies(&ends);
         Self {
             seed,
             docs: 4,
@@ -95,6 +98,7 @@ impl Plan {
             calm,
             afternoon: rng.random_ratio(1, 4),
             rots,
+            forgets,
             log: Faults { delay_max: millis(rng, 1..300), ..Faults::all(log_fails) },
             // A torn manifest that is reported as stored is found when it is read back.
             store: StoreFaults {

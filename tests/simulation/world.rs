@@ -10,7 +10,7 @@ use quire::clock::Clock;
 use quire::doc::{self, Failure, Past, Refusal, Write};
 use quire::log::{EventKind, Log, Memory};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Ports};
+use quire::shard::{self, Claimant, Ports, Room};
 use quire::task::{Fatal, Tasks};
 use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
 use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId, Timestamp};
@@ -133,6 +133,10 @@ impl World {
         let began = Instant::now();
         for (at, end) in self.plan.ends.clone() {
             sleep_until(began + at).await;
+            if self.plan.forgets {
+                self.forget().await;
+                sleep(Duration::from_millis(50)).await;
+            }
             self.end(end).await;
             self.bury(Instant::now());
             sleep(Duration::from_millis(30)).await;
@@ -237,6 +241,8 @@ impl World {
             metrics,
             doc_metrics,
             tasks,
+            budget: doc::Budget::new(64 << 20),
+            room: Arc::new(Room::new(u64::MAX)),
             fatal: Fatal::default(),
         }
     }
@@ -272,6 +278,9 @@ impl World {
         }
         if self.plan.rots && !self.calm {
             self.rot().await;
+        }
+        if self.plan.forgets && !self.calm {
+            self.forget().await;
         }
         self.life.send_replace(None);
     }
@@ -328,6 +337,18 @@ impl World {
         if let Some(StoredManifest { id, .. }) = newest {
             self.trace.note("a checkpoint rots", &doc);
             store.put_manifest(&id, Bytes::from_static(b"rot")).await.expect("it is in memory");
+        }
+    }
+
+    /// Loses the newest checkpoints of some documents, as a store does whose last second is gone.
+    async fn forget(&self) {
+        let store = self.store.inner();
+        for doc in (0..self.plan.docs).filter(|doc| doc.is_multiple_of(2)).map(doc_id) {
+            let newest = store.manifests(&doc, 1).await.expect("it is in memory").pop();
+            if let Some(StoredManifest { id, .. }) = newest {
+                self.trace.note("a checkpoint is forgotten", &doc);
+                store.remove_manifest(&id).await.expect("it is in memory");
+            }
         }
     }
 

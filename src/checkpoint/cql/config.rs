@@ -25,6 +25,9 @@ pub struct Config {
     pub user: String,
     /// The file that holds the password, and nothing else.
     pub password_file: PathBuf,
+    /// The file of certificates, in PEM, that sign those of the servers; empty where the
+    /// connection is plain, as by default.
+    pub tls_ca_file: PathBuf,
 }
 
 /// Says how many of the nodes that keep a row must answer.
@@ -49,6 +52,7 @@ impl Default for Config {
             open_timeout: Duration::from_secs(60),
             user: String::new(),
             password_file: PathBuf::new(),
+            tls_ca_file: PathBuf::new(),
         }
     }
 }

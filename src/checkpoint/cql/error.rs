@@ -38,6 +38,14 @@ pub enum OpenError {
         /// The newest format that can be read.
         known: i64,
     },
+    /// The certificates cannot be used.
+    #[error("the certificates in {path} cannot be used ({reason}): correct cql.tls-ca-file")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The password cannot be read.
     #[error("the password file {path} cannot be read ({source}): correct cql.password-file")]
     Password {

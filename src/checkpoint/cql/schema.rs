@@ -38,6 +38,10 @@ pub(crate) async fn prepare(
     replication_factor: u32,
 ) -> Result<(), OpenError> {
     let failed = |error: ExecutionError| unusable(keyspace, &error);
+    if let Ok(Some(found)) = format(session, keyspace).await {
+        // Whoever may not create anything can use what is there.
+        return check_format(keyspace, found);
+    }
     let create = format!(
         "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
          {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}"
@@ -47,22 +51,30 @@ pub(crate) async fn prepare(
         let create = format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}");
         session.query_unpaged(create, &[]).await.map_err(failed)?;
     }
+    if let Some(found) = format(session, keyspace).await? {
+        return check_format(keyspace, found);
+    }
+    // Last: where it is there, everything is.
+    let write = format!("INSERT INTO \"{keyspace}\".meta (name, value) VALUES ('format', ?)");
+    session.query_unpaged(write, (FORMAT,)).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Returns the format of what is there.
+async fn format(session: &Session, keyspace: &str) -> Result<Option<i64>, OpenError> {
     let read = format!("SELECT value FROM \"{keyspace}\".meta WHERE name = 'format'");
-    let rows = session.query_unpaged(read, &[]).await.map_err(failed)?;
+    let rows = session.query_unpaged(read, &[]).await;
+    let rows = rows.map_err(|error| unusable(keyspace, &error))?;
     let rows = rows.into_rows_result().map_err(|error| unusable(keyspace, &error))?;
     let found = rows.maybe_first_row::<(i64,)>().map_err(|error| unusable(keyspace, &error))?;
-    match found {
-        Some((found,)) if found > FORMAT => {
-            Err(OpenError::Newer { keyspace: keyspace.to_owned(), found, known: FORMAT })
-        }
-        Some(_) => Ok(()),
-        None => {
-            let write =
-                format!("INSERT INTO \"{keyspace}\".meta (name, value) VALUES ('format', ?)");
-            session.query_unpaged(write, (FORMAT,)).await.map_err(failed)?;
-            Ok(())
-        }
+    Ok(found.map(|(found,)| found))
+}
+
+fn check_format(keyspace: &str, found: i64) -> Result<(), OpenError> {
+    if found <= FORMAT {
+        return Ok(());
     }
+    Err(OpenError::Newer { keyspace: keyspace.to_owned(), found, known: FORMAT })
 }
 
 fn unusable(keyspace: &str, error: &impl std::fmt::Display) -> OpenError {

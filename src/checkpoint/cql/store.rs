@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::NewSessionError;
+use scylla::errors::{ExecutionError, NewSessionError};
 use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
@@ -25,6 +29,12 @@ use crate::checkpoint::cql::schema::{Statements, prepare};
 use crate::checkpoint::error::StoreError;
 use crate::checkpoint::key::{BlobId, BlobKind, CheckpointId, Progress, StoredManifest};
 use crate::types::{DocId, Epoch, LogId, Offset, Revision, ShardId};
+
+/// How often a request is tried that nobody answers in time.
+const TRIES: usize = 2;
+
+/// How often a silent server is asked whether it is there, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(3);
 
 /// How long is waited between two tries to connect, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -66,7 +76,15 @@ impl Cql {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
-        self.session.execute_unpaged(statement, values).await.map_err(failed)
+        // A coordinator that stands still takes the whole time of a request along: the next try
+        // goes to another one. Every statement may be repeated.
+        let mut tries = 1;
+        loop {
+            match self.session.execute_unpaged(statement, &values).await {
+                Err(ExecutionError::RequestTimeout(_)) if tries < TRIES => tries += 1,
+                result => return result.map_err(failed),
+            }
+        }
     }
 
     async fn write(
@@ -96,9 +114,10 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
             read.map_err(|source| OpenError::Password { path: path.clone(), source })?
         }
     };
+    let tls = tls(config)?;
     let (began, mut backoff) = (Instant::now(), BACKOFF.0);
     loop {
-        let error = match try_connect(hosts, config, password.trim_end()).await {
+        let error = match try_connect(hosts, config, (password.trim_end(), &tls)).await {
             Ok(session) => return Ok(session),
             Err(error) => error,
         };
@@ -112,17 +131,42 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
     }
 }
 
+/// Reads whose certificates are trusted; none where connections are plain.
+fn tls(config: &Config) -> Result<Option<Arc<ClientConfig>>, OpenError> {
+    let path = &config.tls_ca_file;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let bad = |reason: String| OpenError::Certificates { path: path.clone(), reason };
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
+    for certificate in found {
+        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(bad("it holds no certificate".to_owned()));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Some(Arc::new(config)))
+}
+
 async fn try_connect(
     hosts: &[String],
     config: &Config,
-    password: &str,
+    (password, tls): (&str, &Option<Arc<ClientConfig>>),
 ) -> Result<Session, NewSessionError> {
     let consistency = match config.consistency {
         Consistency::Quorum => Level::Quorum,
         Consistency::LocalQuorum => Level::LocalQuorum,
         Consistency::One => Level::One,
     };
-    // The driver tries idempotent requests elsewhere; it never asks two nodes at once.
+    // The driver tries idempotent requests elsewhere where a server fails; it never asks two at
+    // once.
     let profile = ExecutionProfile::builder()
         .consistency(consistency)
         .request_timeout(Some(config.request_timeout))
@@ -131,6 +175,10 @@ async fn try_connect(
         .known_nodes(hosts)
         .default_execution_profile_handle(profile.into_handle())
         .connection_timeout(config.request_timeout)
+        // A server that stands still is to be left soon.
+        .keepalive_interval(KEEPALIVE)
+        .keepalive_timeout(KEEPALIVE)
+        .tls_context(tls.clone())
         // A row that is removed and put again within a microsecond is there.
         .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()));
     if !config.user.is_empty() {

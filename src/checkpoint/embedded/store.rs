@@ -222,7 +222,7 @@ mod tests {
             }
         }
         let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
-        assert_eq!(load(&store, &saved.doc).await.unwrap().unwrap().snapshot, *saved);
+        assert_eq!(load(&store, &saved.doc, saved.log).await.unwrap().unwrap().snapshot, *saved);
     }
 
     #[tokio::test]
@@ -282,7 +282,7 @@ mod tests {
         store.close().await.unwrap();
         assert!(length() * 2 < before, "{before} -> {}", length());
         let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
-        let loaded = load(&store, &kept.doc).await.unwrap().unwrap();
+        let loaded = load(&store, &kept.doc, kept.log).await.unwrap().unwrap();
         assert_eq!(loaded.snapshot.revision, Revision(1));
     }
 }

@@ -24,6 +24,9 @@ const SHARDS: u32 = 256;
 /// How long one question may take.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
+/// How often the topic's id is asked for: an answer may be lost.
+const IDENTIFY_TRIES: usize = 3;
+
 /// How long is waited between two tries, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -139,7 +142,9 @@ async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
     for Rule { key, wanted, .. } in &RULES {
         topic = topic.set(key, wanted);
     }
-    let asked = AdminOptions::new().operation_timeout(Some(CREATED_MAX));
+    let asked = AdminOptions::new()
+        .operation_timeout(Some(CREATED_MAX))
+        .request_timeout(Some(CREATED_MAX + ASK_MAX));
     let created = admin.create_topics([&topic], &asked).await;
     match created.map_err(|error| failed(error.to_string()))?.pop() {
         Some(Ok(_)) => tracing::info!(topic = options.topic, partitions, "topic created"),
@@ -218,7 +223,17 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
 }
 
 async fn identify(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenError> {
-    let (admin, topic) = (Arc::clone(admin), options.topic.clone());
+    for _ in 0..IDENTIFY_TRIES {
+        if let Some(id) = ask_id(admin, &options.topic).await {
+            return Ok(id);
+        }
+    }
+    Err(OpenError::TooOld { hosts: options.brokers() })
+}
+
+/// Asks for the id that the topic has now.
+pub(crate) async fn ask_id(admin: &Arc<Admin>, topic: &str) -> Option<LogId> {
+    let (admin, topic) = (Arc::clone(admin), topic.to_owned());
     let id = Tasks::offload(move || topic_id(admin.inner(), &topic, ASK_MAX)).await;
-    id.map(LogId).ok_or_else(|| OpenError::TooOld { hosts: options.brokers() })
+    id.map(LogId)
 }

@@ -77,7 +77,10 @@ pub enum OpenError {
         why: &'static str,
     },
     /// The brokers know no ids of topics.
-    #[error("the brokers at {hosts} are too old to tell the topic's id: use Kafka 3.1 or newer")]
+    #[error(
+        "the brokers at {hosts} do not tell the topic's id: use Kafka 3.1 or newer, or try again \
+         where they are slow"
+    )]
     TooOld {
         /// Where they are.
         hosts: String,

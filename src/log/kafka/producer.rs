@@ -105,12 +105,8 @@ impl Producer {
                     let reason = Refusal::TooLarge { bytes, bytes_max: RECORD_BYTES_MAX };
                     Err(AppendError::NotWritten { reason })
                 }
-                // It was taken out of the queue before it was sent.
-                Some(RDKafkaErrorCode::PurgeQueue) => {
-                    metrics.refused.inc();
-                    Err(AppendError::NotWritten { reason: Refusal::Lost })
-                }
-                // Even "too few replicas" may come after it was written.
+                // Even "too few replicas" may come after it was written, and what is taken out of
+                // the queue may have been sent before.
                 _ => {
                     metrics.in_doubt.inc();
                     Err(AppendError::Unknown { source: Arc::new(error) })

@@ -26,6 +26,9 @@ const KEPT_MAX: usize = 4;
 /// How long one poll waits.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
+/// How long is waited for what comes after damaged records.
+const DAMAGED_MAX: Duration = Duration::from_millis(500);
+
 /// Reads a few records more rather than asking again, where the next one wanted is so near.
 const SKIPPED_MAX: u64 = 500;
 
@@ -240,7 +243,7 @@ impl Readers {
             reader.at = Some((shard, stored.offset.next()));
             return Ok(Next::Record(stored));
         }
-        let began = Instant::now();
+        let (began, mut damaged) = (Instant::now(), None);
         loop {
             self.check_open()?;
             match reader.consumer.poll(POLL_MAX) {
@@ -251,8 +254,23 @@ impl Readers {
                         // It was fetched before the reader was assigned anew.
                         continue;
                     }
+                    let stored = Stored { offset: found, bytes };
+                    if found > at {
+                        // What lies between is damaged, and passed over by Kafka's client.
+                        reader.held = Some(stored);
+                        return Ok(Next::Record(unreadable(shard, at)));
+                    }
                     reader.at = Some((shard, found.next()));
-                    return Ok(Next::Record(Stored { offset: found, bytes }));
+                    return Ok(Next::Record(stored));
+                }
+                Some(Err(error)) if is_damaged(&error) => {
+                    damaged.get_or_insert_with(Instant::now);
+                }
+                None if damaged.is_some_and(|since| since.elapsed() > DAMAGED_MAX) => {
+                    // The client asks for the same bytes for ever.
+                    reader.at = None;
+                    self.begin(reader, shard, at.next())?;
+                    return Ok(Next::Record(unreadable(shard, at)));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     reader.at = None;
@@ -293,6 +311,17 @@ impl Readers {
     fn check_open(&self) -> Result<(), ReadError> {
         if self.closed.is_cancelled() { Err(ReadError::Stopped) } else { Ok(()) }
     }
+}
+
+/// Stands for records that the broker gave back damaged: no record has no bytes.
+fn unreadable(shard: ShardId, offset: Offset) -> Stored {
+    tracing::error!(%shard, %offset, "records at this offset are damaged in Kafka, passing over");
+    Stored { offset, bytes: Bytes::new() }
+}
+
+fn is_damaged(error: &KafkaError) -> bool {
+    let damaged = [RDKafkaErrorCode::BadMessage, RDKafkaErrorCode::InvalidMessage];
+    error.rdkafka_error_code().is_some_and(|code| damaged.contains(&code))
 }
 
 fn partition(shard: ShardId) -> i32 {

@@ -126,6 +126,8 @@ impl Options {
         config.set("auto.offset.reset", "error");
         config.set("enable.partition.eof", "true");
         config.set("check.crcs", "true");
+        // Quire writes no transactions; an open one of somebody else must not hide the end.
+        config.set("isolation.level", "read_uncommitted");
         config
     }
 }

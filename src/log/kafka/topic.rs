@@ -11,7 +11,7 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::codec::RECORD_BYTES_MAX;
-use crate::log::kafka::check::{Admin, check};
+use crate::log::kafka::check::{Admin, ask_id, check};
 use crate::log::kafka::error::OpenError;
 use crate::log::kafka::producer::Producer;
 use crate::log::kafka::quiet::Quiet;
@@ -162,7 +162,8 @@ impl Log for Kafka {
         let position = Position::Offset(i64::try_from(before.0).map_err(ReadError::failed)?);
         list.add_partition_offset(&self.options.topic, partition, position)
             .map_err(ReadError::failed)?;
-        let asked = AdminOptions::new().operation_timeout(Some(TRIM_MAX));
+        let asked =
+            AdminOptions::new().operation_timeout(Some(TRIM_MAX)).request_timeout(Some(TRIM_MAX));
         let answer = self.admin.delete_records(&list, &asked).await;
         let answer = answer.map_err(ReadError::failed)?;
         for element in answer.elements() {
@@ -173,6 +174,14 @@ impl Log for Kafka {
             }
         }
         Ok(())
+    }
+
+    async fn confirm(&self) -> Result<(), ReadError> {
+        // Where the brokers do not answer, what follows does not succeed either.
+        match ask_id(&self.admin, &self.options.topic).await {
+            Some(id) if id != self.id => Err(ReadError::Replaced),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn close(&self) {
