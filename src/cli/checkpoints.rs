@@ -1,5 +1,5 @@
-//! `quire checkpoints`: makes the store ready before the first node starts, for instance by somebody
-//! who may create keyspaces where nodes may not.
+//! `quire checkpoints`: makes the store ready before the first node starts, for instance by
+//! somebody who may create keyspaces where nodes may not.
 
 use anyhow::Context;
 use clap::Subcommand;

@@ -31,7 +31,7 @@ pub enum StartError {
         /// The other's epoch.
         epoch: Option<Epoch>,
     },
-    /// The log ends before records that were there: its storage has lost them, or it is another log.
+    /// The log ends before records that were there: its storage lost them, or it is another log.
     #[error(
         "shard {shard}: the log ends at {high}, records up to {known} were there: stop every node \
          and restore the log"

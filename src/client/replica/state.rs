@@ -188,10 +188,10 @@ impl Replica {
     /// # Errors
     /// If what it holds does not lead from the replica's revision to the server's.
     pub fn welcome(&mut self, welcome: Welcome) -> Result<Effects, StreamError> {
+        if welcome.head < self.revision {
+            return Err(StreamError::Backwards { had: self.revision, head: welcome.head });
+        }
         let show = match welcome.snapshot {
-            Snapshot::Missed { .. } if welcome.head < self.revision => {
-                return Err(StreamError::Backwards { had: self.revision, head: welcome.head });
-            }
             // Nothing was missed.
             Snapshot::Text(_) if welcome.head == self.revision => {
                 self.check_own(welcome.seq, &[])?;
@@ -417,7 +417,7 @@ mod tests {
             (|it| it.ack(Seq(1), Revision(3), Some(insert(9, "x"))).map(drop), bounds(9, 3)),
             (|it| it.merged(Revision(9), insert(0, "z")).map(drop), StreamError::MergedOverEdits),
             (
-                |it| it.welcome(welcome_missed(1, 1, 0, vec![])).map(drop),
+                |it| it.welcome(welcome_text(1, 0, "a")).map(drop),
                 StreamError::Backwards { had: Revision(2), head: Revision(1) },
             ),
             (|it| it.welcome(welcome_text(2, 1, "abc")).map(drop), StreamError::MissingOwn(Seq(1))),
