@@ -2,15 +2,22 @@
 
 use std::env;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use prometheus::Registry;
 use quire::log::contract::{self, Subject};
 use quire::log::kafka::{Config, Kafka, OpenError, Options};
-use quire::log::{Log, Metrics};
+use quire::log::{AppendError, Log, Metrics};
+use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+
+use crate::service::Service;
+
+const SHARD: ShardId = ShardId(0);
 
 fn hosts() -> Vec<String> {
     let hosts = env::var("KAFKA_BOOTSTRAP").ok().filter(|hosts| !hosts.is_empty());
@@ -118,9 +125,97 @@ async fn a_topic_that_is_created_anew_is_another_log() {
     assert_ne!(anew.id(), first.id());
 }
 
+async fn append(log: &Kafka, text: &'static str) -> Result<Offset, AppendError> {
+    log.append(SHARD, Bytes::from_static(text.as_bytes())).await
+}
+
+async fn records(log: &Kafka) -> Vec<(u64, Bytes)> {
+    let batch = log.read(SHARD, Offset(0), 1 << 20).await.expect("it can be read");
+    batch.records.into_iter().map(|stored| (stored.offset.0, stored.bytes)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_failed_for_good_is_replaced_and_offsets_go_on() {
+    let log = open(&fresh_topic(), 1, &config()).await.expect("it is created");
+    assert_eq!(append(&log, "before").await.ok(), Some(Offset(0)));
+    log.break_producer();
+    let failed = append(&log, "lost or not").await;
+    assert!(failed.is_err(), "{failed:?}");
+    let after = append(&log, "after").await.expect("there is a new producer");
+    let there = records(&log).await;
+    assert_eq!(there.first(), Some(&(0, Bytes::from_static(b"before"))));
+    assert_eq!(there.last(), Some(&(after.0, Bytes::from_static(b"after"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_stand_still_are_an_error_and_no_hang() {
+    let (kafka, address) = Service::start("kafka").await;
+    let short = Config { append_timeout: Duration::from_secs(2), ..config() };
+    let options = Options::new(vec![address], "frozen-log", Some(1), &short);
+    let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+    let log = Kafka::open(options.expect("no properties"), metrics).await.expect("it is created");
+    assert_eq!(append(&log, "a").await.ok(), Some(Offset(0)));
+    kafka.run("freeze").await;
+    let stuck = append(&log, "b").await;
+    assert!(matches!(stuck, Err(AppendError::Unknown { .. })), "{stuck:?}");
+    log.read(SHARD, Offset(0), 1 << 20).await.expect_err("nobody answers");
+    kafka.run("thaw").await;
+    let after = loop {
+        if let Ok(offset) = append(&log, "c").await {
+            break offset;
+        }
+    };
+    let there = records(&log).await;
+    assert_eq!(there.first(), Some(&(0, Bytes::from_static(b"a"))));
+    assert_eq!(there.last(), Some(&(after.0, Bytes::from_static(b"c"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_producer_is_slow_and_loses_nothing() {
+    let (kafka, address) = Service::start("kafka").await;
+    kafka.run("throttle").await;
+    let options = Options::new(vec![address], "throttled-log", Some(1), &config());
+    let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+    let log = Kafka::open(options.expect("no properties"), metrics).await.expect("it is created");
+    let long = Bytes::from(vec![b'x'; 20_000]);
+    let appends: Vec<_> = (0..20).map(|_| log.append(SHARD, long.clone())).collect();
+    for (wanted, append) in (0..).zip(appends) {
+        assert_eq!(append.await.ok(), Some(Offset(wanted)));
+    }
+    assert_eq!(records(&log).await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
+    let (kafka, address) = Service::start("kafka").await;
+    let open = async || {
+        let options = Options::new(vec![address.clone()], "rotten-log", Some(1), &config());
+        let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+        Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
+    };
+    let log = open().await;
+    for text in ["first", "second", "third"] {
+        append(&log, text).await.expect("it is written");
+    }
+    log.close().await;
+    // In order: a broker that was killed would mend its files by cutting them off.
+    kafka.run("stop").await;
+    let file = kafka.folder().join("data/rotten-log-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&file).expect("it is the broker's");
+    let at = bytes.windows(6).position(|six| six == b"second").expect("it is there");
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).expect("it can be written");
+    kafka.run("start").await;
+    let log = open().await;
+    let there = records(&log).await;
+    let wanted = [(0, "first"), (1, ""), (2, "third")];
+    assert_eq!(there, wanted.map(|(offset, text)| (offset, Bytes::from_static(text.as_bytes()))));
+    assert_eq!(append(&log, "fourth").await.ok(), Some(Offset(3)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn brokers_that_do_not_answer_are_told_of() {
-    let config = Config { open_timeout: std::time::Duration::from_secs(1), ..config() };
+    let config = Config { open_timeout: Duration::from_secs(1), ..config() };
     let nowhere = vec!["127.0.0.1:1".to_owned()];
     let options = Options::new(nowhere, "t", None, &config).expect("no properties");
     let metrics = Metrics::register(&Registry::new()).expect("a new registry");

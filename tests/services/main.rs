@@ -1,6 +1,7 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
 mod cql;
+mod faults;
 mod fight;
 mod kafka;
 mod kill;

@@ -1,6 +1,6 @@
 //! A service of a test's own, run by its script.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use quire::task::Tasks;
@@ -8,16 +8,30 @@ use quire::task::Tasks;
 /// A service that is killed when the test ends.
 pub(crate) struct Service {
     script: PathBuf,
+    variables: &'static [(&'static str, &'static str)],
     folder: tempfile::TempDir,
 }
 
 impl Service {
     /// Starts a service and returns its address.
     pub(crate) async fn start(name: &str) -> (Self, String) {
+        Self::start_with(name, &[]).await
+    }
+
+    /// Starts a service under variables that its script knows.
+    pub(crate) async fn start_with(
+        name: &str,
+        variables: &'static [(&'static str, &'static str)],
+    ) -> (Self, String) {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);
-        let service = Self { script, folder: tempfile::tempdir().expect("a folder") };
+        let service = Self { script, variables, folder: tempfile::tempdir().expect("a folder") };
         let address = service.run("start").await;
         (service, address)
+    }
+
+    /// Returns where it keeps its data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Has the script do something, and returns what it prints.
@@ -32,6 +46,7 @@ impl Service {
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(self.folder.path()).arg(verb).stdin(Stdio::null());
+        command.envs(self.variables.iter().copied());
         command
     }
 }

@@ -30,6 +30,9 @@ use crate::writer::{Promised, Role, Writer};
 
 const SHARDS: u32 = 2;
 
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
+
 /// After the faults end, everything has to settle within this virtual time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -235,7 +238,7 @@ impl World {
             log: Arc::new(GatedLog { gate: gate.clone(), inner: self.log.clone() }),
             store: Arc::new(GatedStore { gate, inner: store }),
             claimant: Claimant { node: NodeId(doc_id(0)), boot: self.lives },
-            clock: self.clock.clone(),
+            clock: self.skewed_clock(),
             config: Arc::new(self.plan.shard_config.clone()),
             doc_config: Arc::new(self.plan.doc_config.clone()),
             metrics,
@@ -244,6 +247,16 @@ impl World {
             budget: doc::Budget::new(64 << 20),
             room: Arc::new(Room::new(u64::MAX)),
             fatal: Fatal::default(),
+        }
+    }
+
+    /// The clock of a third of the lives is an hour off: nothing may order by it.
+    fn skewed_clock(&self) -> Clock {
+        let now = self.clock.now().0;
+        match (self.plan.seed.wrapping_mul(31) + self.lives) % 6 {
+            0 => Clock::starting_at(Timestamp(now + HOUR)),
+            1 => Clock::starting_at(Timestamp(now - HOUR)),
+            _ => self.clock.clone(),
         }
     }
 

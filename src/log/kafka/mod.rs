@@ -11,6 +11,8 @@ mod check;
 mod config;
 #[cfg(feature = "kafka")]
 mod error;
+#[cfg(all(feature = "kafka", any(test, feature = "testing")))]
+mod fatal;
 #[cfg(feature = "kafka")]
 mod producer;
 #[cfg(feature = "kafka")]

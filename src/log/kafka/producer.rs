@@ -82,38 +82,35 @@ impl Producer {
     ) -> Appended {
         let (metrics, renewal, began) = (self.metrics.clone(), self.renewal(), Instant::now());
         async move {
-            let error = match delivery.await {
-                Ok(Ok(delivered)) => {
-                    if let Ok(offset) = u64::try_from(delivered.offset) {
-                        metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-                        metrics.records.inc();
-                        metrics.bytes.inc_by(bytes as u64);
-                        return Ok(Offset(offset));
-                    }
-                    metrics.in_doubt.inc();
-                    return Err(AppendError::Unknown { source: Arc::new(NoOffset) });
-                }
-                Ok(Err((error, _))) => error,
-                Err(_) => KafkaError::Canceled,
+            let told = match delivery.await {
+                Ok(Ok(delivered)) => Ok(delivered.offset),
+                Ok(Err((error, _))) => Err(error),
+                Err(_) => Err(KafkaError::Canceled),
             };
-            if is_fatal(&error) || producer.client().fatal_error().is_some() {
+            if told.as_ref().is_err_and(is_fatal) || producer.client().fatal_error().is_some() {
                 renewal.renew(&producer);
             }
-            match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    metrics.refused.inc();
-                    let reason = Refusal::TooLarge { bytes, bytes_max: RECORD_BYTES_MAX };
-                    Err(AppendError::NotWritten { reason })
+            let outcome = outcome(told, bytes);
+            match &outcome {
+                Ok(_) => {
+                    metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                    metrics.records.inc();
+                    metrics.bytes.inc_by(bytes as u64);
                 }
-                // Even "too few replicas" may come after it was written, and what is taken out of
-                // the queue may have been sent before.
-                _ => {
+                Err(AppendError::NotWritten { .. }) => metrics.refused.inc(),
+                Err(AppendError::Unknown { .. } | AppendError::Fenced { .. }) => {
                     metrics.in_doubt.inc();
-                    Err(AppendError::Unknown { source: Arc::new(error) })
                 }
             }
+            outcome
         }
         .boxed()
+    }
+
+    /// Breaks the current producer as a fatal error does, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn break_for_good(&self) {
+        crate::log::kafka::fatal::fail(self.current.lock().client());
     }
 
     /// Tells why a record never reached the queue.
@@ -133,6 +130,22 @@ impl Producer {
     fn renewal(&self) -> Renewal {
         Renewal { config: self.config.clone(), current: Arc::clone(&self.current) }
     }
+}
+
+/// Tells what a delivery report says of a record of so many bytes.
+fn outcome(told: Result<i64, KafkaError>, bytes: usize) -> Result<Offset, AppendError> {
+    let error = match told.map(u64::try_from) {
+        Ok(Ok(offset)) => return Ok(Offset(offset)),
+        Ok(Err(_)) => return Err(AppendError::Unknown { source: Arc::new(NoOffset) }),
+        Err(error) => error,
+    };
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+        let reason = Refusal::TooLarge { bytes, bytes_max: RECORD_BYTES_MAX };
+        return Err(AppendError::NotWritten { reason });
+    }
+    // Even "too few replicas" may come after it was written, and what is taken out of the queue
+    // may have been sent before.
+    Err(AppendError::Unknown { source: Arc::new(error) })
 }
 
 /// Replaces a producer that cannot go on: after a fatal error it refuses everything for ever.
@@ -160,4 +173,60 @@ impl Renewal {
 
 fn is_fatal(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+    use crate::log::kafka::Config;
+
+    #[test]
+    fn only_an_offset_is_a_success_and_only_a_record_too_large_is_surely_not_written() {
+        assert_eq!(outcome(Ok(7), 1).ok(), Some(Offset(7)));
+        // What the client says where the broker told no offset.
+        let without = outcome(Ok(-1001), 1);
+        assert!(matches!(without, Err(AppendError::Unknown { .. })), "{without:?}");
+        let failed = |code| outcome(Err(KafkaError::MessageProduction(code)), 1);
+        let large = failed(RDKafkaErrorCode::MessageSizeTooLarge);
+        assert!(matches!(large, Err(AppendError::NotWritten { .. })), "{large:?}");
+        for code in [
+            RDKafkaErrorCode::NotEnoughReplicas,
+            RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
+            RDKafkaErrorCode::MessageTimedOut,
+            RDKafkaErrorCode::PurgeQueue,
+            RDKafkaErrorCode::PurgeInflight,
+            RDKafkaErrorCode::Fatal,
+        ] {
+            let unknown = failed(code);
+            assert!(matches!(unknown, Err(AppendError::Unknown { .. })), "{code:?}: {unknown:?}");
+        }
+        let canceled = outcome(Err(KafkaError::Canceled), 1);
+        assert!(matches!(canceled, Err(AppendError::Unknown { .. })), "{canceled:?}");
+    }
+
+    /// Kafka's own mock of brokers: it fails where it is told to.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn too_few_replicas_for_a_while_is_no_error_and_for_long_is_an_unknown_outcome() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("t", 1, 1).unwrap();
+        let config = Config { append_timeout: Duration::from_secs(2), ..Config::default() };
+        let options = Options::new(vec![brokers.bootstrap_servers()], "t", None, &config).unwrap();
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let producer = Producer::new(&options, metrics).unwrap();
+        let append = || producer.append(ShardId(0), &Bytes::from_static(b"record"));
+        assert_eq!(append().await.ok(), Some(Offset(0)));
+        let errors = |count| {
+            vec![rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; count]
+        };
+        brokers.request_errors(RDKafkaApiKey::Produce, &errors(3));
+        assert_eq!(append().await.ok(), Some(Offset(1)));
+        brokers.request_errors(RDKafkaApiKey::Produce, &errors(1_000));
+        let failed = append().await;
+        assert!(matches!(failed, Err(AppendError::Unknown { .. })), "{failed:?}");
+        brokers.clear_request_errors(RDKafkaApiKey::Produce);
+        while append().await.is_err() {}
+    }
 }

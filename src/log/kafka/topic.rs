@@ -55,6 +55,12 @@ impl Kafka {
         Ok(Self { id, shards, admin, producer, readers: Arc::new(readers), closed, options })
     }
 
+    /// Has the producer fail for good, as it does where it has lost its place in the sequence.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn break_producer(&self) {
+        self.producer.break_for_good();
+    }
+
     fn check_shard(&self, shard: ShardId) -> Result<(), ReadError> {
         if self.closed.is_cancelled() {
             Err(ReadError::Stopped)
