@@ -14,6 +14,7 @@ pub mod task;
 pub mod text;
 
 pub mod checkpoint;
+pub mod cluster;
 pub mod crdt;
 pub mod log;
 pub mod wire;

@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 
 use crate::cli::exit::Exit;
 use crate::load::{
-    Progress, Report, Slo, Target, Trace, Typing, replay_concurrent, replay_sequential, run_typing,
+    Floor, Progress, Report, Slo, Target, Trace, Typing, replay_concurrent, replay_sequential,
+    run_typing,
 };
 use crate::wire::Codec;
 
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Where the randomness begins (profile only)
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also measures what a durable append of 100 bytes costs in this folder, before and after
+    #[arg(long, value_name = "FOLDER")]
+    floor: Option<PathBuf>,
     /// Writes the reports as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,7 +88,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let threads = usize::try_from(args.threads).context("too many threads")?;
     let runtime = runtime.worker_threads(threads).enable_all().build();
-    let reports = runtime.context("threads could not be started")?.block_on(measure(args))?;
+    let runtime = runtime.context("threads could not be started")?;
+    let before = args.floor.as_deref().map(Floor::measure).transpose()?;
+    let reports = runtime.block_on(measure(args))?;
+    if let (Some(before), Some(folder)) = (before, &args.floor) {
+        let after = Floor::measure(folder)?;
+        println!("append and fdatasync of 100 bytes: before {before}; after {after}");
+    }
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&reports)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;

@@ -80,11 +80,19 @@ async fn read_log(which: &Which) -> anyhow::Result<Recording> {
         };
         for (rev, entry) in (frame.base_rev.0 + 1..).zip(frame.entries) {
             let from = (entry.session, frame.at);
-            recording.add(&frame.doc, Revision(rev), from, entry.op)?;
+            recording.add_or_leave_out(&frame.doc, Revision(rev), from, entry.op)?;
         }
         Ok(())
     });
     read.await?;
+    let partial = recording.partial();
+    if let Some(first) = partial.first() {
+        eprintln!(
+            "{} documents are left out, {first} is one: their first revisions were trimmed or not \
+             chosen",
+            partial.len()
+        );
+    }
     log.close().await;
     Ok(recording)
 }

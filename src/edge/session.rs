@@ -74,7 +74,7 @@ pub(crate) async fn run<S>(
         Err(farewell) => farewell,
     };
     if let Some(farewell) = farewell {
-        shared.metrics.closes.with_label_values(&[close_label(farewell.code)]).inc();
+        shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // A client that does not take its farewell is cut off.
         let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;
     }
@@ -448,6 +448,14 @@ impl Session {
 }
 
 impl Farewell {
+    /// Names why, for the close frame and for what is counted.
+    fn reason(&self) -> &'static str {
+        match &self.message {
+            Some(ServerMessage::Error { code, .. }) => code.name(),
+            _ => "other",
+        }
+    }
+
     fn of(refusal: &doc::Refusal, seq: Option<Seq>) -> Self {
         let code = refusal::code(refusal).close_code();
         Self { code, message: Some(refusal::message(refusal, seq)) }
@@ -515,10 +523,7 @@ async fn part<S>(socket: &mut WebSocketStream<S>, codec: Codec, farewell: Farewe
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let reason = match &farewell.message {
-        Some(ServerMessage::Error { code, .. }) => code.name(),
-        _ => "",
-    };
+    let reason = farewell.reason();
     if let Some(told) = &farewell.message
         && socket.send(message(codec, encode_server(codec, told))).await.is_err()
     {
@@ -530,11 +535,4 @@ where
     }
     // The client's own close, so that its last frame does not reset the connection.
     while let Some(Ok(_)) = socket.next().await {}
-}
-
-fn close_label(code: u16) -> &'static str {
-    ErrorCode::ALL
-        .iter()
-        .find(|error| error.close_code() == code)
-        .map_or("other", |error| error.name())
 }

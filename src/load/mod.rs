@@ -8,6 +8,7 @@
 //! flight); of typing it is from the moment a key was meant to be pressed (open loop).
 
 mod concurrent;
+mod floor;
 mod model;
 mod oracle;
 mod progress;
@@ -21,6 +22,7 @@ mod trace;
 mod typing;
 
 pub use concurrent::replay as replay_concurrent;
+pub use floor::Floor;
 pub use model::Report;
 pub use progress::Progress;
 pub use recording::{Recording, Step};

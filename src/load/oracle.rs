@@ -14,6 +14,15 @@ pub(crate) async fn ask(target: &Target, doc: &DocId) -> anyhow::Result<Told> {
     answer.json().await.with_context(|| format!("{url} does not answer with a document"))
 }
 
+/// Makes a text a document's, as one revision; for what is too long for a batch of a client.
+pub(crate) async fn import(target: &Target, doc: &DocId, text: &str) -> anyhow::Result<()> {
+    let url = format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'));
+    let body = serde_json::json!({ "text": text });
+    let answer = reqwest::Client::new().put(&url).json(&body).send().await;
+    let answer = answer.and_then(reqwest::Response::error_for_status);
+    answer.with_context(|| format!("cannot write {url}")).map(drop)
+}
+
 /// Compares a document with what it must be; `batches` are those acknowledged.
 pub(crate) fn check(doc: &DocId, told: &Told, text: &str, batches: u64) -> Vec<String> {
     let mut faults = Vec::new();

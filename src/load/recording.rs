@@ -7,7 +7,7 @@
 //! A document's lines are its revisions in order; sessions are numbers, because a session's id is
 //! a secret. A name that ends in `.gz` is compressed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -40,6 +40,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recording {
     docs: BTreeMap<DocId, Vec<Step>>,
+    /// Documents that are left out: what is chosen of them does not begin at the first revision.
+    partial: BTreeSet<DocId>,
     sessions: HashMap<(DocId, SessionId), usize>,
     counts: HashMap<DocId, usize>,
     heads: HashMap<DocId, Revision>,
@@ -54,6 +56,32 @@ impl Recording {
     /// Returns how many revisions there are.
     pub fn steps(&self) -> usize {
         self.docs.values().map(Vec::len).sum()
+    }
+
+    /// Returns the documents that are left out because their first revisions are not there.
+    pub fn partial(&self) -> &BTreeSet<DocId> {
+        &self.partial
+    }
+
+    /// Adds the next revision of a document where it has all before it, and leaves the document
+    /// out where its first one is missing: trimmed, or not chosen.
+    ///
+    /// # Errors
+    /// Where one in the middle is missing.
+    pub fn add_or_leave_out(
+        &mut self,
+        doc: &DocId,
+        rev: Revision,
+        from: (SessionId, Timestamp),
+        op: Operation,
+    ) -> anyhow::Result<()> {
+        if !self.heads.contains_key(doc) && rev != Revision(1) {
+            self.partial.insert(doc.clone());
+        }
+        if self.partial.contains(doc) {
+            return Ok(());
+        }
+        self.add(doc, rev, from, op)
     }
 
     /// Adds the next revision of a document; one that changes nothing is left out, because no

@@ -3,7 +3,9 @@
 //!
 //! A batch is sent once the revision before it is acknowledged and its time has come; its latency
 //! is from the time at which it was meant to be sent (open loop), or from the moment it could be
-//! where nothing is waited for.
+//! where nothing is waited for. A log keeps operations rebased onto the revision before them, so
+//! that is the base they are sent with. Beside the writers a replica of each document looks on;
+//! it must show the recorded text in the end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,17 +13,23 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::client::{Connection, Error};
-use crate::load::oracle::{ask, check};
+use crate::client::{Connection, Document, Error};
+use crate::load::oracle::{ask, check, import};
 use crate::load::recording::{Recording, Step};
 use crate::load::target::all;
 use crate::load::{Measured, Progress, Report, Target};
 use crate::task::Tasks;
-use crate::text::{Operation, apply};
+use crate::text::{Component, Operation, apply};
 use crate::types::{DocId, Revision, Seq, SessionId, Timestamp};
 use crate::wire::{ClientMessage, ServerMessage};
+
+/// A longer text than this comes from an import: clients send at most 256 KiB, encoded.
+const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// How long a replica that looks on may take to show the end.
+const REPLICA_MAX: Duration = Duration::from_secs(60);
 
 /// How long a client waits before it connects again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -124,7 +132,8 @@ async fn play(
     let (told, mut outcomes) = mpsc::channel::<Done>(1);
     let mut players: HashMap<usize, (mpsc::Sender<Order>, Seq)> = HashMap::new();
     let mut measured = Measured::default();
-    for (base, step) in (0..).zip(steps) {
+    let replica = Document::open(doc.clone(), target.options(n));
+    for (base, step) in (0_u64..).zip(steps) {
         let (orders, seq) = players.entry(step.session).or_insert_with(|| {
             let (orders, inbox) = mpsc::channel(1);
             let client = Client::new(target.clone(), n, doc.clone());
@@ -134,6 +143,15 @@ async fn play(
         *seq = seq.next();
         let intended = clock.intended(step.at);
         sleep_until(intended).await;
+        if inserted_bytes(&step.op) > BATCH_BYTES_MAX {
+            // It came in as an import, and no client may send it.
+            import(target, &doc, &end(&steps[..=base as usize])?).await?;
+            *seq = Seq(seq.0 - 1);
+            measured.operations += 1;
+            measured.batches += 1;
+            progress.add(1);
+            continue;
+        }
         let order = (*seq, Revision(base), step.op.clone());
         orders.send(order).await.ok().context("a client has ended")?;
         let rev = outcomes.recv().await.context("a client has ended")??;
@@ -145,7 +163,30 @@ async fn play(
         measured.batches += 1;
         progress.add(1);
     }
-    Ok((measured, players.len()))
+    let sessions = players.len();
+    drop(players);
+    let wanted = end(steps)?;
+    if timeout(REPLICA_MAX, shows(&replica, &wanted)).await.is_err() {
+        bail!("{doc}: a replica that looked on does not show what was replayed");
+    }
+    Ok((measured, sessions))
+}
+
+/// Waits until a replica shows a text.
+async fn shows(replica: &Document, wanted: &str) {
+    let mut shown = replica.subscribe();
+    while replica.text() != wanted {
+        // What was missed is shown all the same.
+        let _ = shown.recv().await;
+    }
+}
+
+fn inserted_bytes(op: &Operation) -> usize {
+    let inserted = |component: &Component| match component {
+        Component::Insert(text) => text.len(),
+        Component::Retain(_) | Component::Delete(_) => 0,
+    };
+    op.components().iter().map(inserted).sum()
 }
 
 /// One session: connected for as long as it has to be, and again after a loss.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::client::{Connection, Error};
+use crate::client::{Connection, Error, Options};
 use crate::types::{DocId, SessionId};
 use crate::wire::{Codec, Hello, Mode, VERSION, Welcome};
 
@@ -28,6 +28,11 @@ impl Target {
     /// Returns the name of the n-th document.
     pub(crate) fn doc(&self, n: usize) -> anyhow::Result<DocId> {
         Ok(format!("{}-{n}", self.prefix).parse()?)
+    }
+
+    /// Returns how the n-th document is looked at.
+    pub(crate) fn options(&self, n: usize) -> Options {
+        Options { codec: self.codec, ..Options::new(self.url(n)) }
     }
 
     /// Connects the n-th client, for editing.

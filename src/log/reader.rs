@@ -77,6 +77,33 @@ impl<'a> Reader<'a> {
         Ok(Self { log, shard, next: marks.low, end: marks.high, judge })
     }
 
+    /// Passes over the records before an offset, which are judged all the same: what counts
+    /// depends on them.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn skip_to(&mut self, from: Offset) -> Result<Vec<Judged>, ReadError> {
+        while let Some(batch) = self.next().await? {
+            let left: Vec<_> =
+                batch.into_iter().filter(|judged| judged.stored.offset >= from).collect();
+            if !left.is_empty() {
+                return Ok(left);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Goes on to where the shard ends now, after [`Reader::next`] has come to an end; waits until
+    /// there is something new.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or stops.
+    pub async fn follow(&mut self) -> Result<(), ReadError> {
+        self.log.wait(self.shard, self.next).await?;
+        self.end = self.log.marks(self.shard).await?.high;
+        Ok(())
+    }
+
     /// Returns the next records, in order; none at the end.
     ///
     /// # Errors
@@ -199,6 +226,27 @@ mod tests {
         let entries = vec![Entry { session, seq: Seq(seq), author, base, op }];
         let (epoch, doc, at) = (Epoch(epoch), "d".parse().unwrap(), Timestamp(1));
         Record::Frame(Frame { epoch, doc, base_rev: base, at, entries })
+    }
+
+    #[tokio::test]
+    async fn a_reader_skips_and_follows() {
+        let log = Memory::new(LogId(1), 1);
+        for record in [claim(1, None), frame(0, 0, 1), frame(0, 1, 2)] {
+            log.append(SHARD, record.encode()).await.unwrap();
+        }
+        let mut reader = Reader::begin(&log, SHARD).await.unwrap();
+        let offsets = |batch: Vec<Judged>| -> Vec<u64> {
+            batch.into_iter().map(|judged| judged.stored.offset.0).collect()
+        };
+        assert_eq!(offsets(reader.skip_to(Offset(2)).await.unwrap()), [2]);
+        assert!(reader.next().await.unwrap().is_none());
+        let more = async {
+            tokio::task::yield_now().await;
+            log.append(SHARD, frame(0, 2, 3).encode()).await.unwrap();
+        };
+        let (followed, ()) = futures_util::future::join(reader.follow(), more).await;
+        followed.unwrap();
+        assert_eq!(offsets(reader.next().await.unwrap().unwrap()), [3]);
     }
 
     async fn verdicts(log: &Memory) -> Vec<Result<(), Void>> {

@@ -1,15 +1,23 @@
 //! Clients whose sockets do not take their data: caught up without a gap, then sent away.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use bytesize::ByteSize;
 use quire::config::Config;
-use quire::doc::{self, Event};
+use quire::doc::{self, Event, Failure, Refusal};
+use quire::log::{self, Appended, Batch, Log, Marks, ReadError, Stored};
 use quire::node::Node;
-use quire::types::Revision;
+use quire::text::Operation;
+use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use crate::inner::{Under, id, join, router, write as insert};
+use crate::inner::{PATIENCE, Under, id, join, router, write as insert};
 use crate::raw::{Raw, node};
 
 /// The length of a batch: some tens of them are more than sockets hold.
@@ -40,8 +48,9 @@ async fn write(writer: &mut Raw, from: u64) {
 async fn metric(node: &Node, name: &str) -> u64 {
     let answer = reqwest::get(format!("http://{}/metrics", node.address)).await;
     let text = answer.expect("it answers").text().await.expect("it is text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("it is counted");
-    line.trim().parse().expect("a number")
+    // A row with labels is there once it counts something.
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |line| line.trim().parse().expect("a number"))
 }
 
 /// Applies an operation as it is spelled in JSON to a text of one byte a character.
@@ -125,6 +134,155 @@ async fn a_viewer_is_caught_up_and_sees_what_everybody_sees() {
     assert!(metric(&node, "quire_edge_lagged_total ").await >= 1, "it was behind");
     let (_, welcome) = Raw::join(&node, "a", '3', "").await;
     assert_eq!((&welcome["text"], &welcome["head"]), (&json!(text), &json!(head)));
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_nothing_for_long_is_given_up() {
+    let node = node(|config| {
+        patient(config);
+        config.edge.outbox_grace = Duration::from_millis(300);
+    })
+    .await;
+    let (still, _) = Raw::join(&node, "a", '2', "").await;
+    let (mut writer, _) = Raw::join(&node, "a", '1', "").await;
+    write(&mut writer, 0).await;
+    let name = r#"quire_edge_closes_total{reason="slow-consumer"} "#;
+    let given_up = async {
+        while metric(&node, name).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, given_up).await.expect("it is sent away");
+    drop(still);
+}
+
+#[tokio::test]
+async fn what_is_too_old_in_an_outbox_is_replaced_by_a_catch_up() {
+    let node = node(|config| {
+        patient(config);
+        config.edge.outbox_age_max = Duration::from_millis(100);
+        config.edge.outbox_bytes_max = ByteSize::gib(1);
+    })
+    .await;
+    let (mut late, _) = Raw::join(&node, "a", '2', "").await;
+    let (mut writer, _) = Raw::join(&node, "a", '1', "").await;
+    write(&mut writer, 0).await;
+    let mut next = 1;
+    while next <= ROUNDS {
+        let message = late.next().await;
+        let (first, count) = match message["t"].as_str() {
+            Some("op") => (&message["rev"], 1),
+            Some("ops") => (&message["rev"], message["list"].as_array().map_or(0, Vec::len)),
+            _ => continue,
+        };
+        assert_eq!(first, next, "no gap");
+        next += count as u64;
+    }
+    assert!(metric(&node, "quire_edge_lagged_total ").await >= 1, "something got too old");
+}
+
+#[tokio::test]
+async fn above_a_number_of_participants_presence_is_a_count_and_a_sample() {
+    let node = node(|config| {
+        config.document.participants_listed_max = 2;
+        config.document.presence_interval = Duration::from_millis(20);
+    })
+    .await;
+    let mut others = Vec::new();
+    for digit in ['1', '2', '3', '4', '5'] {
+        others.push(Raw::join(&node, "a", digit, "").await.0);
+    }
+    let (mut newcomer, _) = Raw::join(&node, "a", '6', "").await;
+    let all = newcomer.hear("presence").await;
+    assert_eq!(all["n"], 5, "whoever was there before");
+    assert_eq!(all["list"].as_array().map(Vec::len), Some(2), "a sample of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_room_is_put_off_and_taken_later() {
+    let log = Arc::new(Stuck::default());
+    let config = doc::Config { queue_bytes: ByteSize::b(40), ..doc::Config::default() };
+    let router = router(Under { log: log.clone(), config, ..Under::default() }).await;
+    let handle = router.open(&id("a")).await.expect("it opens");
+    log.stuck.store(true, Ordering::Relaxed);
+    let first = handle.write(SessionId([1; 16]), edit(0, "taken, and on its way to the log"));
+    tokio::pin!(first);
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let refused =
+        handle.write(SessionId([2; 16]), edit(0, "there is no room for this one now")).await;
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
+    log.stuck.store(false, Ordering::Relaxed);
+    log.go_on.notify_waiters();
+    assert_eq!(first.await, Ok(Revision(1)));
+    let later = handle.write(SessionId([2; 16]), edit(1, "now there is room")).await;
+    assert_eq!(later, Ok(Revision(2)));
+    router.drain().await;
+}
+
+fn edit(base: u64, text: &str) -> doc::Write {
+    let op = Operation::builder().insert(text).build();
+    doc::Write::Edit { author: Author::anonymous(), base: Revision(base), op }
+}
+
+/// A log whose appends wait for as long as it is stuck.
+struct Stuck {
+    inner: log::Memory,
+    stuck: Arc<AtomicBool>,
+    go_on: Arc<Notify>,
+}
+
+impl Default for Stuck {
+    fn default() -> Self {
+        let inner = log::Memory::new(LogId(1), 1);
+        Self { inner, stuck: Arc::default(), go_on: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl Log for Stuck {
+    fn id(&self) -> LogId {
+        self.inner.id()
+    }
+
+    fn shards(&self) -> u32 {
+        self.inner.shards()
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        let (stuck, go_on) = (Arc::clone(&self.stuck), Arc::clone(&self.go_on));
+        let appended = self.inner.append(shard, record);
+        Box::pin(async move {
+            let told = go_on.notified();
+            if stuck.load(Ordering::Relaxed) {
+                told.await;
+            }
+            appended.await
+        })
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        self.inner.marks(shard).await
+    }
+
+    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
+        self.inner.read(shard, from, most).await
+    }
+
+    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
+        self.inner.fetch(shard, offsets).await
+    }
+
+    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
+        self.inner.wait(shard, past).await
+    }
+
+    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        self.inner.trim(shard, before).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
 }
 
 #[tokio::test]

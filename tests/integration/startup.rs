@@ -100,6 +100,27 @@ fn another_number_of_shards_is_refused_and_the_data_untouched() {
 }
 
 #[test]
+fn a_data_folder_of_a_newer_format_is_refused_and_untouched() {
+    let data = tempfile::tempdir().expect("a folder");
+    drop(start(data.path()));
+    let file = data.path().join("checkpoints.redb");
+    let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+    let newer = redb::Database::open(&file).expect("nobody has it open");
+    let txn = newer.begin_write().expect("it can be written");
+    txn.open_table(meta).expect("it is there").insert("format", 99).expect("it can be written");
+    txn.commit().expect("it can be written");
+    newer.close().expect("it can be written");
+    let before = contents(data.path());
+    check(&refused(data.path(), &[]), "is of format 99");
+    assert_eq!(contents(data.path()).len(), before.len());
+    // What the newer program wrote is what it finds again.
+    let again = redb::Database::open(&file).expect("nobody has it open");
+    let txn = redb::ReadableDatabase::begin_read(&again).expect("it can be read");
+    let format = txn.open_table(meta).expect("it is there").get("format").expect("it can be read");
+    assert_eq!(format.expect("it is there").value(), 99);
+}
+
+#[test]
 fn files_that_are_no_log_are_refused_and_untouched() {
     for name in ["log.redb", "checkpoints.redb"] {
         let data = tempfile::tempdir().expect("a folder");

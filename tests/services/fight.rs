@@ -2,14 +2,19 @@
 //! runs, or stands still and is woken after it.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::kill::{logged, settings};
 use crate::server::{Server, free_port, quire};
 use crate::service::Service;
 use crate::storm::Storm;
 
-/// How often the shards are taken over.
-const ROUNDS: u64 = 12;
+/// For how long the shards are taken over, again and again, where `QUIRE_FIGHT_SECONDS` does not
+/// say.
+const SECONDS: u64 = 12;
 
 /// Durable edits of all writers between two of them.
 const EDITS_BETWEEN: u64 = 200;
@@ -35,9 +40,19 @@ async fn the_last_to_claim_owns_the_shards_and_the_other_acknowledges_nothing() 
     let mut owner = start(0);
     let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
     let storm = Storm::begin(&urls);
-    for round in 1..=ROUNDS {
+    let seconds = std::env::var("QUIRE_FIGHT_SECONDS").ok().and_then(|text| text.parse().ok());
+    let (began, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let mut round = 0;
+    while began.elapsed() < Duration::from_secs(seconds.unwrap_or(SECONDS)) || round < 4 {
+        round += 1;
         storm.reach(round * EDITS_BETWEEN).await;
-        // Every other time the owner stands still, and finds out when it is woken.
+        // Now and then the owner stands still for a while, and goes on.
+        if rng.random_ratio(1, 3) {
+            signal(&owner, "-STOP");
+            tokio::time::sleep(Duration::from_millis(rng.random_range(20..600))).await;
+            signal(&owner, "-CONT");
+        }
+        // Every other time it stands still while it is replaced, and finds out when it is woken.
         let frozen = round % 2 == 0;
         if frozen {
             signal(&owner, "-STOP");
@@ -63,5 +78,7 @@ async fn the_last_to_claim_owns_the_shards_and_the_other_acknowledges_nothing() 
     assert!(named.clone().all(|line| line.contains(stale)), "{verified}");
     let stats = quire(&["log", "stats", "--log", &log, "--output", "json"]);
     let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
-    assert!(stats["claims"].as_u64() >= Some(16 * (ROUNDS + 1)), "{stats}");
+    assert!(stats["claims"].as_u64() >= Some(16 * (round + 1)), "{stats}");
+    assert!(void > 0, "no owner wrote after it had lost the shard: {last}");
+    println!("{round} take-overs: {last}");
 }

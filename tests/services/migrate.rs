@@ -60,6 +60,7 @@ async fn everything_moves_to_services_and_back() {
         let there = ["migrate", "--from", &old, "--to-log", &log, "--to-checkpoints", &store];
         let moved = quire(&[&there[..], &set[..]].concat());
         assert!(moved.starts_with("3 documents, "), "{moved}");
+        assert!(moved.contains("every piece has the hash that it had"), "{moved}");
     }
     let (set_log, set_store) = (format!("log={log}"), format!("checkpoints={store}"));
     let services = [&own[..], &[set_log.as_str(), set_store.as_str()], SMALL].concat();
@@ -67,6 +68,12 @@ async fn everything_moves_to_services_and_back() {
     assert_eq!(look(&server), before);
     let input = file.display().to_string();
     quire(&["doc", "import", "one", &input, "--author", "bob", "--url", &server.url]);
+    // What makes no revision is kept, too, although the old log's offsets are higher.
+    quire(&["doc", "name", "three", "moved", "--url", &server.url]);
+    server.stop();
+    let server = Server::start(folder.path(), free_port(), &services);
+    let history = ["doc", "history", "three", "--output", "json", "--url", &server.url];
+    assert!(quire(&history).contains("\"moved\""), "a named version");
     let after = look(&server);
     server.kill();
 

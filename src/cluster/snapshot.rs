@@ -1,0 +1,358 @@
+//! The bytes of the whole state, as a snapshot record holds it: one byte format version and a
+//! postcard body. The record around it has the checksum.
+//!
+//! One state has one encoding: the fingerprint is a hash of it. Nodes stand as places in the list
+//! of members, so that a state with all that is allowed fits one record. Every bound of the state
+//! is checked when it is read back.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher24;
+
+use crate::cluster::control::{
+    Drain, Lasts, Load, MEMBERS_MAX, Member, Pin, REVOKED_MAX, Shard, State, Status,
+};
+use crate::cluster::record::{Addresses, Founded, Limits, SHARDS_MAX, Token, Version};
+use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
+
+const VERSION: u8 = 1;
+
+const HASH_KEY: (u64, u64) = (0x7175_6972_652d_636f, 0x6e74_726f_6c2d_6670);
+
+#[derive(Serialize, Deserialize)]
+struct StateBody<'a> {
+    founded: Option<(u128, u32, Timestamp)>,
+    accepts: Option<u16>,
+    #[serde(borrow)]
+    members: Vec<MemberBody<'a>>,
+    shards: Vec<ShardBody>,
+    pins: Vec<(ShardId, u32, LastsBody)>,
+    revoked: Vec<(TokenBody<'a>, Timestamp)>,
+    limits: (u32, u32),
+    paused: bool,
+    guard: bool,
+    placement_changed_at: Option<Offset>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MemberBody<'a> {
+    node: &'a str,
+    boot: u64,
+    status: StatusBody,
+    client: &'a str,
+    peer: &'a str,
+    admin: &'a str,
+    weight: u32,
+    configured_weight: u32,
+    software: &'a str,
+    speaks: (u16, u16),
+    accepts: u16,
+    joined_at: Timestamp,
+    drain: Option<Option<Timestamp>>,
+    load: Option<(u32, u32, u32)>,
+    votes: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StatusBody {
+    Up,
+    Down,
+    Left,
+}
+
+#[derive(Serialize, Deserialize)]
+enum LastsBody {
+    Always,
+    UntilThere,
+}
+
+#[derive(Serialize, Deserialize)]
+enum TokenBody<'a> {
+    Id(&'a str),
+    Subject(&'a str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShardBody {
+    placed: Option<u32>,
+    owner: Option<u32>,
+    epoch: Option<Epoch>,
+    moving: Option<(u32, Timestamp)>,
+    undone: u32,
+}
+
+/// Returns the bytes of a state.
+pub(in crate::cluster) fn encode(state: &State) -> Bytes {
+    let places: BTreeMap<&NodeId, u32> = state.members.keys().zip(0..).collect();
+    let place = |node: &NodeId| places.get(node).copied().expect("the state names members only");
+    let members = state.members.iter().map(|(node, member)| member_body(node, member, &place));
+    let shards = state.shards.iter().map(|shard| ShardBody {
+        placed: shard.placed.as_ref().map(place),
+        owner: shard.owner.as_ref().map(place),
+        epoch: shard.epoch,
+        moving: shard.moving.as_ref().map(|(to, at)| (place(to), *at)),
+        undone: shard.undone,
+    });
+    let pins = state.pins.iter().map(|(shard, pin)| {
+        let lasts = match pin.lasts {
+            Lasts::Always => LastsBody::Always,
+            Lasts::UntilThere => LastsBody::UntilThere,
+        };
+        (*shard, place(&pin.node), lasts)
+    });
+    let revoked = state.revoked.iter().map(|(token, until)| {
+        let token = match token {
+            Token::Id(id) => TokenBody::Id(id.as_str()),
+            Token::Subject(subject) => TokenBody::Subject(subject.as_str()),
+        };
+        (token, *until)
+    });
+    let founded = state.founded.as_ref();
+    let body = StateBody {
+        founded: founded.map(|founded| (founded.cluster, founded.shards, founded.at)),
+        accepts: state.accepts,
+        members: members.collect(),
+        shards: shards.collect(),
+        pins: pins.collect(),
+        revoked: revoked.collect(),
+        limits: (state.limits.per_node, state.limits.cluster),
+        paused: state.paused,
+        guard: state.guard,
+        placement_changed_at: state.placement_changed_at,
+    };
+    let bytes = postcard::to_extend(&body, vec![VERSION]);
+    Bytes::from(bytes.expect("a vector grows, and every list knows its length"))
+}
+
+fn member_body<'a>(
+    node: &'a NodeId,
+    member: &'a Member,
+    place: &impl Fn(&NodeId) -> u32,
+) -> MemberBody<'a> {
+    let Load { ack_p99, sessions, documents } = member.load.unwrap_or_default();
+    let ack_p99 = u32::try_from(ack_p99.as_millis()).unwrap_or(u32::MAX);
+    MemberBody {
+        node: node.0.as_str(),
+        boot: member.boot,
+        status: match member.status {
+            Status::Up => StatusBody::Up,
+            Status::Down => StatusBody::Down,
+            Status::Left => StatusBody::Left,
+        },
+        client: member.addresses.client.as_str(),
+        peer: member.addresses.peer.as_str(),
+        admin: member.addresses.admin.as_str(),
+        weight: member.weight,
+        configured_weight: member.configured_weight,
+        software: member.version.software.as_str(),
+        speaks: member.version.speaks,
+        accepts: member.version.accepts,
+        joined_at: member.joined_at,
+        drain: member.drain.map(|drain| drain.deadline),
+        load: member.load.map(|_| (ack_p99, sessions, documents)),
+        votes: member.votes.iter().map(place).collect(),
+    }
+}
+
+/// Reads a state back; none if the bytes are no state of this version.
+pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
+    let (&version, body) = bytes.split_first()?;
+    let (body, rest) = postcard::take_from_bytes::<StateBody<'_>>(body).ok()?;
+    let bounded = body.members.len() <= MEMBERS_MAX && body.revoked.len() <= REVOKED_MAX;
+    if version != VERSION || !rest.is_empty() || !bounded {
+        return None;
+    }
+    let names = body.members.iter().map(|member| member.node.parse().ok().map(NodeId));
+    let names: Vec<NodeId> = names.collect::<Option<_>>()?;
+    let members = body.members.into_iter().map(|body| member(body, &names));
+    let members: BTreeMap<_, _> =
+        names.iter().cloned().zip(members.collect::<Option<Vec<_>>>()?).collect();
+    let (cluster, count, at) = body.founded?;
+    let shards = body.shards.into_iter().map(|body| shard(body, &names));
+    let pins = body.pins.into_iter().map(|(shard, place, lasts)| {
+        let lasts = match lasts {
+            LastsBody::Always => Lasts::Always,
+            LastsBody::UntilThere => Lasts::UntilThere,
+        };
+        Some((shard, Pin { node: name(&names, place)?, lasts }))
+    });
+    let revoked = body.revoked.into_iter().map(|(token, until)| {
+        let token = match token {
+            TokenBody::Id(id) => Token::Id(id.parse().ok()?),
+            TokenBody::Subject(subject) => Token::Subject(subject.parse().ok()?),
+        };
+        Some((token, until))
+    });
+    let (per_node, cluster_limit) = body.limits;
+    let state = State {
+        founded: Some(Founded { cluster, shards: count, at }),
+        accepts: body.accepts,
+        members,
+        shards: shards.collect::<Option<_>>()?,
+        pins: pins.collect::<Option<_>>()?,
+        revoked: revoked.collect::<Option<_>>()?,
+        limits: Limits { per_node, cluster: cluster_limit },
+        paused: body.paused,
+        guard: body.guard,
+        placement_changed_at: body.placement_changed_at,
+    };
+    (is_sound(&state) && encode(&state) == bytes).then_some(state)
+}
+
+fn member(body: MemberBody<'_>, names: &[NodeId]) -> Option<Member> {
+    let votes = body.votes.into_iter().map(|place| name(names, place));
+    let load = |(ack_p99, sessions, documents)| Load {
+        ack_p99: Duration::from_millis(u64::from(ack_p99)),
+        sessions,
+        documents,
+    };
+    Some(Member {
+        boot: body.boot,
+        status: match body.status {
+            StatusBody::Up => Status::Up,
+            StatusBody::Down => Status::Down,
+            StatusBody::Left => Status::Left,
+        },
+        addresses: Addresses {
+            client: body.client.parse().ok()?,
+            peer: body.peer.parse().ok()?,
+            admin: body.admin.parse().ok()?,
+        },
+        weight: body.weight,
+        configured_weight: body.configured_weight,
+        version: Version {
+            software: body.software.parse().ok()?,
+            speaks: body.speaks,
+            accepts: body.accepts,
+        },
+        joined_at: body.joined_at,
+        drain: body.drain.map(|deadline| Drain { deadline }),
+        load: body.load.map(load),
+        votes: votes.collect::<Option<_>>()?,
+    })
+}
+
+fn shard(body: ShardBody, names: &[NodeId]) -> Option<Shard> {
+    let named = |place: Option<u32>| place.map_or(Some(None), |place| name(names, place).map(Some));
+    let moving = match body.moving {
+        Some((to, at)) => Some((name(names, to)?, at)),
+        None => None,
+    };
+    let (placed, owner) = (named(body.placed)?, named(body.owner)?);
+    Some(Shard { placed, owner, epoch: body.epoch, moving, undone: body.undone })
+}
+
+fn name(names: &[NodeId], place: u32) -> Option<NodeId> {
+    names.get(usize::try_from(place).ok()?).cloned()
+}
+
+/// Tells whether a state is one that records can lead to, as far as the code relies on it.
+fn is_sound(state: &State) -> bool {
+    let is_up = |node: &NodeId| state.members.get(node).is_some_and(Member::is_up);
+    let count = state.shard_count();
+    let shard_is_sound = |shard: &Shard| {
+        let placed = shard.placed.as_ref().is_none_or(is_up);
+        let owner = shard.owner.as_ref().is_none_or(|node| is_up(node) && shard.epoch.is_some());
+        let moving = shard.moving.as_ref().is_none_or(|(to, _)| is_up(to) && shard.owner.is_some());
+        placed && owner && moving
+    };
+    let weights = |member: &Member| (1..=100).contains(&member.weight);
+    (1..=SHARDS_MAX).contains(&count)
+        && state.shards.len() == count as usize
+        && state.shards.iter().all(shard_is_sound)
+        && state.pins.keys().all(|shard| shard.0 < count)
+        && state.members.values().all(weights)
+}
+
+/// Returns a fixed hash of a state's bytes.
+pub(in crate::cluster) fn fingerprint(bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(HASH_KEY.0, HASH_KEY.1);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::record::Order;
+    use crate::cluster::testing::{Topic, begun, command, disowned, down, heartbeat, node, text};
+
+    /// A state with something in every place.
+    fn full() -> State {
+        let mut topic = Topic::with(4, &["a", "b", "c"]);
+        let owner = topic.control.owner(ShardId(0)).unwrap().node;
+        let to = ["b", "c"].into_iter().find(|name| node(name) != owner).unwrap();
+        topic.ok(&heartbeat("b", 1));
+        topic.ok(&down("a", 1, "b", 1));
+        topic.ok(&command(Order::Move { shard: ShardId(0), to: node(to) }));
+        topic.ok(&begun(0, owner.0.as_str(), 1, to));
+        topic.ok(&command(Order::Drain { node: node("a"), deadline: Some(Timestamp(9)) }));
+        let last = topic.control.owner(ShardId(3)).unwrap();
+        topic.ok(&disowned(last.node.0.as_str(), 1, &[(3, last.epoch.0)]));
+        topic.ok(&command(Order::Pin { shard: ShardId(2), node: node("b") }));
+        for token in [Token::Id(text("j")), Token::Subject(text("s"))] {
+            topic.ok(&command(Order::Revoke { token, until: Timestamp(99) }));
+        }
+        topic.ok(&command(Order::Guard { on: true }));
+        decode(&topic.control.to_snapshot().unwrap().state).unwrap()
+    }
+
+    #[test]
+    fn bytes_and_fingerprint_of_a_state_stay_as_they_are() {
+        let bytes = encode(&full());
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let golden = [
+            "0101070401010103016101000163017001610a0a013001020101010109000101016201000163",
+            "017001610a0a013001020101000105010200016301000163017001610a0a0130010201010000",
+            "00040101010001ec07010103000102010201ed0700000101010101ee07000001020001ef0700",
+            "00020001010201000200016a630101736302140001010c",
+        ];
+        assert_eq!(hex, golden.concat());
+        assert_eq!(fingerprint(&bytes), 0x51f45a3f2e46956f);
+        assert_eq!(decode(&bytes), Some(full()));
+    }
+
+    #[test]
+    fn what_records_cannot_lead_to_is_refused() {
+        let check = |spoil: &dyn Fn(&mut State)| {
+            let mut state = full();
+            spoil(&mut state);
+            assert_eq!(decode(&encode(&state)), None, "{state:?}");
+        };
+        check(&|state| state.founded = None);
+        check(&|state| drop(state.shards.pop()));
+        check(&|state| state.shards[0].epoch = None);
+        check(&|state| state.shards[0].owner = None);
+        check(&|state| drop(state.pins.insert(ShardId(4), state.pins[&ShardId(2)].clone())));
+        check(&|state| state.members.get_mut(&node("a")).unwrap().weight = 0);
+        check(&|state| state.members.get_mut(&node("b")).unwrap().status = Status::Down);
+        let bytes = encode(&full());
+        assert_eq!(decode(&[&bytes, &[0][..]].concat()), None);
+        assert_eq!(decode(&[&[VERSION + 1], &bytes[1..]].concat()), None);
+        assert_eq!(decode(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_bytes_never_panic(
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = encode(&full()).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Some(state) = decode(&bytes) {
+                prop_assert_eq!(encode(&state), bytes.clone());
+            }
+            bytes.truncate(cut.index(bytes.len()));
+            prop_assert_eq!(decode(&bytes), None);
+        }
+    }
+}
