@@ -9,6 +9,7 @@ use quire::checkpoint::cql::{Config, Cql, OpenError};
 use quire::types::{LogId, ShardId};
 use scylla::client::session_builder::SessionBuilder;
 
+use crate::server::quire;
 use crate::service::Service;
 
 fn hosts() -> Vec<String> {
@@ -77,4 +78,32 @@ async fn a_server_that_stands_still_is_an_error_and_no_hang() {
     progress().await.expect_err("nobody answers");
     cassandra.run("thaw").await;
     while progress().await.is_err() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_trusted_by_their_certificates_where_these_are_named() {
+    let tls = &[("CASSANDRA_TLS", "on")];
+    let (cassandra, address) = Service::start_with("cassandra", tls).await;
+    let short = Config { open_timeout: Duration::from_secs(2), ..config() };
+    let plain = Cql::open(std::slice::from_ref(&address), "tls", &short).await;
+    assert!(matches!(plain, Err(OpenError::Unreachable { .. })), "it must be TLS");
+    let trusting = |tls_ca_file| Config { tls_ca_file, ..short.clone() };
+    let ca = cassandra.folder().join("ca.pem");
+    let store = Cql::open(std::slice::from_ref(&address), "tls", &trusting(ca)).await;
+    let store = store.expect("it is the server's own");
+    assert!(matches!(store.progress(ShardId(0), LogId(1)).await, Ok(None)));
+    let none = cassandra.folder().join("cassandra.yaml");
+    let refused = Cql::open(&[address], "tls", &trusting(none)).await.map(drop);
+    assert!(matches!(refused, Err(OpenError::Certificates { .. })), "{refused:?}");
+}
+
+#[test]
+fn the_tables_are_made_by_a_command_of_their_own() {
+    let keyspace = fresh_keyspace();
+    let url = format!("cql://{}/{keyspace}", hosts().join(","));
+    let replicas = ["--set", "cql.replication-factor=1"];
+    for _ in 0..2 {
+        let args = [&["checkpoints", "init", "--checkpoints", &url], &replicas[..]].concat();
+        assert_eq!(quire(&args).trim(), format!("the store of checkpoints is ready: {url}"));
+    }
 }

@@ -58,7 +58,7 @@ runs() {
 # Makes a key and a certificate for 127.0.0.1 in folder $1: keys.p12 for the server, ca.pem to trust.
 certificate() {
   keytool -genkeypair -alias server -keyalg EC -groupname secp256r1 -validity 30 -dname CN=127.0.0.1 \
-    -ext SAN=ip:127.0.0.1,dns:localhost -ext bc:c=ca:true -storetype PKCS12 -keystore "$1/keys.p12" \
+    -ext SAN=ip:127.0.0.1,dns:localhost -storetype PKCS12 -keystore "$1/keys.p12" \
     -storepass testing -keypass testing >&2
   keytool -exportcert -rfc -alias server -keystore "$1/keys.p12" -storepass testing \
     -file "$1/ca.pem" >&2
