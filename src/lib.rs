@@ -28,6 +28,7 @@ pub mod router;
 pub mod client;
 pub mod edge;
 
+pub mod audit;
 pub mod load;
 
 pub mod cli;

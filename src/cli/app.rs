@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{checkpoints, config, doc, load, log, migrate, replay, serve};
+use crate::cli::{audit, checkpoints, config, doc, load, log, migrate, replay, serve};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.
@@ -29,6 +29,8 @@ enum Command {
     Load(load::Args),
     /// Read a log: print it, count it, name what does not count
     Log(log::Args),
+    /// Decide whether a log, its checkpoints and what clients saw agree
+    Audit(audit::Args),
     /// Make what checkpoints need in their store
     Checkpoints(checkpoints::Args),
     /// Move everything to another log and checkpoint store
@@ -56,6 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doc(args) => doc::run(args),
         Command::Load(args) => load::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Checkpoints(args) => checkpoints::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Record(args) => replay::record(&args),

@@ -1,6 +1,7 @@
 //! The command line: one file per command, exit codes for scripts, errors that say what to do next.
 
 mod app;
+mod audit;
 mod checkpoints;
 mod config;
 mod doc;

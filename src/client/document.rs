@@ -14,10 +14,11 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::client::Error;
 use crate::client::link::Link;
+use crate::client::observer::{Seen, Watcher};
 use crate::client::replica::{Batch, Effects, Keep, Replica, StreamError};
 use crate::task::Tasks;
 use crate::text::{Operation, OutOfBounds};
-use crate::types::{DocId, SessionId};
+use crate::types::{DocId, ParticipantId, Revision, SessionId};
 use crate::wire::{Codec, Mode, User};
 
 /// How many changes a subscriber may be behind before it is told that it missed some.
@@ -34,13 +35,15 @@ pub struct Options {
     pub mode: Mode,
     /// How it is shown to others.
     pub user: Option<User>,
+    /// Who is told what the client sees.
+    pub watcher: Option<Watcher>,
 }
 
 impl Options {
     /// Returns the options for one server: the binary encoding, editing, no name.
     pub fn new(url: &str) -> Self {
         let urls = vec![url.to_owned()];
-        Self { urls, codec: Codec::Binary, mode: Mode::Edit, user: None }
+        Self { urls, codec: Codec::Binary, mode: Mode::Edit, user: None, watcher: None }
     }
 }
 
@@ -87,6 +90,9 @@ pub struct Document {
 
 /// What the handle and the link have in common.
 pub(crate) struct Shared {
+    doc: DocId,
+    participant: ParticipantId,
+    watcher: Option<Watcher>,
     mode: Mode,
     local: Mutex<Local>,
     /// Tells the link that there is a batch to send.
@@ -105,7 +111,11 @@ struct Local {
 impl Document {
     /// Opens a document; the connection is made, and kept, in the background.
     pub fn open(doc: DocId, options: Options) -> Self {
+        let session = SessionId(rand::random());
         let shared = Arc::new(Shared {
+            doc: doc.clone(),
+            participant: session.participant(),
+            watcher: options.watcher.clone(),
             mode: options.mode,
             local: Mutex::new(Local { replica: Replica::new(Keep::Text), unsent: None }),
             unsent: Notify::new(),
@@ -114,7 +124,7 @@ impl Document {
             shown: broadcast::Sender::new(CHANGES_MAX),
         });
         let tasks = Tasks::new();
-        let link = Link::new(doc, options, SessionId(rand::random()), shared.clone());
+        let link = Link::new(doc, options, session, shared.clone());
         let token = tasks.token().clone();
         tasks.spawn("document", async move {
             tokio::select! {
@@ -149,6 +159,17 @@ impl Document {
     /// Returns what is seen here; it costs the length of the text.
     pub fn text(&self) -> String {
         View { replica: &self.shared.local.lock().replica }.text()
+    }
+
+    /// Tells the watcher the text, if every edit is durable; tells whether that was so.
+    pub fn witness(&self) -> bool {
+        let local = self.shared.local.lock();
+        if !local.replica.is_settled() {
+            return false;
+        }
+        let (rev, text) = (local.replica.revision(), View { replica: &local.replica }.text());
+        self.shared.saw(Seen::Text { rev, text });
+        true
     }
 
     /// Returns the length of what is seen here.
@@ -246,6 +267,18 @@ impl Shared {
         }
         self.tell_durable(&local.replica);
         Ok(send)
+    }
+
+    /// Returns the revision that the replica has.
+    pub(crate) fn revision(&self) -> Revision {
+        self.local.lock().replica.revision()
+    }
+
+    /// Tells the watcher, if there is one.
+    pub(crate) fn saw(&self, seen: Seen) {
+        if let Some(Watcher(observer)) = &self.watcher {
+            observer.saw(&self.doc, self.participant, seen);
+        }
     }
 
     /// Takes the batch that waits for the link.

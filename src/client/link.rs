@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::document::{Options, Shared, Status};
+use crate::client::observer::Seen;
 use crate::client::replica::{Batch, Effects, Missed, Replica, Snapshot, StreamError, Welcome};
 use crate::client::{Backoff, Connection, Error};
 use crate::text::Operation;
@@ -55,6 +56,7 @@ impl Link {
         for url in self.options.urls.iter().cycle() {
             let Err(error) = self.serve(url, &mut backoff).await;
             self.shared.disconnected();
+            self.shared.saw(Seen::End);
             match error {
                 Error::Lost { reason, retry } => {
                     tracing::debug!(doc = %self.doc, %reason, "offline");
@@ -103,7 +105,7 @@ impl Link {
                 }
             };
             if let Some(batch) = batch {
-                send(&mut connection, granted, batch).await?;
+                self.send(&mut connection, granted, batch).await?;
             }
         }
     }
@@ -126,30 +128,58 @@ impl Link {
         let opened = Connection::open(url, &self.doc, self.options.codec, hello).await?;
         let (mut connection, welcome) = opened;
         let granted = welcome.mode;
-        if let Some(batch) = self.apply(|replica| replica.welcome(welcomed(welcome)))? {
-            send(&mut connection, granted, batch).await?;
+        let seen = Seen::Welcome { rev: welcome.rev, head: welcome.head, seq: welcome.seq };
+        let batch = self.apply(|replica| replica.welcome(welcomed(welcome)))?;
+        self.shared.saw(seen);
+        if let Some(batch) = batch {
+            self.send(&mut connection, granted, batch).await?;
         }
         Ok((connection, granted))
+    }
+
+    /// Sends a batch. Where the server takes none for the time being, the client asks again later.
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        granted: wire::Mode,
+        batch: Batch,
+    ) -> Result<(), Error> {
+        if granted == wire::Mode::View {
+            let reason = "the document can only be read for the time being".to_owned();
+            return Err(Error::Lost { reason, retry: Some(READ_ONLY_RETRY) });
+        }
+        let Batch { seq, base, op } = batch;
+        // Before it is on its way: it may arrive though the sending fails.
+        self.shared.saw(Seen::Sent { seq, base });
+        connection.send(&ClientMessage::Op { seq, base, op }).await
     }
 
     fn hear(&self, message: ServerMessage) -> Result<Next, Error> {
         let batch = match message {
             ServerMessage::Op { rev, base, op, .. } => {
-                self.apply(|replica| replica.remote(rev, base, op).map(shown))?
+                let batch = self.apply(|replica| replica.remote(rev, base, op).map(shown))?;
+                self.shared.saw(Seen::Op { first: rev, rev });
+                batch
             }
             ServerMessage::Ops { rev, list } => {
                 // One by one: what was shown before one that does not fit has been shown.
                 for (rev, edit) in (rev.0..).zip(list) {
                     let (rev, wire::Edit { base, op, .. }) = (Revision(rev), edit);
                     self.apply(|replica| replica.remote(rev, base, op).map(shown))?;
+                    self.shared.saw(Seen::Op { first: rev, rev });
                 }
                 None
             }
             ServerMessage::Merged { rev, op } => {
-                self.apply(|replica| replica.merged(rev, op).map(shown))?
+                let first = self.shared.revision().next();
+                let batch = self.apply(|replica| replica.merged(rev, op).map(shown))?;
+                self.shared.saw(Seen::Op { first, rev });
+                batch
             }
             ServerMessage::Ack { seq, rev, op } => {
-                self.apply(|replica| replica.ack(seq, rev, op))?
+                let batch = self.apply(|replica| replica.ack(seq, rev, op))?;
+                self.shared.saw(Seen::Ack { seq, rev });
+                batch
             }
             ServerMessage::Error { fatal: false, retry, .. } => {
                 return Ok(Next::Resend(retry.map_or(RESEND, Duration::from)));
@@ -175,16 +205,6 @@ impl Link {
     ) -> Result<Option<Batch>, Error> {
         self.shared.apply(message).map_err(Error::lost)
     }
-}
-
-/// Sends a batch. Where the server takes none for the time being, the client asks again later.
-async fn send(connection: &mut Connection, granted: wire::Mode, batch: Batch) -> Result<(), Error> {
-    if granted == wire::Mode::View {
-        let reason = "the document can only be read for the time being".to_owned();
-        return Err(Error::Lost { reason, retry: Some(READ_ONLY_RETRY) });
-    }
-    let Batch { seq, base, op } = batch;
-    connection.send(&ClientMessage::Op { seq, base, op }).await
 }
 
 fn shown(op: Operation) -> Effects {

@@ -8,6 +8,7 @@ mod connection;
 mod document;
 mod error;
 mod link;
+mod observer;
 pub mod replica;
 
 pub use backoff::Backoff;
@@ -15,3 +16,4 @@ pub use connection::{Connection, Traffic};
 pub use document::{Document, EditError, Options, Shown, Status, View};
 pub use error::Error;
 pub(crate) use link::welcomed;
+pub use observer::{Observer, Seen, Watcher};

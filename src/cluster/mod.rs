@@ -19,6 +19,7 @@
 mod control;
 mod error;
 pub mod handoff;
+pub mod member;
 mod membership;
 mod message;
 mod placement;
@@ -28,6 +29,7 @@ mod ring;
 mod snapshot;
 #[cfg(test)]
 mod testing;
+mod topic;
 
 pub use control::{
     Change, Control, Drain, Lasts, Load, MEMBERS_MAX, Member, Move, Owner, Pin, REVOKED_BYTES_MAX,
@@ -44,3 +46,4 @@ pub use record::{
     Token, Version,
 };
 pub use ring::{POINTS_PER_WEIGHT, Ring};
+pub use topic::{Observer, Topic, WriteError};

@@ -4,8 +4,10 @@
 
 mod faulty_log;
 mod faulty_store;
+mod recording;
 mod records;
 
 pub use faulty_log::{Faults, FaultyLog};
 pub use faulty_store::{FaultyStore, StoreFaults};
+pub use recording::Recording;
 pub use records::{every_kind, random_record};

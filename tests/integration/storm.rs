@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use quire::client::{Document, Options};
+use quire::audit::{History, Range, Recorder, Sources, run};
+use quire::client::{Document, Options, Watcher};
+use quire::clock::Clock;
 use quire::log::{Fence, Log, Record, check_frame};
 use quire::task::Tasks;
+use quire::testing::Recording;
 use quire::text::{Operation, apply};
 use quire::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
 use quire::wire::Codec;
@@ -60,11 +63,16 @@ async fn write(
     doc: usize,
     seed: u64,
     urls: Vec<String>,
+    recorder: Recorder,
     done: watch::Sender<u64>,
     stop: Arc<AtomicBool>,
 ) -> Promised {
     let codec = if seed.is_multiple_of(2) { Codec::Binary } else { Codec::Json };
-    let document = Document::open(doc_id(doc), Options { codec, urls, ..Options::new("") });
+    let client = format!("w{seed}");
+    let watcher = Recording { recorder, client, clock: Clock::wall() };
+    let watcher = Some(Watcher(Arc::new(watcher)));
+    let document =
+        Document::open(doc_id(doc), Options { codec, urls, watcher, ..Options::new("") });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut durable = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -88,6 +96,8 @@ async fn write(
 
 /// The writers of a storm.
 pub(crate) struct Storm {
+    recorder: Recorder,
+    folder: tempfile::TempDir,
     stop: Arc<AtomicBool>,
     done: watch::Sender<u64>,
     writers: Vec<JoinHandle<Promised>>,
@@ -97,13 +107,16 @@ impl Storm {
     /// Begins to write, to whichever server takes a writer.
     pub(crate) fn begin(urls: &[String]) -> Self {
         let (stop, done, tasks) = (Arc::default(), watch::Sender::new(0), Tasks::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        let recorder = Recorder::create(&folder.path().join("h.gz")).expect("a file");
         let start = |writer: usize| {
             let (done, stop) = (done.clone(), Arc::clone(&stop));
-            let writing = write(writer % DOCS, writer as u64, urls.to_vec(), done, stop);
+            let writing =
+                write(writer % DOCS, writer as u64, urls.to_vec(), recorder.clone(), done, stop);
             tasks.spawn("writer", writing)
         };
         let writers = (0..WRITERS).map(start).collect();
-        Self { stop, done, writers }
+        Self { recorder, folder, stop, done, writers }
     }
 
     /// Waits until so many edits are durable.
@@ -131,7 +144,19 @@ impl Storm {
             assert!(verified.contains("\"equal\": true"), "{verified}");
         }
         server.stop();
-        let replayed = replay(&log().await).await;
+        for one in promised {
+            assert!(one.document.witness(), "everything is durable");
+            one.document.close().await;
+        }
+        self.recorder.close().expect("the history is written");
+        let log = log().await;
+        let history = History::open(&self.folder.path().join("h.gz")).expect("it is one");
+        let (histories, range) = (vec![history], Range::default());
+        let sources = Sources { log: &log, store: None, histories, range };
+        let report = run(sources, |_| ()).await.expect("all of it can be read");
+        eprintln!("{report}");
+        assert!(report.clean, "{report}");
+        let replayed = replay(&log).await;
         for (doc, text) in texts.iter().enumerate() {
             assert_eq!(&replayed[&doc_id(doc)], text, "the log by itself gives the same text");
         }

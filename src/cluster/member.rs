@@ -1,0 +1,345 @@
+//! One run of a node as a member: it joins, is heard, hears the others, and goes.
+//!
+//! ```text
+//! start ─► read to the end ─► (found the cluster) ─► candidate ─► Join read back ─► member
+//! member: a heartbeat every 300 ms; votes; a snapshot now and then
+//!         voted down though alive ─► joins again      another run has the name ─► ends
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::cluster::topic::{Observer, Topic, WriteError};
+use crate::cluster::{
+    Addresses, Candidate, Change, Control, Decision, Detector, Founded, Heartbeat, Join, Leave,
+    Load, Record, Refusal, Status, Timing, Verdict, Version, Void,
+};
+use crate::log::{Log, ReadError};
+use crate::task::{Fatal, Tasks};
+use crate::types::{NodeId, Offset};
+
+/// How often a candidate looks whether it may join.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How many records are kept before a snapshot that counts, when the topic is trimmed.
+const KEPT: u64 = 1_000;
+
+const NAME_LOST: &str = "another process runs under this node's name: give one of them another";
+
+/// What a node says of itself.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The node.
+    pub node: NodeId,
+    /// Tells this start from others: a later one has a higher number.
+    pub boot: u64,
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// Its share of the shards, 1 to 100.
+    pub weight: u32,
+    /// What it understands.
+    pub version: Version,
+}
+
+/// What a member works with.
+#[derive(Clone)]
+pub struct Ports {
+    /// The control topic.
+    pub log: Arc<dyn Log>,
+    /// How soon is soon.
+    pub timing: Timing,
+    /// Tells the time that records carry.
+    pub clock: Clock,
+    /// Tells how busy the node is.
+    pub load: Arc<dyn Fn() -> Load + Send + Sync>,
+    /// Owns the tasks.
+    pub tasks: Tasks,
+    /// Ends the process where its name is another's.
+    pub fatal: Fatal,
+}
+
+/// Tells why a node did not become a member.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The control topic cannot be read.
+    #[error("the control topic cannot be read: {0}; look at the brokers")]
+    Read(#[from] ReadError),
+    /// It cannot be written, or the join is void.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Somebody else has the name.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The cluster was founded with another number of shards.
+    #[error(
+        "the cluster has {found} shards and {asked} are asked for: start with --shards {found}"
+    )]
+    Shards {
+        /// How many it has.
+        found: u32,
+        /// How many were asked for.
+        asked: u32,
+    },
+}
+
+/// A member, for the rest of the program; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    identity: Identity,
+    topic: Topic,
+    ports: Ports,
+    began: Instant,
+    watch: Mutex<Watch>,
+}
+
+/// What is heard of the members.
+struct Watch {
+    detector: Detector,
+    candidate: Option<Candidate>,
+}
+
+/// Becomes a member, and stays one until the tasks are stopped. Where nobody has founded the
+/// cluster yet, this node does, with the id and the number of shards given.
+///
+/// # Errors
+/// [`JoinError`]: the node is no member then.
+pub async fn join(
+    identity: Identity,
+    (cluster, shards): (u128, u32),
+    ports: Ports,
+) -> Result<Handle, JoinError> {
+    let Identity { node, boot, .. } = identity.clone();
+    let began = Instant::now();
+    let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
+    let watch = Mutex::new(Watch { detector, candidate: None });
+    let topic = Topic::new(ports.log.clone());
+    let shared = Arc::new(Shared { identity, topic, ports, began, watch });
+    shared.topic.catch_up(&*shared).await?;
+    let (tasks, token) = (shared.ports.tasks.clone(), shared.ports.tasks.token().clone());
+    let following = Arc::clone(&shared);
+    tasks.spawn_vital("control", shared.ports.fatal.clone(), async move {
+        following.topic.follow(&*following, &token).await;
+    });
+    shared.found(cluster, shards).await?;
+    shared.become_member().await?;
+    let pulsing = Arc::clone(&shared);
+    tasks.spawn_vital("pulse", shared.ports.fatal.clone(), pulsing.pulse());
+    Ok(Handle { shared })
+}
+
+impl Handle {
+    /// Returns the node's name.
+    pub fn node(&self) -> &NodeId {
+        &self.shared.identity.node
+    }
+
+    /// Returns the number of this start.
+    pub fn boot(&self) -> u64 {
+        self.shared.identity.boot
+    }
+
+    /// Returns the state of the cluster as this node knows it.
+    pub fn control(&self) -> Arc<Control> {
+        self.shared.topic.control()
+    }
+
+    /// Waits for a state newer than `than`.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`WriteError::Ended`] where this node follows the topic no more.
+    pub async fn newer(&self, than: Option<Offset>) -> Result<Arc<Control>, WriteError> {
+        self.shared.topic.newer(than).await
+    }
+
+    /// Writes a record and waits until it counts.
+    ///
+    /// # Errors
+    /// [`WriteError`]: nothing has changed, or nobody knows.
+    pub async fn write(&self, record: &Record) -> Result<(), WriteError> {
+        self.shared.topic.write(record).await
+    }
+
+    /// Tells whether this run of the node is a member that is up.
+    pub fn is_up(&self) -> bool {
+        self.control().is_up(self.node(), self.boot())
+    }
+
+    /// Tells whether the node must not serve: it has not read its own heartbeat back for long.
+    pub fn is_suspended(&self) -> bool {
+        let now = self.shared.now();
+        self.shared.watch.lock().detector.is_suspended(now)
+    }
+
+    /// Leaves the cluster in order.
+    ///
+    /// # Errors
+    /// [`WriteError`]: the others will find out by themselves.
+    pub async fn leave(&self) -> Result<(), WriteError> {
+        let Identity { node, boot, .. } = self.shared.identity.clone();
+        self.write(&Record::Leave(Leave { node, boot })).await
+    }
+}
+
+impl Observer for Shared {
+    fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control) {
+        let (node, boot) = match record {
+            Record::Join(Join { node, boot, .. })
+            | Record::Heartbeat(Heartbeat { node, boot, .. }) => (node, *boot),
+            _ => return,
+        };
+        if outcome.is_err() {
+            return;
+        }
+        let now = self.now();
+        let mut watch = self.watch.lock();
+        watch.detector.heard(node, boot, now);
+        if let Some(candidate) = &mut watch.candidate {
+            candidate.heard(node, boot, now);
+        }
+        drop(watch);
+        let own = &self.identity;
+        if *node == own.node && boot > own.boot && control.is_up(node, boot) {
+            self.ports.fatal.stop_with(NAME_LOST);
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    async fn found(&self, cluster: u128, shards: u32) -> Result<(), JoinError> {
+        if self.topic.control().cluster().is_none() {
+            let founded = Founded { cluster, shards, at: self.ports.clock.now() };
+            match self.topic.write(&Record::Founded(founded)).await {
+                // Another node was quicker.
+                Ok(()) | Err(WriteError::Void(Void::AlreadyFounded)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let found = self.topic.control().shards();
+        if found == shards { Ok(()) } else { Err(JoinError::Shards { found, asked: shards }) }
+    }
+
+    async fn become_member(&self) -> Result<(), JoinError> {
+        let Identity { node, boot, .. } = self.identity.clone();
+        let (timing, control) = (self.ports.timing, self.topic.control());
+        let candidate = Candidate::new(node, boot, timing, self.now(), &control);
+        self.watch.lock().candidate = Some(candidate);
+        let joined = loop {
+            let (now, control) = (self.now(), self.topic.control());
+            let decision =
+                self.watch.lock().candidate.as_mut().and_then(|one| one.tick(now, &control));
+            match decision {
+                Some(Decision::Joined) => break Ok(()),
+                Some(Decision::Refused(refusal)) => break Err(JoinError::Refused(refusal)),
+                Some(Decision::Join { replaces }) => match self.write_join(replaces).await {
+                    // Somebody was quicker: look again.
+                    Ok(()) | Err(WriteError::Void(Void::NameTaken { .. })) => {}
+                    Err(error) => break Err(error.into()),
+                },
+                None => sleep(LOOK_EVERY).await,
+            }
+        };
+        self.watch.lock().candidate = None;
+        joined
+    }
+
+    async fn write_join(&self, replaces: Option<u64>) -> Result<(), WriteError> {
+        let Identity { node, boot, addresses, weight, version } = self.identity.clone();
+        let at = self.ports.clock.now();
+        let join = Join { node, boot, replaces, addresses, weight, version, at };
+        self.topic.write(&Record::Join(join)).await
+    }
+
+    /// Is heard, hears the others, and keeps the topic short, until the tasks are stopped.
+    async fn pulse(self: Arc<Self>) {
+        let token = self.ports.tasks.token().clone();
+        let mut beat = interval(self.ports.timing.heartbeat_every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let one_at_a_time = Arc::new(tokio::sync::Semaphore::new(2));
+        loop {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                _ = beat.tick() => {}
+            }
+            // Where the topic stands still, no more than these wait for it.
+            let Ok(permit) = one_at_a_time.clone().try_acquire_owned() else { continue };
+            let shared = Arc::clone(&self);
+            self.ports.tasks.spawn("beat", async move {
+                shared.beat().await;
+                drop(permit);
+            });
+            self.vote();
+        }
+    }
+
+    async fn beat(&self) {
+        let control = self.topic.control();
+        let Identity { node, boot, .. } = self.identity.clone();
+        match control.member(&node) {
+            Some(member) if member.boot == boot && member.is_up() => {}
+            // The others did not hear of this node for a while.
+            Some(member) if member.boot == boot && member.status == Status::Down => {
+                info!("the others held this node for dead, it joins again");
+                if let Err(reason) = self.write_join(None).await {
+                    warn!(%reason, "could not join again");
+                }
+                return;
+            }
+            Some(_) | None => return,
+        }
+        let Load { ack_p99, sessions, documents } = (self.ports.load)();
+        let ack_p99_ms = u32::try_from(ack_p99.as_millis()).unwrap_or(u32::MAX);
+        let heartbeat = Heartbeat { node, boot, ack_p99_ms, sessions, documents };
+        if let Err(reason) = self.topic.append(&Record::Heartbeat(heartbeat)).await {
+            warn!(%reason, "a heartbeat was not written");
+        }
+        self.keep_short(&control).await;
+    }
+
+    /// Writes a snapshot where one is due and this node is the one to do so.
+    async fn keep_short(&self, control: &Control) {
+        let first = control.up().next().map(|(node, _)| node);
+        if !control.wants_snapshot() || first != Some(&self.identity.node) {
+            return;
+        }
+        let Some(snapshot) = self.topic.control().to_snapshot() else { return };
+        let at = snapshot.at;
+        // One that another record came before is void: the next beat tries again.
+        if self.topic.write(&Record::Snapshot(snapshot)).await.is_ok() {
+            self.topic.trim(Offset(at.0.saturating_sub(KEPT))).await;
+        }
+    }
+
+    /// Votes members down that are silent.
+    fn vote(self: &Arc<Self>) {
+        let control = self.topic.control();
+        let verdicts = self.watch.lock().detector.tick(self.now(), &control);
+        for Verdict::Vote(down) in verdicts {
+            warn!(node = %down.node.0, "silent, voting it down");
+            let shared = Arc::clone(self);
+            self.ports.tasks.spawn("vote", async move {
+                // A vote that is not written is repeated while the member is silent.
+                let _ = shared.topic.append(&Record::Down(down)).await;
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

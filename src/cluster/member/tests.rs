@@ -1,0 +1,264 @@
+//! Members over one log in memory, whose way to it can be cut, in paused time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::*;
+use crate::cluster::testing::{node, text};
+use crate::log::{Appended, Batch, Marks, Memory, Stored};
+use crate::types::{LogId, ShardId, Timestamp};
+
+const SHARDS: u32 = 16;
+
+/// A guard against a test that hangs, in virtual time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A way to a log that can be cut: what is asked meanwhile waits.
+struct Line {
+    log: Arc<Memory>,
+    cut: Arc<AtomicBool>,
+    mended: Arc<Notify>,
+}
+
+impl Line {
+    fn to(log: &Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self { log: log.clone(), cut: Arc::default(), mended: Arc::default() })
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn mend(&self) {
+        self.cut.store(false, Ordering::Relaxed);
+        self.mended.notify_waiters();
+    }
+
+    async fn open(cut: &AtomicBool, mended: &Notify) {
+        loop {
+            let told = mended.notified();
+            if !cut.load(Ordering::Relaxed) {
+                return;
+            }
+            told.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Line {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn shards(&self) -> u32 {
+        self.log.shards()
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        let (log, cut, mended) = (self.log.clone(), self.cut.clone(), self.mended.clone());
+        Box::pin(async move {
+            Self::open(&cut, &mended).await;
+            log.append(shard, record).await
+        })
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        Self::open(&self.cut, &self.mended).await;
+        self.log.marks(shard).await
+    }
+
+    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
+        Self::open(&self.cut, &self.mended).await;
+        self.log.read(shard, from, most).await
+    }
+
+    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
+        self.log.fetch(shard, offsets).await
+    }
+
+    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
+        self.log.wait(shard, past).await?;
+        Self::open(&self.cut, &self.mended).await;
+        Ok(())
+    }
+
+    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        self.log.trim(shard, before).await
+    }
+
+    async fn close(&self) {}
+}
+
+/// A node of a test.
+struct Node {
+    handle: Handle,
+    line: Arc<Line>,
+    tasks: Tasks,
+    fatal: Fatal,
+}
+
+impl Node {
+    async fn start(log: &Arc<Memory>, name: &str, boot: u64) -> Result<Self, JoinError> {
+        let (line, tasks, fatal) = (Line::to(log), Tasks::new(), Fatal::default());
+        let identity = Identity {
+            node: node(name),
+            boot,
+            addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
+            weight: 10,
+            version: Version { software: text("0"), speaks: (1, 1), accepts: 1 },
+        };
+        let ports = Ports {
+            log: line.clone(),
+            timing: Timing::default(),
+            clock: Clock::fixed(Timestamp(1)),
+            load: Arc::new(Load::default),
+            tasks: tasks.clone(),
+            fatal: fatal.clone(),
+        };
+        let handle = join(identity, (7, SHARDS), ports).await?;
+        Ok(Self { handle, line, tasks, fatal })
+    }
+
+    /// Ends it as a crash does.
+    fn crash(&self) {
+        self.tasks.token().cancel();
+    }
+
+    async fn sees(&self, wanted: impl Fn(&Control) -> bool) -> Arc<Control> {
+        let seeing = async {
+            let mut at = None;
+            loop {
+                let control = self.handle.newer(at).await.unwrap();
+                if wanted(&control) {
+                    return control;
+                }
+                at = control.at();
+            }
+        };
+        timeout(PATIENCE, seeing).await.expect("it comes to that")
+    }
+}
+
+fn ups(control: &Control) -> Vec<String> {
+    control.up().map(|(node, _)| node.0.to_string()).collect()
+}
+
+fn topic() -> Arc<Memory> {
+    Arc::new(Memory::new(LogId(1), 1))
+}
+
+fn placed(control: &Control) -> Vec<Option<NodeId>> {
+    (0..SHARDS).map(|shard| control.placement(ShardId(shard)).cloned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_member_is_voted_down_and_its_shards_are_placed_elsewhere() {
+    let log = topic();
+    let (mut nodes, names) = (Vec::new(), ["a", "b", "c"]);
+    for name in names {
+        nodes.push(Node::start(&log, name, 1).await.unwrap());
+    }
+    let all = nodes[0].sees(|control| ups(control) == names).await;
+    assert!(placed(&all).iter().all(Option::is_some), "every shard has a place");
+    assert!(placed(&all).contains(&Some(node("c"))));
+    let began = Instant::now();
+    nodes[2].crash();
+    let left = nodes[0].sees(|control| ups(control) == ["a", "b"]).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(!placed(&left).contains(&Some(node("c"))));
+    assert!(placed(&left).iter().all(Option::is_some));
+    let other = nodes[1].sees(|control| control.at() >= left.at()).await;
+    assert_eq!(ups(&other), ["a", "b"]);
+    // Of two, one vote is enough.
+    nodes[1].crash();
+    nodes[0].sees(|control| ups(control) == ["a"]).await;
+    nodes[0].handle.leave().await.unwrap();
+    assert!(!nodes[0].handle.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_taken_from_a_silent_run_only() {
+    let log = topic();
+    let first = Node::start(&log, "a", 1).await.unwrap();
+    let second = Node::start(&log, "a", 2).await.map(drop);
+    let Err(JoinError::Refused(Refusal::NameTaken { boot: 1, .. })) = second else {
+        panic!("the first one lives: {second:?}");
+    };
+    first.crash();
+    let third = Node::start(&log, "a", 3).await.unwrap();
+    assert!(third.handle.is_up());
+    assert_eq!(third.handle.control().member(&node("a")).map(|member| member.boot), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_name_was_taken_ends() {
+    let log = topic();
+    let first = Node::start(&log, "a", 1).await.unwrap();
+    first.line.cut();
+    let second = Node::start(&log, "a", 2).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(first.handle.is_suspended(), "it has not heard of itself for long");
+    first.line.mend();
+    let reason = timeout(PATIENCE, first.fatal.wait()).await.expect("it is told");
+    assert!(reason.contains("another process runs under this node's name"), "{reason}");
+    assert!(second.handle.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_reach_the_topic_is_suspended_and_joins_again_when_it_can() {
+    let log = topic();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(&log, name, 1).await.unwrap());
+    }
+    nodes[1].line.cut();
+    nodes[0].sees(|control| ups(control) == ["a", "c"]).await;
+    timeout(PATIENCE, async {
+        while !nodes[1].handle.is_suspended() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("it trusts itself no more");
+    nodes[1].line.mend();
+    let back = nodes[0].sees(|control| ups(control) == ["a", "b", "c"]).await;
+    assert_eq!(back.member(&node("b")).map(|member| member.boot), Some(1));
+    timeout(PATIENCE, async {
+        while nodes[1].handle.is_suspended() || !nodes[1].handle.is_up() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("it serves again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_topic_nobody_is_voted_down_and_all_go_on_after_it() {
+    let log = topic();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(&log, name, 1).await.unwrap());
+    }
+    nodes[0].sees(|control| ups(control).len() == 3).await;
+    nodes.iter().for_each(|node| node.line.cut());
+    sleep(Duration::from_secs(20)).await;
+    assert!(nodes.iter().all(|node| node.handle.is_suspended()), "nobody serves");
+    nodes.iter().for_each(|node| node.line.mend());
+    sleep(Duration::from_secs(5)).await;
+    let after = nodes[0].handle.control();
+    assert_eq!(ups(&after), ["a", "b", "c"]);
+    assert!(nodes.iter().all(|node| !node.handle.is_suspended()), "everybody serves again");
+    // At one offset all have the same state.
+    let at = nodes.iter().filter_map(|node| node.handle.control().at()).max();
+    let mut same = Vec::new();
+    for node in &nodes {
+        same.push(node.sees(|control| control.at() >= at).await);
+    }
+    assert_eq!(placed(&same[0]), placed(&same[1]));
+    assert_eq!(placed(&same[0]), placed(&same[2]));
+}

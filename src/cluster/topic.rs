@@ -1,0 +1,234 @@
+//! Follows the control topic: what is read there is taken in, in order, and whoever waits is told.
+//!
+//! The topic is a log of one shard. A record is appended by anybody and means something once it is
+//! read back: [`Topic::write`] returns what became of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::cluster::{Change, Control, Record, Void};
+use crate::log::{AppendError, Log, ReadError};
+use crate::types::{Offset, ShardId};
+
+/// The one shard of the topic.
+const SHARD: ShardId = ShardId(0);
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// How many verdicts are kept for those who wrote the records.
+const VERDICTS_KEPT: usize = 4_096;
+
+/// How long is waited after a read that failed, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// A control topic that is followed.
+pub struct Topic {
+    log: Arc<dyn Log>,
+    seen: Mutex<Seen>,
+    moved: Notify,
+}
+
+/// What has been read so far.
+struct Seen {
+    control: Arc<Control>,
+    /// What became of the last records, by offset.
+    verdicts: VecDeque<(Offset, Result<(), Void>)>,
+    next: Offset,
+    unreadable: u64,
+    ended: bool,
+}
+
+/// Tells why a control record has not done what it was to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It was read back and is void: nothing has changed.
+    #[error(transparent)]
+    Void(#[from] Void),
+    /// It was not written, or nobody knows.
+    #[error("the control topic could not be written: {0}; look at the brokers, then try again")]
+    Append(#[from] AppendError),
+    /// It was written, and this node has read too far to know what became of it.
+    #[error("what became of the record is not known any more: look at the state")]
+    Forgotten,
+    /// The node follows the topic no more.
+    #[error("this node has stopped following the control topic: ask another one")]
+    Ended,
+}
+
+/// Is told of every record that is read, right after it was taken in.
+pub trait Observer: Send + Sync {
+    /// Takes note of a record, and of what it changed or why it is void.
+    fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control);
+}
+
+impl Topic {
+    /// Returns a topic of which nothing is read yet.
+    pub fn new(log: Arc<dyn Log>) -> Self {
+        let seen = Seen {
+            control: Arc::default(),
+            verdicts: VecDeque::new(),
+            next: Offset(0),
+            unreadable: 0,
+            ended: false,
+        };
+        Self { log, seen: Mutex::new(seen), moved: Notify::new() }
+    }
+
+    /// Returns the state as of what was read.
+    pub fn control(&self) -> Arc<Control> {
+        self.seen.lock().control.clone()
+    }
+
+    /// Returns how many records could not be read and were passed over.
+    pub fn unreadable(&self) -> u64 {
+        self.seen.lock().unreadable
+    }
+
+    /// Waits until the state is newer than `than`, and returns it; at once where it is.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`WriteError::Ended`] where the topic is followed no more.
+    pub async fn newer(&self, than: Option<Offset>) -> Result<Arc<Control>, WriteError> {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let seen = self.seen.lock();
+                if seen.control.at() > than {
+                    return Ok(seen.control.clone());
+                }
+                if seen.ended {
+                    return Err(WriteError::Ended);
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Appends a record and waits until it is read back.
+    ///
+    /// # Errors
+    /// [`WriteError`]: the record has changed nothing, or nobody knows.
+    pub async fn write(&self, record: &Record) -> Result<(), WriteError> {
+        let offset = self.log.append(SHARD, record.encode()).await?;
+        loop {
+            let moved = self.moved.notified();
+            {
+                let seen = self.seen.lock();
+                let at = seen.verdicts.binary_search_by_key(&offset, |(at, _)| *at);
+                if let Some((_, verdict)) = at.ok().and_then(|at| seen.verdicts.get(at)) {
+                    return Ok(verdict.clone()?);
+                }
+                if seen.next > offset {
+                    return Err(WriteError::Forgotten);
+                }
+                if seen.ended {
+                    return Err(WriteError::Ended);
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Appends a record and does not wait for it.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn append(&self, record: &Record) -> Result<Offset, AppendError> {
+        self.log.append(SHARD, record.encode()).await
+    }
+
+    /// Removes what is before the last snapshot that counts.
+    pub async fn trim(&self, before: Offset) {
+        if let Err(reason) = self.log.trim(SHARD, before).await {
+            warn!(%reason, "control topic was not trimmed");
+        }
+    }
+
+    /// Reads to where the topic ends now.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn catch_up(&self, observer: &dyn Observer) -> Result<(), ReadError> {
+        let marks = self.log.marks(SHARD).await?;
+        if self.seen.lock().next < marks.low {
+            self.seen.lock().next = marks.low;
+        }
+        while self.seen.lock().next < marks.high {
+            self.read(observer).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the topic until it is cancelled.
+    pub async fn follow(&self, observer: &dyn Observer, token: &CancellationToken) {
+        let mut backoff = BACKOFF.0;
+        loop {
+            let next = self.seen.lock().next;
+            let more = async {
+                self.log.wait(SHARD, next).await?;
+                self.read(observer).await
+            };
+            let read = tokio::select! {
+                biased;
+                () = token.cancelled() => break,
+                read = more => read,
+            };
+            match read {
+                Ok(()) => backoff = BACKOFF.0,
+                Err(ReadError::Stopped) => break,
+                Err(reason) => {
+                    warn!(%reason, "control topic cannot be read, trying again");
+                    tokio::select! {
+                        () = token.cancelled() => break,
+                        () = sleep(backoff) => {}
+                    }
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+        }
+        self.seen.lock().ended = true;
+        self.moved.notify_waiters();
+    }
+
+    async fn read(&self, observer: &dyn Observer) -> Result<(), ReadError> {
+        let next = self.seen.lock().next;
+        let batch = self.log.read(SHARD, next, READ_BYTES).await?;
+        let mut seen = self.seen.lock();
+        let mut control = Control::clone(&seen.control);
+        for stored in &batch.records {
+            let record = match Record::decode(&stored.bytes) {
+                Ok(record) => record,
+                Err(reason) => {
+                    error!(offset = %stored.offset, %reason, "skipped a control record");
+                    seen.unreadable += 1;
+                    continue;
+                }
+            };
+            let outcome = control.apply(stored.offset, &record);
+            if let Err(reason) = &outcome {
+                debug!(offset = %stored.offset, %reason, "void control record");
+            }
+            observer.observe(&record, &outcome, &control);
+            if seen.verdicts.len() == VERDICTS_KEPT {
+                seen.verdicts.pop_front();
+            }
+            seen.verdicts.push_back((stored.offset, outcome.map(drop)));
+        }
+        seen.control = Arc::new(control);
+        seen.next = batch.next;
+        drop(seen);
+        self.moved.notify_waiters();
+        Ok(())
+    }
+}
