@@ -182,6 +182,7 @@ struct Stats {
     frame_bytes: u64,
     edits: u64,
     inserted_bytes: u64,
+    payload_bytes: u64,
     claims: u64,
     events: u64,
     unreadable: u64,
@@ -201,6 +202,8 @@ impl Stats {
                 self.edits += frame.entries.len() as u64;
                 let inserted = |entry: &Entry| inserted_bytes(&entry.op);
                 self.inserted_bytes += frame.entries.iter().map(inserted).sum::<u64>();
+                let payload = frame.entries.iter().map(Entry::payload_bytes).sum::<usize>();
+                self.payload_bytes += payload as u64;
             }
             Ok(Record::Event(_)) => self.events += 1,
             Ok(Record::Claim(_) | Record::Release(_)) => self.claims += 1,
@@ -217,6 +220,7 @@ impl Stats {
             "unreadable": self.unreadable, "void": self.void,
             "bytes_a_record": ratio(self.bytes, self.records),
             "bytes_an_edit": ratio(self.frame_bytes, self.edits),
+            "payload_bytes_an_edit": ratio(self.payload_bytes, self.edits),
             "edits_a_frame": ratio(self.edits, self.frames),
             "inserted_bytes": self.inserted_bytes,
         })
@@ -249,7 +253,7 @@ async fn stats(which: &Which, out: &mut impl Write) -> anyhow::Result<Exit> {
         Output::Json => writeln!(out, "{told:#}")?,
         Output::Table => {
             for (name, value) in told.as_object().into_iter().flatten() {
-                writeln!(out, "{:<16} {value}", name.replace('_', " "))?;
+                writeln!(out, "{:<22} {value}", name.replace('_', " "))?;
             }
         }
     }

@@ -383,6 +383,14 @@ mod tests {
             if let Record::Frame(frame) = &record {
                 let bound = frame.entries.iter().map(Entry::bytes_max).sum::<usize>();
                 let without = Frame { entries: vec![], ..frame.clone() };
+                if frame.entries.len() < 128 {
+                    let named = |entry: &Entry| {
+                        entry.payload_bytes() + 16 + 1 + entry.author.as_str().len()
+                    };
+                    let counted: usize = frame.entries.iter().map(named).sum();
+                    let bare = encode(&Record::Frame(without.clone())).len();
+                    assert_eq!(bytes.len() - bare, counted, "{frame:?}");
+                }
                 let rest = encode(&Record::Frame(without)).len();
                 assert!(bytes.len() <= rest + bound, "{record:?}");
             }

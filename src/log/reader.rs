@@ -43,8 +43,6 @@ pub struct Reader<'a> {
 struct Judge {
     fence: Fence,
     docs: FxHashMap<DocId, Known>,
-    /// Whether there were records before the first one.
-    trimmed: bool,
 }
 
 /// One document as the records so far tell it.
@@ -73,7 +71,7 @@ impl<'a> Reader<'a> {
         let marks = log.marks(shard).await?;
         let trimmed = marks.low > Offset(0);
         let fence = if trimmed { fence_at(log, shard, marks).await? } else { Fence::default() };
-        let judge = Judge { fence, trimmed, ..Judge::default() };
+        let judge = Judge { fence, ..Judge::default() };
         Ok(Self { log, shard, next: marks.low, end: marks.high, judge })
     }
 
@@ -150,11 +148,9 @@ impl Judge {
         Judged { stored, record, verdict }
     }
 
-    /// Fills in what was said of a document before the first of its records that is left.
+    /// Fills in what was said of a document before the first of its records that is left: it may
+    /// have been trimmed, or be in a checkpoint that was brought here from another log.
     fn take_for_granted(&mut self, record: &Record) {
-        if !self.trimmed {
-            return;
-        }
         let (doc, base_rev, entries) = match record {
             Record::Frame(frame) => (&frame.doc, frame.base_rev, frame.entries.as_slice()),
             Record::Event(event) => (&event.doc, event.base_rev, [].as_slice()),

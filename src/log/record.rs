@@ -194,6 +194,19 @@ impl Entry {
     pub fn bytes_max(&self) -> usize {
         entry_bytes_max(&self.author, &self.op)
     }
+
+    /// Returns what the edit itself takes in a record, in bytes: its number, its base and its
+    /// operation, without the names of its session and author.
+    pub fn payload_bytes(&self) -> usize {
+        let varint = |number: u64| (70 - (number | 1).leading_zeros() as usize) / 7;
+        let component = |component: &Component| match component {
+            Component::Retain(chars) | Component::Delete(chars) => 1 + varint(u64::from(*chars)),
+            Component::Insert(text) => 1 + varint(text.len() as u64) + text.len(),
+        };
+        let components = self.op.components();
+        let counted: usize = components.iter().map(component).sum();
+        varint(self.seq.0) + varint(self.base.0) + varint(components.len() as u64) + counted
+    }
 }
 
 /// Returns a length that the bytes of such an entry do not exceed; what is over
