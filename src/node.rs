@@ -249,6 +249,12 @@ impl Node {
         })
     }
 
+    /// Reaches every document that the node serves, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
     /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
     pub async fn stop(&self) {
         self.health.set_ready(false);

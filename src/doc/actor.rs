@@ -49,6 +49,7 @@ pub(crate) enum Message {
     Settle(Outcome),
     Retire,
     Drain,
+    HandOver,
     Recalled(Result<Vec<Found>, Failure>),
     Forked(Fork, Result<(Operation, Revision), Refusal>),
     Saved(Result<Saved, checkpoint::Error>),
@@ -133,6 +134,8 @@ pub(in crate::doc) struct Running {
     pub(in crate::doc) recalls: Recalls,
     pub(in crate::doc) saving: Saving,
     pub(in crate::doc) draining: bool,
+    /// Whether somebody else is to go on with the document.
+    pub(in crate::doc) handing_over: bool,
     /// Whether the log cannot be written for the time being.
     pub(in crate::doc) stalled: bool,
     /// Counts what happens, so that an idle tick knows whether anything has since it was set.
@@ -167,6 +170,7 @@ impl Actor for DocumentActor {
             recalls: Recalls::default(),
             saving: Saving::default(),
             draining: false,
+            handing_over: false,
             stalled: false,
             activity: 0,
             idle_ticking: false,
@@ -216,6 +220,10 @@ impl Running {
                 drop(reply.send(self.state.missed(from)));
             }
             Message::Past(reply) => drop(reply.send(self.past())),
+            Message::Write(_, _, _, done) if self.handing_over => {
+                // Whoever asked may have gone.
+                let _ = done.send(Err(Failure::Refused(Refusal::Moved)));
+            }
             Message::Write(session, write, permit, done) => {
                 self.look_for_room();
                 self.state.write(session, write, permit, done, &mut self.effects);
@@ -225,6 +233,10 @@ impl Running {
             Message::Settle(outcome) => self.settle(outcome),
             Message::Retire => self.retire(),
             Message::Drain => self.drain(),
+            Message::HandOver => {
+                self.handing_over = true;
+                self.close_all(&Refusal::Moved);
+            }
             Message::Forked(fork, merged) => {
                 self.state.forked(fork, merged, &mut self.effects);
                 self.flush();
@@ -237,9 +249,15 @@ impl Running {
         if self.draining {
             self.go_on_draining();
         }
+        if self.handing_over && self.state.is_idle() {
+            self.me.stop(Some("handed over".to_owned()));
+        }
     }
 
     pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
+        if self.handing_over {
+            return Err(Refusal::Moved);
+        }
         if self.draining {
             return Err(self.going_away());
         }

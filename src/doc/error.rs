@@ -94,6 +94,10 @@ pub enum Refusal {
         /// When to try again.
         retry: Duration,
     },
+    /// The document goes on somewhere else: open it again. Clients are told only where their node
+    /// cannot follow.
+    #[error("the document is changing its place: connect again")]
+    Moved,
     /// The document cannot be served right now; a later try may succeed.
     #[error("the document is not available right now: {reason}")]
     Unavailable {

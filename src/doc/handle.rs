@@ -264,6 +264,13 @@ impl Handle {
         let _ = self.send(Message::Drain);
     }
 
+    /// Has the document take nothing new, settle what is open and stop, without a checkpoint: it is
+    /// opened again by whoever owns its shard then. Clients are told [`Refusal::Moved`].
+    pub fn hand_over(&self) {
+        // One that has ended already is what was asked for.
+        let _ = self.send(Message::HandOver);
+    }
+
     fn send(&self, message: Message) -> Result<(), Closed> {
         self.actor.send_message(message).map_err(|_| Closed)
     }

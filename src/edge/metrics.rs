@@ -11,6 +11,8 @@ pub struct Metrics {
     pub sessions: IntGauge,
     /// Sessions sent away, by reason.
     pub closes: IntCounterVec,
+    /// Sessions that followed a document which moved.
+    pub moves: IntCounter,
     /// Times that a socket did not take its data and its client had to catch up.
     pub lagged: IntCounter,
     /// Batches over a rate.
@@ -35,6 +37,7 @@ impl Metrics {
             ack_sent,
             sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
             closes: IntCounterVec::new(closes, &["reason"])?,
+            moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
             refused_connections: IntCounter::new(
@@ -44,6 +47,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.sessions.clone()))?;
         registry.register(Box::new(metrics.closes.clone()))?;
+        registry.register(Box::new(metrics.moves.clone()))?;
         registry.register(Box::new(metrics.lagged.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.refused_connections.clone()))?;

@@ -51,6 +51,12 @@ impl Outbox {
         Self { bounds, queue: Mutex::default(), filled: Notify::new() }
     }
 
+    /// Tells whether there is something to take.
+    pub(crate) fn is_filled(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.lagging || !queue.events.is_empty()
+    }
+
     /// Waits until there is something to take.
     ///
     /// # Cancel safety

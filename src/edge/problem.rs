@@ -31,9 +31,10 @@ impl From<Refusal> for Problem {
             Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::ReadOnly => StatusCode::FORBIDDEN,
             Refusal::NoDocument => StatusCode::NOT_FOUND,
-            Refusal::Full { .. } | Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::Full { .. }
+            | Refusal::Moved
+            | Refusal::Quarantined { .. }
+            | Refusal::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, &refusal.to_string())
     }

@@ -7,6 +7,9 @@ use crate::wire::{ErrorCode, Millis, ServerMessage};
 /// When a client may come back to a document that is quarantined.
 const QUARANTINE_RETRY: Millis = Millis(30_000);
 
+/// When a client may come back to a document that its node could not follow.
+const MOVED_RETRY: Millis = Millis(200);
+
 /// Returns the code of a refusal.
 pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
     match refusal {
@@ -22,6 +25,7 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::ReadOnly => ErrorCode::Forbidden,
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,
+        Refusal::Moved => ErrorCode::Moved,
         Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => ErrorCode::Unavailable,
     }
 }
@@ -34,6 +38,7 @@ pub(crate) fn message(refusal: &Refusal, seq: Option<Seq>) -> ServerMessage {
     };
     let retry = match refusal {
         Refusal::Full { retry } | Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
+        Refusal::Moved => Some(MOVED_RETRY),
         Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
         _ => None,
     };

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! greeting ──hello──► joined ──op, cursor, ping ◄─► op, ops, ack, presence──► closed
+//!     │                 │  ▲ the document moves: joined again, the client notices nothing
+//!     │                 └──┘
 //!     └─ no hello in time, refused ─────────────────────────────────────────────┘
 //! ```
 //! The task owns the socket, and blocks on nothing but the socket and room in the document's
 //! queue: what the document tells waits in the outbox.
+
+mod rejoin;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -18,6 +22,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
@@ -28,6 +33,7 @@ use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::text::Operation;
 use crate::types::{Author, DocId, Revision, Seq};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
@@ -96,10 +102,25 @@ struct Session {
     lagged: Option<Instant>,
     /// What the socket has taken, in bytes.
     written: Arc<AtomicU64>,
-    /// The batch in flight: when it came, and whether its acknowledgement is among the frames.
-    in_flight: Option<(Seq, Instant, bool)>,
+    in_flight: Option<Flight>,
+    /// What the client said first: it is said again for it where the document moves.
+    hello: Hello,
+    doc: DocId,
+    /// Whether the document goes on somewhere else.
+    moved: bool,
     heard: Instant,
     frames: Vec<Bytes>,
+}
+
+/// A batch that is not acknowledged yet.
+struct Flight {
+    seq: Seq,
+    base: Revision,
+    op: Operation,
+    bytes: usize,
+    received: Instant,
+    /// Whether its acknowledgement is among the frames.
+    acknowledged: bool,
 }
 
 async fn greet<S>(
@@ -121,11 +142,7 @@ where
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
     }
     let config = &shared.config;
-    let bounds = Bounds {
-        bytes_max: config.outbox_bytes_max.as_u64() as usize,
-        age_max: config.outbox_age_max,
-    };
-    let outbox = Arc::new(Outbox::new(bounds));
+    let outbox = outbox(shared);
     let joining = shared.router.join(doc, || join(&hello, outbox.clone()));
     let joined = timeout(WELCOME_MAX, joining).await.unwrap_or_else(|_| {
         let reason = "it could not be opened in time".to_owned();
@@ -149,10 +166,18 @@ where
         lagged: None,
         written: Arc::default(),
         in_flight: None,
+        hello,
+        doc: doc.clone(),
+        moved: false,
         heard: Instant::now(),
         frames: vec![frame],
     };
     Ok(session)
+}
+
+fn outbox(shared: &Shared) -> Arc<Outbox> {
+    let bytes_max = shared.config.outbox_bytes_max.as_u64() as usize;
+    Arc::new(Outbox::new(Bounds { bytes_max, age_max: shared.config.outbox_age_max }))
 }
 
 /// Waits for the client's first message.
@@ -212,6 +237,11 @@ impl Session {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         loop {
             if let Err(farewell) = self.send(socket).await {
+                return farewell;
+            }
+            if self.moved
+                && let ControlFlow::Break(farewell) = self.rejoin().await
+            {
                 return farewell;
             }
             let next = tokio::select! {
@@ -285,8 +315,9 @@ impl Session {
             });
             return ControlFlow::Continue(());
         }
-        let seq = batch.seq;
-        self.in_flight = Some((seq, batch.received, false));
+        let Batch { seq, base, op, received, .. } = &batch;
+        let (seq, base, op, received) = (*seq, *base, op.clone(), *received);
+        self.in_flight = Some(Flight { seq, base, op, bytes, received, acknowledged: false });
         match self.handle.submit(self.to.conn, batch, bytes).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
@@ -309,8 +340,9 @@ impl Session {
     fn encode(&mut self, events: VecDeque<Event>) -> ControlFlow<Option<Farewell>> {
         for event in events {
             if let (Event::Changed(update), Some(flight)) = (&event, &mut self.in_flight) {
-                let own = |one: &Arc<Change>| one.session == self.to.session && one.seq == flight.0;
-                flight.2 |= update.changes.iter().any(own);
+                let own =
+                    |one: &Arc<Change>| one.session == self.to.session && one.seq == flight.seq;
+                flight.acknowledged |= update.changes.iter().any(own);
             }
             match event {
                 Event::Changed(update) if update.last() <= self.stands_at => {}
@@ -340,6 +372,7 @@ impl Session {
                 Event::Refused { seq, refusal } => {
                     return ControlFlow::Break(Some(Farewell::of(&refusal, Some(seq))));
                 }
+                Event::Closed(doc::Refusal::Moved) => self.moved = true,
                 Event::Closed(refusal) => {
                     return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
                 }
@@ -404,9 +437,8 @@ impl Session {
                 }
             }
         }
-        if let Some((_, received, _)) = self.in_flight.take_if(|(_, _, acknowledged)| *acknowledged)
-        {
-            self.shared.metrics.ack_sent.observe(received.elapsed().as_secs_f64());
+        if let Some(flight) = self.in_flight.take_if(|flight| flight.acknowledged) {
+            self.shared.metrics.ack_sent.observe(flight.received.elapsed().as_secs_f64());
         }
         Ok(())
     }
@@ -430,6 +462,8 @@ impl Session {
     fn or_closed(&self, result: Result<(), Closed>) -> ControlFlow<Option<Farewell>> {
         match result {
             Ok(()) => ControlFlow::Continue(()),
+            // What it said last tells why.
+            Err(Closed) if self.outbox.is_filled() => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(Some(self.going_away())),
         }
     }
@@ -509,6 +543,8 @@ fn unreadable(error: &SocketError) -> Option<Farewell> {
         SocketError::Capacity(_) => {
             Some(Farewell::refused(ErrorCode::TooLarge, "the frame is too large"))
         }
+        // It went without a word.
+        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         SocketError::Utf8(_) | SocketError::Protocol(_) => {
             Some(Farewell::refused(ErrorCode::BadFrame, "the frame breaks the WebSocket protocol"))
         }

@@ -107,24 +107,30 @@ pub(crate) async fn stored_below(
     (low, low_water): (Offset, Offset),
     bytes_max: usize,
 ) -> Result<FxHashMap<DocId, Offset>, StartError> {
-    let marks = Marks { low, high: low_water };
-    let fence = fence_at(log, shard, marks).await;
-    let mut fence = fence.map_err(|source| StartError::Read { shard, source })?;
-    let (mut stored, mut next) = (FxHashMap::default(), low);
+    let (mut records, mut next) = (Vec::new(), low);
     while next < low_water {
         let batch = log.read(shard, next, bytes_max).await;
         let batch = batch.map_err(|source| StartError::Read { shard, source })?;
         if batch.records.is_empty() {
             break;
         }
-        for record in batch.records.iter().filter(|record| record.offset < low_water) {
-            let Some(decoded) = decode(shard, record) else { continue };
-            let counts = fence.observe(record.offset, &decoded).is_ok();
-            if let Some(doc) = decoded.doc().filter(|_| counts) {
-                stored.insert(doc.clone(), record.offset.next());
+        for stored in batch.records.iter().filter(|stored| stored.offset < low_water) {
+            let Some(mut record) = decode(shard, stored) else { continue };
+            if let Record::Frame(frame) = &mut record {
+                // Who wrote it and for which document is enough.
+                frame.entries = Vec::new();
             }
+            records.push((stored.offset, record));
         }
         next = batch.next;
+    }
+    let mut fence = Fence::before(low, records.iter().map(|(_, record)| record));
+    let mut stored = FxHashMap::default();
+    for (offset, record) in &records {
+        let counts = fence.observe(*offset, record).is_ok();
+        if let Some(doc) = record.doc().filter(|_| counts) {
+            stored.insert(doc.clone(), offset.next());
+        }
     }
     Ok(stored)
 }

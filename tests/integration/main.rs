@@ -9,6 +9,7 @@ mod history;
 mod inner;
 mod kill;
 mod load;
+mod moves;
 mod protocol;
 mod proxy;
 mod quarantine;
