@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -225,6 +226,7 @@ impl Node {
             router: router.clone(),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
+            bodies: Arc::new(Semaphore::new(bodies_kib(config))),
             metrics: edge::Metrics::register(&registry, doc_metrics.ack_sent)?,
             health: health.clone(),
             tasks: edge_tasks.clone(),
@@ -247,6 +249,12 @@ impl Node {
             accepting,
             shutdown_grace,
         })
+    }
+
+    /// Returns what the node keeps its documents in, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn stores(&self) -> Stores {
+        Stores { log: self.log.clone(), store: self.store.clone() }
     }
 
     /// Reaches every document that the node serves, for tests.
@@ -302,6 +310,13 @@ async fn check_log(log: &dyn Log, store: &dyn Store, adopt: bool) -> anyhow::Res
          with quire migrate, or, where the other log is lost, start once with --adopt-log",
         log.id().0
     )
+}
+
+/// Returns the room of all bodies: at least as much as one may take.
+fn bodies_kib(config: &Config) -> usize {
+    let edge = &config.edge;
+    let bytes = edge.bodies_bytes_max.max(edge.body_bytes_max).as_u64();
+    usize::try_from(bytes.div_ceil(1_024)).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// Returns a number that rises with each start of the node, also on a clock that stands still.

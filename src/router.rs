@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 
 use crate::doc::{Handle, Join, Refusal, State, Welcome};
 use crate::shard;
@@ -14,7 +15,7 @@ const TRIES: usize = 5;
 /// Reaches every document of the cluster.
 #[derive(Clone)]
 pub struct Router {
-    shards: Arc<[shard::Handle]>,
+    shards: Arc<RwLock<Vec<shard::Handle>>>,
 }
 
 impl Router {
@@ -24,7 +25,16 @@ impl Router {
     /// If there is none.
     pub fn new(shards: Vec<shard::Handle>) -> Self {
         assert!(!shards.is_empty(), "a cluster has at least one shard");
-        Self { shards: shards.into() }
+        Self { shards: Arc::new(RwLock::new(shards)) }
+    }
+
+    /// Puts another owner of a shard in the place of the one before.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn replace(&self, shard: shard::Handle) {
+        let at = usize::try_from(shard.shard().0).expect("a shard number is an index");
+        self.shards.write()[at] = shard;
     }
 
     /// Opens a document, or returns it where it is open.
@@ -32,7 +42,7 @@ impl Router {
     /// # Errors
     /// [`Refusal`] where the document's state cannot be had.
     pub async fn open(&self, doc: &DocId) -> Result<Handle, Refusal> {
-        self.shard(doc).open(doc.clone()).await
+        self.owner(doc).open(doc.clone()).await
     }
 
     /// Rebuilds a document's state from its checkpoint and the log, beside the one that is open.
@@ -40,14 +50,19 @@ impl Router {
     /// # Errors
     /// [`Refusal`] where the state cannot be had.
     pub async fn rebuild(&self, doc: &DocId) -> Result<State, Refusal> {
-        self.shard(doc).rebuild(doc.clone()).await
+        self.owner(doc).rebuild(doc.clone()).await
     }
 
-    fn shard(&self, doc: &DocId) -> &shard::Handle {
-        let shards = u32::try_from(self.shards.len()).expect("the number of shards is a u32");
-        let shard = doc.shard(shards);
-        let index = usize::try_from(shard.0).expect("a shard number is an index");
-        &self.shards[index]
+    /// Returns the owner of a document's shard, as far as it is known here.
+    pub fn owner(&self, doc: &DocId) -> shard::Handle {
+        let shards = self.shards.read();
+        let count = u32::try_from(shards.len()).expect("the number of shards is a u32");
+        let index = usize::try_from(doc.shard(count).0).expect("a shard number is an index");
+        shards[index].clone()
+    }
+
+    fn all(&self) -> Vec<shard::Handle> {
+        self.shards.read().clone()
     }
 
     /// Connects a client to a document; `join` is asked again where the document closes meanwhile.
@@ -72,11 +87,11 @@ impl Router {
 
     /// Sends all clients away, saves every open document and stops the shards.
     pub async fn drain(&self) {
-        join_all(self.shards.iter().map(shard::Handle::drain)).await;
+        join_all(self.all().iter().map(shard::Handle::drain)).await;
     }
 
     /// Ends every shard as a crash would: nothing is saved, nobody is told.
     pub fn kill(&self) {
-        self.shards.iter().for_each(shard::Handle::kill);
+        self.all().iter().for_each(shard::Handle::kill);
     }
 }

@@ -159,6 +159,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time for the head of an HTTP request."),
     opt("edge.body-bytes-max", r#""32MiB""#, kib(1, GIB),
         "Bytes of the body of an HTTP request."),
+    opt("edge.bodies-bytes-max", r#""256MiB""#, kib(MIB, TIB),
+        "Bytes of all bodies that are being read at once; above, requests are put off."),
 
     opt("kafka.create-topics", "false", Kind::Switch,
         "Whether the topic is created where it is missing."),

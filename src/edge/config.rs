@@ -39,6 +39,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Bytes of the body of an HTTP request: 1 KiB to 1 GiB; default 32 MiB.
     pub body_bytes_max: ByteSize,
+    /// Bytes of all bodies that are being read at once: 1 MiB to 1 TiB; default 256 MiB.
+    pub bodies_bytes_max: ByteSize,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_bytes_max: ByteSize::mib(32),
+            bodies_bytes_max: ByteSize::mib(256),
         }
     }
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::origin::own_only;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub config: Config,
     /// The longest document, in characters.
     pub doc_chars_max: u64,
+    /// The room of all bodies that are being read, in KiB.
+    pub bodies: Arc<Semaphore>,
     /// What is counted at the edge.
     pub metrics: Metrics,
     /// Whether the node is ready.

@@ -11,7 +11,7 @@
 
 mod rejoin;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ use crate::edge::rate::Rate;
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
 use crate::text::Operation;
-use crate::types::{Author, DocId, Revision, Seq};
+use crate::types::{Author, DocId, ParticipantId, Revision, Seq};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
     decode_client, encode_server,
@@ -108,6 +108,10 @@ struct Session {
     doc: DocId,
     /// Whether the document goes on somewhere else.
     moved: bool,
+    /// Where the client has its caret.
+    placed: Option<(Revision, Option<(u64, u64)>)>,
+    /// Whom it has been told of.
+    others: BTreeSet<ParticipantId>,
     heard: Instant,
     frames: Vec<Bytes>,
 }
@@ -169,6 +173,8 @@ where
         hello,
         doc: doc.clone(),
         moved: false,
+        placed: None,
+        others: BTreeSet::new(),
         heard: Instant::now(),
         frames: vec![frame],
     };
@@ -239,10 +245,11 @@ impl Session {
             if let Err(farewell) = self.send(socket).await {
                 return farewell;
             }
-            if self.moved
-                && let ControlFlow::Break(farewell) = self.rejoin().await
-            {
-                return farewell;
+            if self.moved {
+                match self.rejoin().await {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(farewell) => return farewell,
+                }
             }
             let next = tokio::select! {
                 biased;
@@ -286,6 +293,7 @@ impl Session {
                 if self.cursors.take().is_err() {
                     return ControlFlow::Continue(());
                 }
+                self.placed = Some((rev, sel));
                 self.or_closed(self.handle.place(self.to.conn, rev, sel))
             }
             Ok(ClientMessage::Ping { n }) => {
@@ -331,6 +339,11 @@ impl Session {
     /// Turns what the document told into frames.
     async fn take(&mut self) -> ControlFlow<Option<Farewell>> {
         let Taken { events, lagging } = self.outbox.take();
+        if lagging && matches!(events.back(), Some(Event::Closed(doc::Refusal::Moved))) {
+            // What it has missed, it is told by the next owner.
+            self.moved = true;
+            return ControlFlow::Continue(());
+        }
         if lagging {
             self.catch_up().await?;
         }
@@ -365,7 +378,10 @@ impl Session {
                 Event::Repeated { seq, rev } => {
                     self.tell(&ServerMessage::Ack { seq, rev, op: None });
                 }
-                Event::Presence(presence) => self.frames.push(self.to.presence(&presence)),
+                Event::Presence(presence) => {
+                    self.note(&presence);
+                    self.frames.push(self.to.presence(&presence));
+                }
                 Event::Refused { seq, refusal: full @ doc::Refusal::Full { .. } } => {
                     self.tell(&refusal::message(&full, Some(seq)));
                 }

@@ -28,14 +28,16 @@ pub struct Judged {
 /// Reads a shard from its first record to where it ended when the reading began.
 ///
 /// Where older records were trimmed, what the first ones rest on is found out or taken for granted:
-/// the ownership from all records that are left, the revision of a document and the number of a
-/// session's last batch from the first record that counts.
+/// the ownership and the revision of each document from all records that are left, the number of a
+/// session's last batch from its first record that counts.
 pub struct Reader<'a> {
     log: &'a dyn Log,
     shard: ShardId,
     next: Offset,
     end: Offset,
     judge: Judge,
+    /// Where the records begin, and what held there.
+    begin: (Offset, Fence),
 }
 
 /// Knows what the rule needs, from the records so far.
@@ -43,12 +45,16 @@ pub struct Reader<'a> {
 struct Judge {
     fence: Fence,
     docs: FxHashMap<DocId, Known>,
+    /// The revision that each document begins with, where not all begin with their first one.
+    bases: Option<FxHashMap<DocId, Revision>>,
 }
 
 /// One document as the records so far tell it.
 #[derive(Debug, Default)]
 struct Known {
     revision: Revision,
+    /// What came before this revision is not known.
+    begins_at: Revision,
     sessions: FxHashMap<SessionId, Seq>,
 }
 
@@ -72,7 +78,8 @@ impl<'a> Reader<'a> {
         let trimmed = marks.low > Offset(0);
         let fence = if trimmed { fence_at(log, shard, marks).await? } else { Fence::default() };
         let judge = Judge { fence, ..Judge::default() };
-        Ok(Self { log, shard, next: marks.low, end: marks.high, judge })
+        let begin = (marks.low, fence);
+        Ok(Self { log, shard, next: marks.low, end: marks.high, judge, begin })
     }
 
     /// Passes over the records before an offset, which are judged all the same: what counts
@@ -89,6 +96,29 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Finds the lowest revision that a record of the current owner begins with, by document: what
+    /// came before was trimmed, or is in a checkpoint that was brought here from another log.
+    async fn find_bases(&self) -> Result<FxHashMap<DocId, Revision>, ReadError> {
+        let (mut next, mut fence) = self.begin;
+        let mut bases: FxHashMap<DocId, Revision> = FxHashMap::default();
+        while next < self.end {
+            let batch = self.log.read(self.shard, next, READ_BYTES).await?;
+            if batch.records.is_empty() {
+                break;
+            }
+            for stored in &batch.records {
+                let Ok(record) = Record::decode(&stored.bytes) else { continue };
+                let counts = fence.observe(stored.offset, &record).is_ok();
+                if let (true, Some(doc), Some(base)) = (counts, record.doc(), record.base_rev()) {
+                    let lowest = bases.entry(doc.clone()).or_insert(base);
+                    *lowest = base.min(*lowest);
+                }
+            }
+            next = batch.next;
+        }
+        Ok(bases)
     }
 
     /// Goes on to where the shard ends now, after [`Reader::next`] has come to an end; waits until
@@ -114,9 +144,18 @@ impl<'a> Reader<'a> {
         if batch.records.is_empty() {
             return Err(ReadError::Beyond { offset: self.end, high: self.next });
         }
+        if self.judge.bases.is_none() && batch.records.iter().any(begins_later) {
+            self.judge.bases = Some(self.find_bases().await?);
+        }
         self.next = batch.next;
         Ok(Some(batch.records.into_iter().map(|stored| self.judge.judge(stored)).collect()))
     }
+}
+
+/// Tells whether a record is not about the first revision of its document.
+fn begins_later(stored: &Stored) -> bool {
+    let record = Record::decode(&stored.bytes).ok();
+    record.and_then(|record| record.base_rev()).is_some_and(|base| base > Revision(0))
 }
 
 /// Finds out who owned a shard at its low mark.
@@ -156,8 +195,13 @@ impl Judge {
             Record::Event(event) => (&event.doc, event.base_rev, [].as_slice()),
             Record::Claim(_) | Record::Release(_) => return,
         };
-        let fresh = || Known { revision: base_rev, ..Known::default() };
+        let base = self.bases.as_ref().and_then(|bases| bases.get(doc)).copied();
+        let base = base.unwrap_or_default();
+        let fresh = || Known { revision: base, begins_at: base, ..Known::default() };
         let known = self.docs.entry(doc.clone()).or_insert_with(fresh);
+        if known.begins_at == Revision(0) || base_rev != known.revision {
+            return;
+        }
         for entry in entries {
             let before = Seq(entry.seq.0.saturating_sub(1));
             known.sessions.entry(entry.session).or_insert(before);

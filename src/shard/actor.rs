@@ -34,6 +34,19 @@ pub(crate) enum Message {
     Idle(DocId),
     Busy(DocId),
     Drain(oneshot::Sender<()>),
+    HandOver(oneshot::Sender<()>),
+    Resume,
+    Stop,
+}
+
+/// Whether the shard is being given up.
+enum Handing {
+    /// It is not.
+    No,
+    /// Its documents are settling what is open; whoever waits for that.
+    Settling(oneshot::Sender<()>),
+    /// It has no documents any more, and takes none.
+    Settled,
 }
 
 /// What the actor begins with.
@@ -57,6 +70,7 @@ pub(crate) struct Running {
     docs: FxHashMap<DocId, Entry>,
     names: FxHashMap<ActorId, DocId>,
     draining: Option<oneshot::Sender<()>>,
+    handing: Handing,
 }
 
 enum Entry {
@@ -89,7 +103,17 @@ impl Actor for ShardActor {
             access,
         };
         let (docs, names) = (FxHashMap::default(), FxHashMap::default());
-        Ok(Running { shard, ports, doc_ports, writer, me, docs, names, draining: None })
+        Ok(Running {
+            shard,
+            ports,
+            doc_ports,
+            writer,
+            me,
+            docs,
+            names,
+            draining: None,
+            handing: Handing::No,
+        })
     }
 
     async fn handle(
@@ -137,12 +161,21 @@ impl Running {
             Message::Idle(doc) => self.idle(&doc),
             Message::Busy(doc) => self.busy(&doc),
             Message::Drain(reply) => self.drain(reply),
+            Message::HandOver(reply) => self.hand_over(reply),
+            Message::Resume => self.handing = Handing::No,
+            Message::Stop => self.me.stop(Some("given up".to_owned())),
         }
     }
 
     fn open(&mut self, doc: DocId, reply: Reply) {
         if self.draining.is_some() {
             return answer(reply, Err(stopping()));
+        }
+        match self.handing {
+            Handing::No => {}
+            Handing::Settling(_) | Handing::Settled => {
+                return answer(reply, Err(Refusal::Moved));
+            }
         }
         let full = self.docs.len() >= self.ports.config.documents_open_max;
         match self.docs.get_mut(&doc) {
@@ -196,6 +229,9 @@ impl Running {
             let _ = self.writer.send(Command::Opened(handle.clone()));
             if self.draining.is_some() {
                 handle.drain();
+            }
+            if matches!(self.handing, Handing::Settling(_)) {
+                handle.hand_over();
             }
             self.docs.insert(doc, Entry::Open(handle.clone()));
             handle
@@ -253,9 +289,25 @@ impl Running {
         self.finish_draining();
     }
 
+    fn hand_over(&mut self, reply: oneshot::Sender<()>) {
+        self.handing = Handing::Settling(reply);
+        for entry in self.docs.values() {
+            match entry {
+                Entry::Open(handle) | Entry::Closing(handle, _) => handle.hand_over(),
+                Entry::Opening(_) => {}
+            }
+        }
+        self.finish_draining();
+    }
+
     fn finish_draining(&mut self) {
         if !self.docs.is_empty() {
             return;
+        }
+        match std::mem::replace(&mut self.handing, Handing::Settled) {
+            // Whoever asked may have gone.
+            Handing::Settling(reply) => drop(reply.send(())),
+            before @ (Handing::No | Handing::Settled) => self.handing = before,
         }
         if let Some(reply) = self.draining.take() {
             // Whoever asked has gone.

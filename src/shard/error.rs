@@ -66,6 +66,20 @@ pub enum StartError {
     },
 }
 
+/// Tells why a shard was not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HandOverError {
+    /// Another node has claimed it already.
+    #[error("another node has claimed the shard: nothing is left to hand over")]
+    Fenced,
+    /// The release may not have been written; the shard was claimed again and is served on.
+    #[error("the release was not surely written, the shard is served on: try again")]
+    Undone,
+    /// The shard has ended.
+    #[error("the shard has ended")]
+    Ended,
+}
+
 impl StartError {
     /// Tells whether another owner was there for so long that it has removed what is next here.
     pub(crate) fn is_trimmed(&self) -> bool {

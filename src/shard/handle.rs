@@ -12,12 +12,12 @@ use crate::clock::Clock;
 use crate::doc::{self, Access, Append, Refusal};
 use crate::log::{Fence, Log, Marks};
 use crate::shard::actor::{Message, ShardActor, Start};
-use crate::shard::claim::{Claimant, Claiming, claim, index, stored_below};
+use crate::shard::claim::{Claimant, Claimed, Claiming, claim, index, stored_below};
 use crate::shard::tail::Room;
 use crate::shard::writer::{Command, Writer};
-use crate::shard::{Config, Metrics, StartError, Tail};
+use crate::shard::{Config, HandOverError, Metrics, StartError, Tail};
 use crate::task::{Fatal, Tasks};
-use crate::types::{DocId, Offset, ShardId};
+use crate::types::{DocId, NodeId, Offset, ShardId};
 
 /// What a shard works with; shared by all shards of a node.
 #[derive(Clone)]
@@ -63,22 +63,18 @@ pub struct Handle {
 /// # Errors
 /// [`StartError`]; nothing is served then.
 pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
-    let progress = ports.store.progress(shard, ports.log.id()).await;
-    let progress = progress.map_err(|source| StartError::Progress { shard, source })?;
-    let (from, fence) = match progress {
-        Some(Progress { low_water, epoch, released, .. }) => (low_water, Fence { epoch, released }),
-        None => (Offset(0), Fence::default()),
+    let mut tries = 1;
+    let claimed = loop {
+        match look_and_claim(shard, &ports).await {
+            Ok(Looked::Claimed(claimed)) => break *claimed,
+            Ok(Looked::Lost(marks, low_water)) => {
+                return serve_what_is_left(shard, ports, marks, low_water).await;
+            }
+            // An owner that lives has trimmed what was about to be read.
+            Err(error) if error.is_trimmed() && tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
     };
-    let marks = ports.log.marks(shard).await;
-    let marks = marks.map_err(|source| StartError::Read { shard, source })?;
-    if marks.low > from || marks.high < from {
-        return serve_what_is_left(shard, ports, marks, from).await;
-    }
-    let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
-    let stored = stored_below(&*ports.log, shard, (marks.low, from), bytes_max).await?;
-    let claimant = (&ports.claimant, Claiming::First);
-    let mut claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
-    stored.iter().for_each(|(doc, offset)| claimed.tail.store(doc, *offset));
     let (commands, inbox) = mpsc::unbounded_channel();
     let (sweep, sweeps) = mpsc::unbounded_channel();
     let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
@@ -88,6 +84,51 @@ pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
     tasks.spawn_vital("writer", fatal.clone(), writer.run());
     tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
     Ok(handle)
+}
+
+/// How often a start begins again because the log was trimmed under it.
+const TRIES: usize = 10;
+
+/// What a start has found.
+enum Looked {
+    /// The shard is this node's.
+    Claimed(Box<Claimed>),
+    /// Its low-water mark is outside its log.
+    Lost(Marks, Offset),
+}
+
+async fn look_and_claim(shard: ShardId, ports: &Ports) -> Result<Looked, StartError> {
+    let (mut progress, mut marks) = look(shard, ports).await?;
+    while !covers(marks, &progress) {
+        // An owner that lives may have gone on, and trimmed, between the two looks.
+        let before = progress;
+        (progress, marks) = look(shard, ports).await?;
+        if progress == before && !covers(marks, &progress) {
+            return Ok(Looked::Lost(marks, progress.low_water));
+        }
+    }
+    let Progress { low_water: from, epoch, released, .. } = progress;
+    let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
+    let stored = stored_below(&*ports.log, shard, (marks.low, from), bytes_max).await?;
+    let (claimant, fence) = ((&ports.claimant, Claiming::First), Fence { epoch, released });
+    let mut claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
+    stored.iter().for_each(|(doc, offset)| claimed.tail.store(doc, *offset));
+    Ok(Looked::Claimed(Box::new(claimed)))
+}
+
+/// Reads how far a shard is covered, and then where its log begins and ends.
+async fn look(shard: ShardId, ports: &Ports) -> Result<(Progress, Marks), StartError> {
+    let log = ports.log.id();
+    let progress = ports.store.progress(shard, log).await;
+    let progress = progress.map_err(|source| StartError::Progress { shard, source })?;
+    let never = Progress { log, low_water: Offset(0), epoch: None, released: false };
+    let marks = ports.log.marks(shard).await;
+    let marks = marks.map_err(|source| StartError::Read { shard, source })?;
+    Ok((progress.unwrap_or(never), marks))
+}
+
+fn covers(marks: Marks, progress: &Progress) -> bool {
+    (marks.low..=marks.high).contains(&progress.low_water)
 }
 
 async fn spawn(start: Start) -> Result<Handle, StartError> {
@@ -142,6 +183,7 @@ async fn tell_offsets(
                 | Command::Ended(_)
                 | Command::Stored(..)
                 | Command::Covered(..)
+                | Command::Release(..)
                 | Command::Advanced { .. }
                 | Command::Swept { .. },
             ) => {}
@@ -197,6 +239,29 @@ impl Handle {
             // A shard that ended before it answered is drained too.
             let _ = drained.await;
         }
+    }
+
+    /// Gives the shard up: its documents take nothing new, settle what is open and stop, their
+    /// clients are told that they move, and the ownership is released in favour of `to`. Returns
+    /// the release's offset; the shard has ended then, and whoever claims it reads from there.
+    ///
+    /// # Errors
+    /// [`HandOverError`]; after `Undone` the shard is served on.
+    pub async fn hand_over(&self, to: Option<NodeId>) -> Result<Offset, HandOverError> {
+        let ended = |_| HandOverError::Ended;
+        let (reply, settled) = oneshot::channel();
+        self.actor.send_message(Message::HandOver(reply)).map_err(|_| HandOverError::Ended)?;
+        settled.await.map_err(ended)?;
+        let (reply, released) = oneshot::channel();
+        self.tell_writer(Command::Release(to, reply));
+        let released = released.await.map_err(ended).flatten();
+        let next = match &released {
+            Ok(_) | Err(HandOverError::Fenced | HandOverError::Ended) => Message::Stop,
+            Err(HandOverError::Undone) => Message::Resume,
+        };
+        // A shard that has ended meanwhile has nothing to do.
+        let _ = self.actor.send_message(next);
+        released
     }
 
     /// Ends the shard as a crash would: nothing is saved, nobody is told.

@@ -5,6 +5,7 @@
 //! serve: documents' records ─► writer ─► log ─► offsets prove acceptance ─► documents
 //!        unknown outcome ─► Claim on top of the own epoch ─► read to it ─► serve
 //!        another's claim ─► fenced: nothing is acknowledged any more
+//!        handed over ─► documents settle and stop ─► Release ─► another's claim
 //! ```
 //! Documents are opened on first use (checkpoint, then the records after it) and stopped when idle.
 
@@ -20,7 +21,7 @@ mod writer;
 
 pub use claim::{Claimant, Claimed, Claiming, claim};
 pub use config::Config;
-pub use error::StartError;
+pub use error::{HandOverError, StartError};
 pub use handle::{Handle, Ports, start};
 pub use hydrate::hydrate;
 pub use metrics::Metrics;

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::doc::{self, Append, Outcome};
-use crate::log::{AppendError, Fence, Log, ReadError, Record};
+use crate::log::{AppendError, Fence, Log, ReadError, Record, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::Ports;
 use crate::shard::tail::{Indexed, Oldest};
-use crate::shard::{StartError, Tail};
-use crate::types::{DocId, Epoch, Offset, ShardId};
+use crate::shard::{HandOverError, StartError, Tail};
+use crate::types::{DocId, Epoch, NodeId, Offset, ShardId};
 
 /// How long the writer waits before it claims again, at first and at most.
 const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Covered(DocId, Offset),
     /// The low-water mark was stored, or was not, and the log begins there now.
     Advanced { trimmed: Option<Offset> },
+    /// The shard is given up: nothing is on its way any more.
+    Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
     Swept { doc: DocId, well: bool },
 }
@@ -100,6 +102,10 @@ enum InLog {
         result: Result<Offset, AppendError>,
     },
     Marker(DocId, oneshot::Sender<Indexed>),
+    Released {
+        reply: oneshot::Sender<Result<Offset, HandOverError>>,
+        result: Result<Offset, AppendError>,
+    },
 }
 
 /// The records of a shard that is given up are the next owner's to cover.
@@ -156,6 +162,9 @@ impl Writer {
                 biased;
                 Some(landed) = self.in_log.next(), if !self.in_log.is_empty() => {
                     self.landed(landed).await;
+                    if self.fence.released {
+                        return;
+                    }
                 }
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -204,6 +213,7 @@ impl Writer {
                 self.tail.cover(&doc, below);
                 self.advance();
             }
+            Command::Release(to, reply) => self.release(to, reply),
             Command::Advanced { trimmed } => {
                 self.advancing = false;
                 trimmed.into_iter().for_each(|low| self.tail.trimmed(low));
@@ -235,8 +245,37 @@ impl Writer {
         self.in_log.push_back(Box::pin(landing));
     }
 
+    fn release(
+        &mut self,
+        to: Option<NodeId>,
+        reply: oneshot::Sender<Result<Offset, HandOverError>>,
+    ) {
+        if self.fenced {
+            // Whoever asked may have gone, here and below.
+            let _ = reply.send(Err(HandOverError::Fenced));
+            return;
+        }
+        let record = Record::Release(Release { epoch: self.epoch, to });
+        let appended = self.ports.log.append(self.shard, record.encode());
+        let landing = async move { InLog::Released { reply, result: appended.await } };
+        self.in_log.push_back(Box::pin(landing));
+    }
+
     async fn landed(&mut self, landed: InLog) {
         match landed {
+            InLog::Released { reply, result: Ok(offset) } if offset == self.next => {
+                info!(shard = %self.shard, epoch = %self.epoch, "released");
+                self.next = offset.next();
+                self.fence.released = true;
+                let _ = reply.send(Ok(offset));
+            }
+            InLog::Released { reply, result } => {
+                warn!(shard = %self.shard, ?result, "outcome of a release is not known");
+                self.reclaim().await;
+                let undone =
+                    if self.fenced { HandOverError::Fenced } else { HandOverError::Undone };
+                let _ = reply.send(Err(undone));
+            }
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
                 let _ = reply.send(self.tail.indexed(&doc));
@@ -267,8 +306,11 @@ impl Writer {
         self.ports.metrics.reclaims.inc();
         let mut markers = Vec::new();
         while let Some(landed) = self.in_log.next().await {
-            if let InLog::Marker(doc, reply) = landed {
-                markers.push((doc, reply));
+            match landed {
+                InLog::Marker(doc, reply) => markers.push((doc, reply)),
+                // What becomes of these is read in the log, up to the claim.
+                InLog::Appended { .. } => {}
+                InLog::Released { reply, .. } => drop(reply.send(Err(HandOverError::Undone))),
             }
         }
         let (mut backoff, began, mut told) = (CLAIM_BACKOFF.0, Instant::now(), false);

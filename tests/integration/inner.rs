@@ -76,12 +76,18 @@ impl Default for Under {
 }
 
 pub(crate) async fn router(under: Under) -> Router {
+    let ports = ports(under, "node");
+    Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")])
+}
+
+/// Returns what the shards of a node work with.
+pub(crate) fn ports(under: Under, node: &str) -> Ports {
     let Under { log, store, config } = under;
     let registry = Registry::new();
-    let ports = Ports {
+    Ports {
         log,
         store,
-        claimant: Claimant { node: NodeId(id("node")), boot: 2 },
+        claimant: Claimant { node: NodeId(id(node)), boot: 2 },
         clock: Clock::wall(),
         config: Arc::default(),
         doc_config: Arc::new(config),
@@ -91,8 +97,7 @@ pub(crate) async fn router(under: Under) -> Router {
         budget: doc::Budget::new(64 << 20),
         room: Arc::new(Room::new(u64::MAX)),
         fatal: Fatal::default(),
-    };
-    Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")])
+    }
 }
 
 /// Connects a viewer.

@@ -7,17 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytesize::ByteSize;
+use quire::checkpoint;
 use quire::config::Config;
 use quire::doc::{self, Event, Failure, Refusal};
 use quire::log::{self, Appended, Batch, Log, Marks, ReadError, Stored};
 use quire::node::Node;
+use quire::shard::{self, Ports, Room};
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, Under, id, join, router, write as insert};
+use crate::inner::{PATIENCE, Under, id, join, ports, router, write as insert};
 use crate::raw::{Raw, node};
 
 /// The length of a batch: some tens of them are more than sockets hold.
@@ -217,6 +219,38 @@ async fn a_batch_without_room_is_put_off_and_taken_later() {
     let later = handle.write(SessionId([2; 16]), edit(1, "now there is room")).await;
     assert_eq!(later, Ok(Revision(2)));
     router.drain().await;
+}
+
+#[tokio::test]
+async fn edits_are_put_off_where_too_much_is_not_covered_by_checkpoints() {
+    let store = Arc::new(checkpoint::Memory::new());
+    let under = Under { store: store.clone(), ..Under::default() };
+    let ports = Ports { room: Arc::new(Room::new(60)), ..ports(under, "node") };
+    let shard = shard::start(ShardId(0), ports).await.expect("it starts");
+    let handle = shard.open(id("a")).await.expect("it opens");
+    let first = handle.write(SessionId([1; 16]), edit(0, "longer than there is room for")).await;
+    assert_eq!(first, Ok(Revision(1)));
+    // What is uncovered is counted right after it was told.
+    let put_off = async {
+        let mut base = 1;
+        loop {
+            match handle.write(SessionId(rand::random()), edit(base, "x")).await {
+                Ok(Revision(head)) => base = head,
+                refused => return refused,
+            }
+        }
+    };
+    let refused = timeout(PATIENCE, put_off).await.expect("there is no room");
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
+    handle.save().await.expect("it is in memory");
+    let head = handle.past().await.expect("it is open").head();
+    let taken = async {
+        while handle.write(SessionId(rand::random()), edit(head.0, "y")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("checkpoints have made room");
+    shard.drain().await;
 }
 
 fn edit(base: u64, text: &str) -> doc::Write {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use quire::audit::{History, Range, Recorder, Sources, run};
+use quire::checkpoint::Store;
 use quire::client::{Document, Options, Watcher};
 use quire::clock::Clock;
 use quire::log::{Fence, Log, Record, check_frame};
@@ -126,8 +127,13 @@ impl Storm {
         timeout(PATIENCE, reached).await.expect("writers go on").expect("it lives");
     }
 
-    /// Ends the writing and checks everything; the log is open to others when `log` is called.
-    pub(crate) async fn end<L: Log>(self, server: Server, log: impl AsyncFnOnce() -> L) {
+    /// Ends the writing and checks everything; log and checkpoints are open to others when `log` is
+    /// called.
+    pub(crate) async fn end<L: Log>(
+        self,
+        server: Server,
+        log: impl AsyncFnOnce() -> (L, Arc<dyn Store>),
+    ) {
         self.stop.store(true, Ordering::Relaxed);
         let mut promised = Vec::new();
         for writer in self.writers {
@@ -149,10 +155,10 @@ impl Storm {
             one.document.close().await;
         }
         self.recorder.close().expect("the history is written");
-        let log = log().await;
+        let (log, store) = log().await;
         let history = History::open(&self.folder.path().join("h.gz")).expect("it is one");
         let (histories, range) = (vec![history], Range::default());
-        let sources = Sources { log: &log, store: None, histories, range };
+        let sources = Sources { log: &log, store: Some(&*store), histories, range };
         let report = run(sources, |_| ()).await.expect("all of it can be read");
         eprintln!("{report}");
         assert!(report.clean, "{report}");

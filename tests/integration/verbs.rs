@@ -28,6 +28,36 @@ fn refused(server: &Server, args: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).expect("it is text"))
 }
 
+#[tokio::test]
+async fn bodies_that_are_read_at_once_have_a_bound_together() {
+    let node = crate::raw::node(|config| {
+        config.edge.body_bytes_max = bytesize::ByteSize::mib(1);
+        config.edge.bodies_bytes_max = bytesize::ByteSize::mib(1);
+    })
+    .await;
+    let put = async |address: std::net::SocketAddr| {
+        let client = reqwest::Client::new().put(format!("http://{address}/v1/docs/a"));
+        client.body(r#"{"text":"x"}"#).send().await.expect("it answers").status().as_u16()
+    };
+    // A body that is announced and does not come takes its room all the same.
+    let mut slow = tokio::net::TcpStream::connect(node.address).await.expect("it listens");
+    let head = "PUT /v1/docs/b HTTP/1.1\r\nhost: h\r\ncontent-length: 1048576\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.expect("it is taken");
+    let refused = async {
+        while put(node.address).await != 503 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::inner::PATIENCE, refused).await.expect("there is no room");
+    drop(slow);
+    let taken = async {
+        while put(node.address).await != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::inner::PATIENCE, taken).await.expect("there is room again");
+}
+
 #[test]
 fn a_document_is_exported_deleted_and_brought_back() {
     let folder = tempfile::tempdir().expect("a folder");

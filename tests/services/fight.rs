@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::kill::{logged, settings};
+use crate::kill::{logged, settings, stored};
 use crate::server::{Server, free_port, quire};
 use crate::service::Service;
 use crate::storm::Storm;
@@ -65,7 +65,7 @@ async fn the_last_to_claim_owns_the_shards_and_the_other_acknowledges_nothing() 
         assert_eq!(ended.code(), Some(1), "who has lost the shards ends");
         owner = next;
     }
-    storm.end(owner, async || logged(&broker).await).await;
+    storm.end(owner, async || (logged(&broker).await, stored(&hosts).await)).await;
 
     let log = format!("kafka://{broker}/kill");
     let verified = quire(&["log", "verify", "--log", &log]);

@@ -1,5 +1,8 @@
 //! Writers keep writing while their server and the services under it are killed with SIGKILL.
 
+use std::sync::Arc;
+
+use quire::checkpoint::{Store, cql};
 use quire::log::Metrics;
 use quire::log::kafka::{Config, Kafka, Options};
 
@@ -34,6 +37,13 @@ pub(crate) async fn logged(broker: &str) -> Kafka {
     Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
 }
 
+/// Opens the checkpoints that such a server keeps.
+pub(crate) async fn stored(hosts: &str) -> Arc<dyn Store> {
+    let config = cql::Config { replication_factor: 1, ..cql::Config::default() };
+    let store = cql::Cql::open(&[hosts.to_owned()], "kill", &config).await;
+    Arc::new(store.expect("it is there"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_store() {
     let (kafka, broker) = Service::start("kafka").await;
@@ -61,5 +71,5 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_sto
         server.kill();
         server = Server::start(folder.path(), port, &settings);
     }
-    storm.end(server, async || logged(&broker).await).await;
+    storm.end(server, async || (logged(&broker).await, stored(&hosts).await)).await;
 }

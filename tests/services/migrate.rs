@@ -1,8 +1,10 @@
 //! Moving from a data folder to real services, and back.
 
 use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::server::{Server, free_port, quire};
+use crate::server::{QUIRE, Server, free_port, quire};
 use crate::service::Service;
 
 const SMALL: &[&str] = &[
@@ -55,6 +57,14 @@ async fn everything_moves_to_services_and_back() {
     ];
     let set: Vec<&str> = own.iter().flat_map(|setting| ["--set", setting]).collect();
     let old = old.display().to_string();
+    // A run that is cut off somewhere; the next one goes on.
+    let there = ["migrate", "--from", &old, "--to-log", &log, "--to-checkpoints", &store];
+    let mut cut_off = Command::new(QUIRE);
+    cut_off.args([&there[..], &set[..]].concat()).stdin(Stdio::null());
+    let mut cut_off = cut_off.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    cut_off.kill().expect("it was started here");
+    cut_off.wait().expect("it was started here");
     for _ in 0..2 {
         // The second time everything is there.
         let there = ["migrate", "--from", &old, "--to-log", &log, "--to-checkpoints", &store];

@@ -32,10 +32,22 @@ async fn what_a_topic_holds_is_replayed_into_a_fresh_server() {
     assert!(recorded.contains(" of 10 documents "), "{recorded}");
     let memory = ["log=memory", "checkpoints=memory", "telemetry.log-level=warn"];
     let fresh = Server::start(folder.path(), free_port(), &memory);
-    for (speed, copies, docs) in [("1", "x1", 10), ("4", "x1", 10), ("max", "x3", 30)] {
+    let replays = [("1", "x1", 10), ("4", "x1", 10), ("max", "x1", 10), ("max", "x3", 30)];
+    for (speed, copies, docs) in replays {
         let replayed =
             quire(&["replay", &file, "--url", &fresh.url, "--speed", speed, "--remap", copies]);
         assert!(replayed.contains(&format!(": {docs} documents, ")), "{replayed}");
         assert!(replayed.contains("every text is right"), "{replayed}");
     }
+    // One document, right out of the log, and what the run measured.
+    let json = folder.path().join("report.json").display().to_string();
+    let straight = ["replay", "--log", &log, "--doc", "typed-0", "--url", &fresh.url];
+    let replayed = quire(&[&straight[..], &["--speed", "max", "--json", &json]].concat());
+    assert!(replayed.contains(": 1 documents, "), "{replayed}");
+    let report = std::fs::read_to_string(json).expect("it is written");
+    assert!(report.contains("\"faults\": []"), "{report}");
+    let counted = quire(&["log", "stats", "--log", &log, "--doc", "typed-0", "--output", "json"]);
+    let counted: serde_json::Value = serde_json::from_str(&counted).expect("JSON");
+    assert!(counted["bytes_an_edit"].as_f64() > Some(20.0), "{counted}");
+    assert!(counted["payload_bytes_an_edit"].as_f64() < Some(20.0), "{counted}");
 }

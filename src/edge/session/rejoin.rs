@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::doc::{Batch, Change, Content, Mode, NotTaken, Refusal, Welcome};
+use crate::doc::{Batch, Change, Content, Mode, NotTaken, Presence, Refusal, Welcome};
 use crate::edge::refusal;
 use crate::edge::session::{Farewell, Flight, Session, join, outbox};
+use crate::wire::{Participant, ServerMessage};
 
 /// How long a document is looked for, and how long is waited between two tries, at first and at
 /// most.
@@ -30,10 +31,11 @@ impl Session {
             let mut hello = self.hello.clone();
             hello.rev = Some(self.stands_at);
             let (router, outbox) = (&self.shared.router, &self.outbox);
+            let joining = router.join(&self.doc, || join(&hello, outbox.clone()));
             let joined = tokio::select! {
                 biased;
                 () = token.cancelled() => return ControlFlow::Break(Some(self.going_away())),
-                joined = router.join(&self.doc, || join(&hello, outbox.clone())) => joined,
+                joined = timeout_at(until, joining) => joined.unwrap_or(Err(Refusal::Moved)),
             };
             match joined {
                 Ok((handle, welcome)) => {
@@ -50,12 +52,39 @@ impl Session {
         }
     }
 
+    /// Notes whom the client is told of.
+    pub(in crate::edge::session) fn note(&mut self, presence: &Presence) {
+        for row in &presence.rows {
+            if row.gone {
+                self.others.remove(&row.id);
+            } else {
+                self.others.insert(row.id);
+            }
+        }
+    }
+
+    /// Puts the client's caret where it was, and takes away those whom the next owner may not
+    /// know: it tells of everybody who is there.
+    fn tell_presence(&mut self) {
+        if let Some((rev, sel)) = self.placed {
+            // A document that is closed again is followed once more.
+            let _ = self.handle.place(self.to.conn, rev, sel);
+        }
+        let gone = |id| Participant { id, user: None, sel: None, gone: true };
+        let list: Vec<_> = std::mem::take(&mut self.others).into_iter().map(gone).collect();
+        if !list.is_empty() {
+            self.tell(&ServerMessage::Presence { rev: self.stands_at, n: 1, list });
+        }
+    }
+
     /// Tells the client what it has missed, and hands its batch over again.
     async fn go_on(&mut self, welcome: Welcome) -> ControlFlow<Option<Farewell>> {
         // The client predicts on what it has seen, which is less than the document has.
-        (self.to.conn, self.to.welcomed, self.mode) = (welcome.conn, welcome.head, welcome.mode);
-        let Content::Changes(changes) = welcome.content else {
-            // The revisions in between are not at hand: the client has to ask for the text.
+        (self.to.conn, self.to.welcomed) = (welcome.conn, welcome.head);
+        let same = welcome.mode == self.mode;
+        let (true, Content::Changes(changes)) = (same, welcome.content) else {
+            // The client has to be told that it may only read, or to ask for the text because the
+            // revisions in between are not at hand.
             return ControlFlow::Break(Some(Farewell::of(&Refusal::Moved, None)));
         };
         match self.mode {
@@ -63,6 +92,7 @@ impl Session {
             Mode::View => self.frames.extend(self.to.composed(&changes)),
         }
         self.stands_at = welcome.head;
+        self.tell_presence();
         let session = self.to.session;
         let Some(flight) = &mut self.in_flight else { return ControlFlow::Continue(()) };
         let own = |one: &Arc<Change>| one.session == session && one.seq == flight.seq;

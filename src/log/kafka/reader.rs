@@ -29,6 +29,9 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 /// How long is waited for what comes after damaged records.
 const DAMAGED_MAX: Duration = Duration::from_millis(500);
 
+/// How often damaged records are asked for again.
+const DAMAGED_TRIES: u32 = 3;
+
 /// Reads a few records more rather than asking again, where the next one wanted is so near.
 const SKIPPED_MAX: u64 = 500;
 
@@ -243,7 +246,7 @@ impl Readers {
             reader.at = Some((shard, stored.offset.next()));
             return Ok(Next::Record(stored));
         }
-        let (began, mut damaged) = (Instant::now(), None);
+        let (began, mut damaged, mut again) = (Instant::now(), None, 0);
         loop {
             self.check_open()?;
             match reader.consumer.poll(POLL_MAX) {
@@ -266,7 +269,17 @@ impl Readers {
                 Some(Err(error)) if is_damaged(&error) => {
                     damaged.get_or_insert_with(Instant::now);
                 }
-                None if damaged.is_some_and(|since| since.elapsed() > DAMAGED_MAX) => {
+                None if damaged
+                    .take_if(|since: &mut Instant| since.elapsed() > DAMAGED_MAX)
+                    .is_some() =>
+                {
+                    if again < DAMAGED_TRIES {
+                        // It may have been damaged on the way.
+                        again += 1;
+                        reader.at = None;
+                        self.begin(reader, shard, at)?;
+                        continue;
+                    }
                     // The client asks for the same bytes for ever.
                     reader.at = None;
                     self.begin(reader, shard, at.next())?;
