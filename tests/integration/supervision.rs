@@ -8,9 +8,11 @@ use quire::text::Operation;
 use quire::types::{
     Author, Epoch, LogId, NodeId, Offset, Revision, Seq, SessionId, ShardId, Timestamp,
 };
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, id, join, router, write};
+use crate::raw::{Raw, node};
 
 #[tokio::test]
 async fn a_document_that_fails_tells_its_clients_and_is_rebuilt() {
@@ -67,4 +69,19 @@ async fn an_accepted_record_that_does_not_fit_sets_its_document_apart() {
     let past = good.past().await.expect("it is open");
     assert_eq!(past.text_at(past.head()).await.as_deref(), Ok("text"));
     router.drain().await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_document_that_fails_is_told_internal_and_finds_it_whole() {
+    let node = node(|_| {}).await;
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    raw.send(r#"{"t":"op","seq":1,"base":0,"op":["text"]}"#).await;
+    raw.hear("ack").await;
+    let handle = node.router().open(&id("a")).await.expect("it is open");
+    // Nothing is on its way that could be accepted: an invariant is broken.
+    handle.settle(Outcome::Accepted(Offset(0)));
+    let (error, code) = raw.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("internal"), 4500));
+    let (_, welcome) = Raw::join(&node, "a", '1', "").await;
+    assert_eq!((&welcome["text"], &welcome["seq"]), (&json!("text"), &json!(1)));
 }
