@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The binary under test.
 pub(crate) const QUIRE: &str = env!("CARGO_BIN_EXE_quire");
@@ -55,9 +57,13 @@ impl Drop for Server {
 
 /// Finds a port that was free just now, for a server that is killed and started again on it. It is
 /// below those that the system gives to outgoing connections: one of them would take it meanwhile.
+/// Each call gets another one.
 pub(crate) fn free_port() -> u16 {
+    static FIRST: LazyLock<u16> = LazyLock::new(|| rand::random_range(0..10_000));
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let port = rand::random_range(10_000..20_000);
+        let next = u32::from(*FIRST) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(next % 10_000).expect("below 10,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -37,11 +37,19 @@ jars() {
 }
 
 # Prints ports that are free just now, one a line. They are below those that the system gives to
-# outgoing connections: one of these would take a port while its server is down.
+# outgoing connections: one of these would take a port while its server is down. Each call gets
+# others than the calls before it: a server that starts listens seconds after its port was chosen.
 free_ports() {
-  local found=0 port
+  local found=0 port file=${TMPDIR:-/tmp}/quire-services-port
   while [ "$found" -lt "$1" ]; do
-    port=$((20000 + RANDOM % 12000))
+    port=$(
+      exec 9>>"$file"
+      flock 9
+      last=$(cat "$file")
+      next=$(((${last:-$RANDOM} + 1) % 12000))
+      printf '%s\n' "$next" >"$file"
+      printf '%s\n' "$((20000 + next))"
+    )
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
     printf '%s\n' "$port"
     found=$((found + 1))
