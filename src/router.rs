@@ -34,7 +34,8 @@ impl Router {
     /// If there is no such shard.
     pub fn replace(&self, shard: shard::Handle) {
         let at = usize::try_from(shard.shard().0).expect("a shard number is an index");
-        self.shards.write()[at] = shard;
+        let before = std::mem::replace(&mut self.shards.write()[at], shard);
+        before.end();
     }
 
     /// Opens a document, or returns it where it is open.

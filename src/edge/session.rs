@@ -147,7 +147,7 @@ where
     }
     let config = &shared.config;
     let outbox = outbox(shared);
-    let joining = shared.router.join(doc, || join(&hello, outbox.clone()));
+    let joining = rejoin::join_wherever(shared, doc, || join(&hello, outbox.clone()));
     let joined = timeout(WELCOME_MAX, joining).await.unwrap_or_else(|_| {
         let reason = "it could not be opened in time".to_owned();
         Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })

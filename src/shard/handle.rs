@@ -243,7 +243,7 @@ impl Handle {
 
     /// Gives the shard up: its documents take nothing new, settle what is open and stop, their
     /// clients are told that they move, and the ownership is released in favour of `to`. Returns
-    /// the release's offset; the shard has ended then, and whoever claims it reads from there.
+    /// the release's offset; whoever claims the shard then reads from there.
     ///
     /// # Errors
     /// [`HandOverError`]; after `Undone` the shard is served on.
@@ -255,13 +255,17 @@ impl Handle {
         let (reply, released) = oneshot::channel();
         self.tell_writer(Command::Release(to, reply));
         let released = released.await.map_err(ended).flatten();
-        let next = match &released {
-            Ok(_) | Err(HandOverError::Fenced | HandOverError::Ended) => Message::Stop,
-            Err(HandOverError::Undone) => Message::Resume,
-        };
-        // A shard that has ended meanwhile has nothing to do.
-        let _ = self.actor.send_message(next);
+        if released == Err(HandOverError::Undone) {
+            // A shard that has ended meanwhile has nothing to do.
+            let _ = self.actor.send_message(Message::Resume);
+        }
         released
+    }
+
+    /// Ends a shard that was handed over: until then it tells everybody that documents move.
+    pub fn end(&self) {
+        // One that has ended already is what was asked for.
+        let _ = self.actor.send_message(Message::Stop);
     }
 
     /// Ends the shard as a crash would: nothing is saved, nobody is told.

@@ -57,17 +57,10 @@ async fn everything_moves_to_services_and_back() {
     ];
     let set: Vec<&str> = own.iter().flat_map(|setting| ["--set", setting]).collect();
     let old = old.display().to_string();
-    // A run that is cut off somewhere; the next one goes on.
     let there = ["migrate", "--from", &old, "--to-log", &log, "--to-checkpoints", &store];
-    let mut cut_off = Command::new(QUIRE);
-    cut_off.args([&there[..], &set[..]].concat()).stdin(Stdio::null());
-    let mut cut_off = cut_off.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    cut_off.kill().expect("it was started here");
-    cut_off.wait().expect("it was started here");
+    cut_off(&[&there[..], &set[..]].concat()).await;
     for _ in 0..2 {
         // The second time everything is there.
-        let there = ["migrate", "--from", &old, "--to-log", &log, "--to-checkpoints", &store];
         let moved = quire(&[&there[..], &set[..]].concat());
         assert!(moved.starts_with("3 documents, "), "{moved}");
         assert!(moved.contains("every piece has the hash that it had"), "{moved}");
@@ -94,4 +87,14 @@ async fn everything_moves_to_services_and_back() {
     let server = Server::start(&back, free_port(), &[SMALL, &["shards=8"]].concat());
     assert_eq!(look(&server), after);
     server.stop();
+}
+
+/// A run that is killed somewhere; the next one goes on.
+async fn cut_off(args: &[&str]) {
+    let mut command = Command::new(QUIRE);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut migrating = command.spawn().expect("the binary runs");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    migrating.kill().expect("it was started here");
+    migrating.wait().expect("it was started here");
 }

@@ -9,16 +9,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
 
-use crate::doc::{Batch, Change, Content, Mode, NotTaken, Presence, Refusal, Welcome};
+use crate::doc::{
+    Batch, Change, Content, Handle, Join, Mode, NotTaken, Presence, Refusal, Welcome,
+};
 use crate::edge::refusal;
+use crate::edge::routes::Shared;
 use crate::edge::session::{Farewell, Flight, Session, join, outbox};
+use crate::types::DocId;
 use crate::wire::{Participant, ServerMessage};
 
 /// How long a document is looked for, and how long is waited between two tries, at first and at
 /// most.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// Joins a document that may be on its way to another owner just now.
+pub(in crate::edge::session) async fn join_wherever(
+    shared: &Shared,
+    doc: &DocId,
+    join: impl Fn() -> Join,
+) -> Result<(Handle, Welcome), Refusal> {
+    let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE.0);
+    loop {
+        match shared.router.join(doc, &join).await {
+            Err(Refusal::Moved) if Instant::now() < until => {
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+            joined => return joined,
+        }
+    }
+}
 
 impl Session {
     /// Joins the document again, wherever it is now.
@@ -47,7 +70,10 @@ impl Session {
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
-                Err(refusal) => return ControlFlow::Break(Some(Farewell::of(&refusal, None))),
+                Err(refusal) => {
+                    warn!(doc = %self.doc, %refusal, "cannot follow");
+                    return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
+                }
             }
         }
     }
@@ -85,6 +111,7 @@ impl Session {
         let (true, Content::Changes(changes)) = (same, welcome.content) else {
             // The client has to be told that it may only read, or to ask for the text because the
             // revisions in between are not at hand.
+            warn!(doc = %self.doc, rev = %self.stands_at, head = %welcome.head, same, "cannot follow");
             return ControlFlow::Break(Some(Farewell::of(&Refusal::Moved, None)));
         };
         match self.mode {

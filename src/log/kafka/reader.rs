@@ -269,13 +269,10 @@ impl Readers {
                 Some(Err(error)) if is_damaged(&error) => {
                     damaged.get_or_insert_with(Instant::now);
                 }
-                None if damaged
-                    .take_if(|since: &mut Instant| since.elapsed() > DAMAGED_MAX)
-                    .is_some() =>
-                {
+                None if damaged.is_some_and(|since: Instant| since.elapsed() > DAMAGED_MAX) => {
                     if again < DAMAGED_TRIES {
-                        // It may have been damaged on the way.
-                        again += 1;
+                        // It may have been damaged on the way: what is whole comes now.
+                        (again, damaged) = (again + 1, Some(Instant::now()));
                         reader.at = None;
                         self.begin(reader, shard, at)?;
                         continue;
