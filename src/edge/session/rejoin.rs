@@ -111,7 +111,8 @@ impl Session {
         let (true, Content::Changes(changes)) = (same, welcome.content) else {
             // The client has to be told that it may only read, or to ask for the text because the
             // revisions in between are not at hand.
-            warn!(doc = %self.doc, rev = %self.stands_at, head = %welcome.head, same, "cannot follow");
+            let (doc, rev, head) = (&self.doc, self.stands_at, welcome.head);
+            warn!(%doc, %rev, %head, same, "cannot follow");
             return ControlFlow::Break(Some(Farewell::of(&Refusal::Moved, None)));
         };
         match self.mode {

@@ -27,10 +27,7 @@ const KEPT_MAX: usize = 4;
 const POLL_MAX: Duration = Duration::from_millis(100);
 
 /// How long is waited for what comes after damaged records.
-const DAMAGED_MAX: Duration = Duration::from_millis(500);
-
-/// How often damaged records are asked for again.
-const DAMAGED_TRIES: u32 = 3;
+const DAMAGED_MAX: Duration = Duration::from_secs(2);
 
 /// Reads a few records more rather than asking again, where the next one wanted is so near.
 const SKIPPED_MAX: u64 = 500;
@@ -246,7 +243,7 @@ impl Readers {
             reader.at = Some((shard, stored.offset.next()));
             return Ok(Next::Record(stored));
         }
-        let (began, mut damaged, mut again) = (Instant::now(), None, 0);
+        let (began, mut damaged) = (Instant::now(), None);
         loop {
             self.check_open()?;
             match reader.consumer.poll(POLL_MAX) {
@@ -266,22 +263,13 @@ impl Readers {
                     reader.at = Some((shard, found.next()));
                     return Ok(Next::Record(stored));
                 }
-                Some(Err(error)) if is_damaged(&error) => {
-                    damaged.get_or_insert_with(Instant::now);
-                }
-                None if damaged.is_some_and(|since: Instant| since.elapsed() > DAMAGED_MAX) => {
-                    if again < DAMAGED_TRIES {
-                        // It may have been damaged on the way: what is whole comes now.
-                        (again, damaged) = (again + 1, Some(Instant::now()));
-                        reader.at = None;
-                        self.begin(reader, shard, at)?;
-                        continue;
-                    }
-                    // The client asks for the same bytes for ever.
+                told if is_over(&mut damaged, told.as_ref()) => {
+                    // The client asks for the same bytes again and again.
                     reader.at = None;
                     self.begin(reader, shard, at.next())?;
                     return Ok(Next::Record(unreadable(shard, at)));
                 }
+                Some(Err(error)) if is_damaged(&error) => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     reader.at = None;
                     return Ok(Next::End);
@@ -327,6 +315,16 @@ impl Readers {
 fn unreadable(shard: ShardId, offset: Offset) -> Stored {
     tracing::error!(%shard, %offset, "records at this offset are damaged in Kafka, passing over");
     Stored { offset, bytes: Bytes::new() }
+}
+
+/// Tells whether damaged records have been waited for long enough; `told` is what came last, where
+/// it was no record.
+fn is_over<T>(since: &mut Option<Instant>, told: Option<&Result<T, KafkaError>>) -> bool {
+    let damaged = matches!(told, Some(Err(error)) if is_damaged(error));
+    if damaged && since.is_none() {
+        *since = Some(Instant::now());
+    }
+    (damaged || told.is_none()) && since.is_some_and(|since| since.elapsed() > DAMAGED_MAX)
 }
 
 fn is_damaged(error: &KafkaError) -> bool {
