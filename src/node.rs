@@ -21,7 +21,7 @@ use crate::config::{Config, Engine};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::router::Router;
-use crate::shard::{self, Claimant, Ports, Room};
+use crate::shard::{self, Alone, Claimant, Ports, Room};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, Offset, ShardId};
 use crate::{doc, telemetry};
@@ -33,6 +33,7 @@ pub struct Node {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     router: Router,
+    shards: Arc<Alone>,
     health: Health,
     fatal: Fatal,
     /// The shards' tasks.
@@ -219,7 +220,8 @@ impl Node {
             room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
             fatal: fatal.clone(),
         };
-        let router = start_shards(&ports).await?;
+        let shards = Arc::new(start_shards(&ports).await?);
+        let router = Router::over(shards.clone());
         let (health, accepting) = (Health::default(), CancellationToken::new());
         let address = bound.address;
         let shared = Arc::new(Shared {
@@ -242,6 +244,7 @@ impl Node {
             log,
             store,
             router,
+            shards,
             health,
             fatal,
             shard_tasks,
@@ -261,6 +264,12 @@ impl Node {
     #[cfg(any(test, feature = "testing"))]
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Tells where the node's shards are, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn shards(&self) -> &Arc<Alone> {
+        &self.shards
     }
 
     /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
@@ -349,7 +358,7 @@ pub(crate) async fn save_everything(
         room: Arc::new(Room::new(u64::MAX)),
         fatal: Fatal::default(),
     };
-    let router = start_shards(&ports).await?;
+    let router = Router::over(Arc::new(start_shards(&ports).await?));
     let mut docs = BTreeSet::new();
     for shard in (0..stores.log.shards()).map(ShardId) {
         let mut reader = log::Reader::begin(&*stores.log, shard).await?;
@@ -371,8 +380,8 @@ pub(crate) async fn save_everything(
     Ok(failed)
 }
 
-async fn start_shards(ports: &Ports) -> anyhow::Result<Router> {
+async fn start_shards(ports: &Ports) -> anyhow::Result<Alone> {
     let start = |shard| shard::start(ShardId(shard), ports.clone());
     let shards = try_join_all((0..ports.log.shards()).map(start)).await?;
-    Ok(Router::new(shards))
+    Ok(Alone::new(shards))
 }

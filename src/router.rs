@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use parking_lot::RwLock;
 
 use crate::doc::{Handle, Join, Refusal, State, Welcome};
-use crate::shard;
+use crate::shard::{self, Alone, Directory, Place};
 use crate::types::DocId;
 
 /// How often a document that closes just now is opened again before its client is told to wait.
@@ -15,27 +14,21 @@ const TRIES: usize = 5;
 /// Reaches every document of the cluster.
 #[derive(Clone)]
 pub struct Router {
-    shards: Arc<RwLock<Vec<shard::Handle>>>,
+    directory: Arc<dyn Directory>,
 }
 
 impl Router {
-    /// Returns a router over all shards, in the order of their numbers.
+    /// Returns a router over shards that are all on this node, in the order of their numbers.
     ///
     /// # Panics
     /// If there is none.
     pub fn new(shards: Vec<shard::Handle>) -> Self {
-        assert!(!shards.is_empty(), "a cluster has at least one shard");
-        Self { shards: Arc::new(RwLock::new(shards)) }
+        Self::over(Arc::new(Alone::new(shards)))
     }
 
-    /// Puts another owner of a shard in the place of the one before.
-    ///
-    /// # Panics
-    /// If there is no such shard.
-    pub fn replace(&self, shard: shard::Handle) {
-        let at = usize::try_from(shard.shard().0).expect("a shard number is an index");
-        let before = std::mem::replace(&mut self.shards.write()[at], shard);
-        before.end();
+    /// Returns a router that finds shards in a directory.
+    pub fn over(directory: Arc<dyn Directory>) -> Self {
+        Self { directory }
     }
 
     /// Opens a document, or returns it where it is open.
@@ -43,7 +36,7 @@ impl Router {
     /// # Errors
     /// [`Refusal`] where the document's state cannot be had.
     pub async fn open(&self, doc: &DocId) -> Result<Handle, Refusal> {
-        self.owner(doc).open(doc.clone()).await
+        self.owner(doc)?.open(doc.clone()).await
     }
 
     /// Rebuilds a document's state from its checkpoint and the log, beside the one that is open.
@@ -51,19 +44,18 @@ impl Router {
     /// # Errors
     /// [`Refusal`] where the state cannot be had.
     pub async fn rebuild(&self, doc: &DocId) -> Result<State, Refusal> {
-        self.owner(doc).rebuild(doc.clone()).await
+        self.owner(doc)?.rebuild(doc.clone()).await
     }
 
     /// Returns the owner of a document's shard, as far as it is known here.
-    pub fn owner(&self, doc: &DocId) -> shard::Handle {
-        let shards = self.shards.read();
-        let count = u32::try_from(shards.len()).expect("the number of shards is a u32");
-        let index = usize::try_from(doc.shard(count).0).expect("a shard number is an index");
-        shards[index].clone()
-    }
-
-    fn all(&self) -> Vec<shard::Handle> {
-        self.shards.read().clone()
+    ///
+    /// # Errors
+    /// [`Refusal::Moved`] where this node does not own it.
+    pub fn owner(&self, doc: &DocId) -> Result<shard::Handle, Refusal> {
+        match self.directory.place(doc.shard(self.directory.count())) {
+            Place::Here(shard) => Ok(shard),
+            Place::There(_) | Place::Nowhere => Err(Refusal::Moved),
+        }
     }
 
     /// Connects a client to a document; `join` is asked again where the document closes meanwhile.
@@ -88,11 +80,11 @@ impl Router {
 
     /// Sends all clients away, saves every open document and stops the shards.
     pub async fn drain(&self) {
-        join_all(self.all().iter().map(shard::Handle::drain)).await;
+        join_all(self.directory.here().iter().map(shard::Handle::drain)).await;
     }
 
     /// Ends every shard as a crash would: nothing is saved, nobody is told.
     pub fn kill(&self) {
-        self.all().iter().for_each(shard::Handle::kill);
+        self.directory.here().iter().for_each(shard::Handle::kill);
     }
 }

@@ -12,6 +12,7 @@
 mod actor;
 mod claim;
 mod config;
+mod directory;
 mod error;
 mod handle;
 mod hydrate;
@@ -21,6 +22,7 @@ mod writer;
 
 pub use claim::{Claimant, Claimed, Claiming, claim};
 pub use config::Config;
+pub use directory::{Alone, Directory, Place};
 pub use error::{HandOverError, StartError};
 pub use handle::{Handle, Ports, start};
 pub use hydrate::hydrate;

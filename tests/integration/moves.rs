@@ -42,7 +42,7 @@ async fn write(document: &Document, number: usize) {
 async fn move_shard(node: &Node) {
     let stores = node.stores();
     for round in 0..MOVES / 2 {
-        let owner = node.router().owner(&doc());
+        let owner = node.router().owner(&doc()).expect("it is here");
         let name = format!("owner-{round}");
         let to = NodeId(name.parse().expect("a valid id"));
         owner.hand_over(Some(to)).await.expect("nobody else has claimed it");
@@ -50,7 +50,7 @@ async fn move_shard(node: &Node) {
         let under =
             Under { log: stores.log.clone(), store: stores.store.clone(), ..Under::default() };
         let next = shard::start(owner.shard(), ports(under, &name)).await.expect("it is released");
-        node.router().replace(next);
+        node.shards().replace(next);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,0 +1,72 @@
+//! Where shards are: on this node, on another one, or on none just now.
+
+use parking_lot::RwLock;
+
+use crate::shard::Handle;
+use crate::types::{NodeId, ShardId};
+
+/// Tells who owns a shard, as far as this node knows.
+#[derive(Clone)]
+pub enum Place {
+    /// This node.
+    Here(Handle),
+    /// Another one.
+    There(NodeId),
+    /// Nobody, for a moment.
+    Nowhere,
+}
+
+/// Knows the shards and their owners.
+pub trait Directory: Send + Sync {
+    /// Returns how many shards there are, at least one.
+    fn count(&self) -> u32;
+
+    /// Returns where a shard is now.
+    fn place(&self, shard: ShardId) -> Place;
+
+    /// Returns the shards of this node.
+    fn here(&self) -> Vec<Handle>;
+}
+
+/// All shards on one node.
+pub struct Alone {
+    shards: RwLock<Vec<Handle>>,
+}
+
+impl Alone {
+    /// Returns the directory of a node that has all shards, in the order of their numbers.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new(shards: Vec<Handle>) -> Self {
+        assert!(!shards.is_empty(), "a cluster has at least one shard");
+        Self { shards: RwLock::new(shards) }
+    }
+
+    /// Puts another owner of a shard in the place of the one before.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn replace(&self, shard: Handle) {
+        let before = std::mem::replace(&mut self.shards.write()[at(shard.shard())], shard);
+        before.end();
+    }
+}
+
+impl Directory for Alone {
+    fn count(&self) -> u32 {
+        u32::try_from(self.shards.read().len()).expect("the number of shards is a u32")
+    }
+
+    fn place(&self, shard: ShardId) -> Place {
+        Place::Here(self.shards.read()[at(shard)].clone())
+    }
+
+    fn here(&self) -> Vec<Handle> {
+        self.shards.read().clone()
+    }
+}
+
+fn at(shard: ShardId) -> usize {
+    usize::try_from(shard.0).expect("a shard number is an index")
+}
