@@ -21,7 +21,7 @@ use crate::config::{Config, Engine};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::router::Router;
-use crate::shard::{self, Alone, Claimant, Ports, Room};
+use crate::shard::{self, Alone, Claimant, Fenced, Ports, Room};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, Offset, ShardId};
 use crate::{doc, telemetry};
@@ -33,6 +33,7 @@ pub struct Node {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     router: Router,
+    #[cfg(any(test, feature = "testing"))]
     shards: Arc<Alone>,
     health: Health,
     fatal: Fatal,
@@ -218,6 +219,7 @@ impl Node {
             tasks: shard_tasks.clone(),
             budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
             room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
+            fenced: Fenced::EndsTheProcess,
             fatal: fatal.clone(),
         };
         let shards = Arc::new(start_shards(&ports).await?);
@@ -244,6 +246,7 @@ impl Node {
             log,
             store,
             router,
+            #[cfg(any(test, feature = "testing"))]
             shards,
             health,
             fatal,
@@ -356,6 +359,7 @@ pub(crate) async fn save_everything(
         tasks: tasks.clone(),
         budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
         room: Arc::new(Room::new(u64::MAX)),
+        fenced: Fenced::EndsTheProcess,
         fatal: Fatal::default(),
     };
     let router = Router::over(Arc::new(start_shards(&ports).await?));

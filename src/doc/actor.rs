@@ -345,8 +345,7 @@ impl Running {
                 self.state.reclaimed(epoch, now, &mut self.effects);
             }
             Outcome::Fenced => {
-                let refusal = self.going_away();
-                self.close_all(&refusal);
+                self.close_all(&Refusal::Moved);
                 self.me.stop(Some("the shard is another node's".to_owned()));
             }
         }

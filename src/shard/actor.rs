@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use crate::doc::{self, Access, Refusal, State};
+use crate::doc::{self, Access, Outcome, Refusal, State};
 use crate::shard::handle::{Handle, Ports, stopping};
 use crate::shard::hydrate::{hydrate, quarantined};
 use crate::shard::writer::Command;
@@ -47,6 +47,8 @@ enum Handing {
     Settling(oneshot::Sender<()>),
     /// It has no documents any more, and takes none.
     Settled,
+    /// It is another's: its documents are closing.
+    GivenUp,
 }
 
 /// What the actor begins with.
@@ -90,7 +92,7 @@ impl Actor for ShardActor {
         start: Start,
     ) -> Result<Running, ActorProcessingErr> {
         let Start { shard, ports, writer, access } = start;
-        let handle = Handle::new(shard, me.clone(), writer.clone(), ports.room.clone());
+        let handle = Handle::new(shard, me.clone(), writer.clone(), &ports);
         let doc_ports = doc::Ports {
             shard: Arc::new(handle),
             store: ports.store.clone(),
@@ -162,8 +164,12 @@ impl Running {
             Message::Busy(doc) => self.busy(&doc),
             Message::Drain(reply) => self.drain(reply),
             Message::HandOver(reply) => self.hand_over(reply),
-            Message::Resume => self.handing = Handing::No,
-            Message::Stop => self.me.stop(Some("given up".to_owned())),
+            Message::Resume => {
+                if !matches!(self.handing, Handing::GivenUp) {
+                    self.handing = Handing::No;
+                }
+            }
+            Message::Stop => self.give_up(),
         }
     }
 
@@ -173,7 +179,7 @@ impl Running {
         }
         match self.handing {
             Handing::No => {}
-            Handing::Settling(_) | Handing::Settled => {
+            Handing::Settling(_) | Handing::Settled | Handing::GivenUp => {
                 return answer(reply, Err(Refusal::Moved));
             }
         }
@@ -230,8 +236,10 @@ impl Running {
             if self.draining.is_some() {
                 handle.drain();
             }
-            if matches!(self.handing, Handing::Settling(_)) {
-                handle.hand_over();
+            match self.handing {
+                Handing::No | Handing::Settled => {}
+                Handing::Settling(_) => handle.hand_over(),
+                Handing::GivenUp => handle.settle(Outcome::Fenced),
             }
             self.docs.insert(doc, Entry::Open(handle.clone()));
             handle
@@ -290,10 +298,25 @@ impl Running {
     }
 
     fn hand_over(&mut self, reply: oneshot::Sender<()>) {
+        if matches!(self.handing, Handing::GivenUp) {
+            return;
+        }
         self.handing = Handing::Settling(reply);
         for entry in self.docs.values() {
             match entry {
                 Entry::Open(handle) | Entry::Closing(handle, _) => handle.hand_over(),
+                Entry::Opening(_) => {}
+            }
+        }
+        self.finish_draining();
+    }
+
+    /// Tells the clients of all documents that they move, and stops.
+    fn give_up(&mut self) {
+        self.handing = Handing::GivenUp;
+        for entry in self.docs.values() {
+            match entry {
+                Entry::Open(handle) | Entry::Closing(handle, _) => handle.settle(Outcome::Fenced),
                 Entry::Opening(_) => {}
             }
         }
@@ -307,6 +330,7 @@ impl Running {
         match std::mem::replace(&mut self.handing, Handing::Settled) {
             // Whoever asked may have gone.
             Handing::Settling(reply) => drop(reply.send(())),
+            Handing::GivenUp => self.me.stop(Some("given up".to_owned())),
             before @ (Handing::No | Handing::Settled) => self.handing = before,
         }
         if let Some(reply) = self.draining.take() {

@@ -2,6 +2,8 @@
 //!
 //! After that every record of earlier owners is either before the claim, and judged, or void.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 use tracing::warn;
@@ -57,26 +59,13 @@ pub enum Claiming {
 /// # Errors
 /// Where the log cannot be read or written, or another claim came first.
 pub async fn claim(
-    log: &dyn Log,
+    log: Arc<dyn Log>,
     shard: ShardId,
     (claimant, claiming): (&Claimant, Claiming),
     (from, fence): (Offset, Fence),
     bytes_max: usize,
 ) -> Result<Claimed, StartError> {
-    let mut reader = Reader::new(log, shard, (from, fence), bytes_max);
-    for _ in 0..ATTEMPTS_MAX {
-        reader.read_to_end().await?;
-        if claiming == Claiming::Again && reader.is_lost_to_another(claimant) {
-            break;
-        }
-        let epoch = reader.append_claim(claimant).await?;
-        if reader.fence.epoch == Some(epoch) {
-            let Reader { next, fence, epochs, tail, unreadable, .. } = reader;
-            return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable });
-        }
-        // A claim of this node whose outcome was unknown may come late: go on from there.
-    }
-    Err(StartError::Fenced { shard, epoch: reader.fence.epoch })
+    Reader::new(log, shard, (from, fence), bytes_max).claim(claimant, claiming).await
 }
 
 /// Reads what is left of a shard whose log has lost records, without claiming it.
@@ -84,12 +73,12 @@ pub async fn claim(
 /// # Errors
 /// Where the log cannot be read.
 pub(crate) async fn index(
-    log: &dyn Log,
+    log: Arc<dyn Log>,
     shard: ShardId,
     marks: Marks,
     bytes_max: usize,
 ) -> Result<Tail, StartError> {
-    let fence = fence_at(log, shard, marks).await;
+    let fence = fence_at(&*log, shard, marks).await;
     let fence = fence.map_err(|source| StartError::Read { shard, source })?;
     let mut reader = Reader::new(log, shard, (marks.low, fence), bytes_max);
     reader.read_to_end().await?;
@@ -135,8 +124,9 @@ pub(crate) async fn stored_below(
     Ok(stored)
 }
 
-struct Reader<'a> {
-    log: &'a dyn Log,
+/// Reads a shard's log, from an offset on, and judges it.
+pub(crate) struct Reader {
+    log: Arc<dyn Log>,
     shard: ShardId,
     bytes_max: usize,
     next: Offset,
@@ -148,9 +138,9 @@ struct Reader<'a> {
     unreadable: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn new(
-        log: &'a dyn Log,
+impl Reader {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
         shard: ShardId,
         (next, fence): (Offset, Fence),
         bytes_max: usize,
@@ -158,6 +148,32 @@ impl<'a> Reader<'a> {
         let epochs = fence.epoch.into_iter().collect();
         let (tail, owner, unreadable) = (Tail::default(), None, 0);
         Self { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable }
+    }
+
+    /// Reads to the end, appends a claim and reads up to it.
+    pub(crate) async fn claim(
+        mut self,
+        claimant: &Claimant,
+        claiming: Claiming,
+    ) -> Result<Claimed, StartError> {
+        for _ in 0..ATTEMPTS_MAX {
+            self.read_to_end().await?;
+            if claiming == Claiming::Again && self.is_lost_to_another(claimant) {
+                break;
+            }
+            let epoch = self.append_claim(claimant).await?;
+            if self.fence.epoch == Some(epoch) {
+                let Self { next, fence, epochs, tail, unreadable, .. } = self;
+                return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable });
+            }
+            // A claim of this node whose outcome was unknown may come late: go on from there.
+        }
+        Err(StartError::Fenced { shard: self.shard, epoch: self.fence.epoch })
+    }
+
+    /// Waits until there is more to read.
+    pub(crate) async fn wait(&self) -> Result<(), StartError> {
+        self.log.wait(self.shard, self.next).await.map_err(|error| self.failed(error))
     }
 
     /// Tells whether another node, or a later start of this one, has claimed the shard.
@@ -179,7 +195,8 @@ impl<'a> Reader<'a> {
         Ok(Epoch(offset.0))
     }
 
-    async fn read_to_end(&mut self) -> Result<(), StartError> {
+    /// Reads to where the log ends now.
+    pub(crate) async fn read_to_end(&mut self) -> Result<(), StartError> {
         let high = self.log.marks(self.shard).await.map_err(|error| self.failed(error))?.high;
         if high < self.next {
             return Err(self.shrunk(high));

@@ -7,17 +7,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::checkpoint::{Progress, Store};
+use crate::checkpoint::Store;
 use crate::clock::Clock;
 use crate::doc::{self, Access, Append, Refusal};
-use crate::log::{Fence, Log, Marks};
+use crate::log::{Log, Marks};
 use crate::shard::actor::{Message, ShardActor, Start};
-use crate::shard::claim::{Claimant, Claimed, Claiming, claim, index, stored_below};
+use crate::shard::claim::{Claimant, Claimed, index};
+use crate::shard::follower::{Begun, Follower};
 use crate::shard::tail::Room;
 use crate::shard::writer::{Command, Writer};
 use crate::shard::{Config, HandOverError, Metrics, StartError, Tail};
 use crate::task::{Fatal, Tasks};
-use crate::types::{DocId, NodeId, Offset, ShardId};
+use crate::types::{DocId, Epoch, NodeId, Offset, ShardId};
 
 /// What a shard works with; shared by all shards of a node.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Ports {
     pub budget: doc::Budget,
     /// The room that records take until checkpoints cover them.
     pub room: Arc<Room>,
+    /// What becomes of the node where another one claims a shard.
+    pub fenced: Fenced,
     /// Ends the process where it cannot go on.
     pub fatal: Fatal,
 }
@@ -55,6 +58,18 @@ pub struct Handle {
     actor: ActorRef<Message>,
     writer: mpsc::UnboundedSender<Command>,
     room: Arc<Room>,
+    tasks: Tasks,
+    /// The ownership that it began with, unless it only reads.
+    epoch: Option<Epoch>,
+}
+
+/// What becomes of a node one of whose shards another one has claimed.
+#[derive(Clone)]
+pub enum Fenced {
+    /// It ends: all shards are meant to be its own.
+    EndsTheProcess,
+    /// It goes on without the shard; whoever keeps its shards is told, with the epoch that ended.
+    IsTold(mpsc::UnboundedSender<(ShardId, Epoch)>),
 }
 
 /// Claims a shard and serves it. A shard whose log has lost records that no checkpoint covers is
@@ -64,78 +79,63 @@ pub struct Handle {
 /// [`StartError`]; nothing is served then.
 pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
     let mut tries = 1;
-    let claimed = loop {
-        match look_and_claim(shard, &ports).await {
-            Ok(Looked::Claimed(claimed)) => break *claimed,
-            Ok(Looked::Lost(marks, low_water)) => {
+    loop {
+        let claimed = match Follower::begin(shard, ports.clone()).await {
+            Ok(Begun::Following(follower)) => follower.claim_only().await,
+            Ok(Begun::Lost(marks, low_water)) => {
                 return serve_what_is_left(shard, ports, marks, low_water).await;
             }
+            Err(error) => Err(error),
+        };
+        match claimed {
+            Ok(claimed) => return serve(shard, ports, claimed).await,
             // An owner that lives has trimmed what was about to be read.
             Err(error) if error.is_trimmed() && tries < TRIES => tries += 1,
             Err(error) => return Err(error),
         }
-    };
-    let (commands, inbox) = mpsc::unbounded_channel();
-    let (sweep, sweeps) = mpsc::unbounded_channel();
-    let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
-    let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
-    let start = Start { shard, ports, writer: commands, access: Access::Full };
-    let handle = spawn(start).await?;
-    tasks.spawn_vital("writer", fatal.clone(), writer.run());
-    tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
-    Ok(handle)
+    }
 }
 
 /// How often a start begins again because the log was trimmed under it.
 const TRIES: usize = 10;
 
-/// What a start has found.
-enum Looked {
-    /// The shard is this node's.
-    Claimed(Box<Claimed>),
-    /// Its low-water mark is outside its log.
-    Lost(Marks, Offset),
+/// Serves a shard that was claimed.
+pub(crate) async fn serve(
+    shard: ShardId,
+    ports: Ports,
+    claimed: Claimed,
+) -> Result<Handle, StartError> {
+    let (ports, epoch) = (ports.of_one_shard(), Some(claimed.epoch));
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let (sweep, sweeps) = mpsc::unbounded_channel();
+    let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
+    let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
+    let start = Start { shard, ports, writer: commands, access: Access::Full };
+    let handle = spawn(start, epoch).await?;
+    tasks.spawn_vital("writer", fatal.clone(), writer.run());
+    tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
+    Ok(handle)
 }
 
-async fn look_and_claim(shard: ShardId, ports: &Ports) -> Result<Looked, StartError> {
-    let (mut progress, mut marks) = look(shard, ports).await?;
-    while !covers(marks, &progress) {
-        // An owner that lives may have gone on, and trimmed, between the two looks.
-        let before = progress;
-        (progress, marks) = look(shard, ports).await?;
-        if progress == before && !covers(marks, &progress) {
-            return Ok(Looked::Lost(marks, progress.low_water));
-        }
+impl Ports {
+    /// Gives a shard tasks of its own, which end with it or with all others.
+    fn of_one_shard(self) -> Self {
+        let tasks = self.tasks.child();
+        let all = tasks.clone();
+        self.tasks.spawn("shard", async move {
+            all.token().cancelled().await;
+            all.stop().await;
+        });
+        Self { tasks, ..self }
     }
-    let Progress { low_water: from, epoch, released, .. } = progress;
-    let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
-    let stored = stored_below(&*ports.log, shard, (marks.low, from), bytes_max).await?;
-    let (claimant, fence) = ((&ports.claimant, Claiming::First), Fence { epoch, released });
-    let mut claimed = claim(&*ports.log, shard, claimant, (from, fence), bytes_max).await?;
-    stored.iter().for_each(|(doc, offset)| claimed.tail.store(doc, *offset));
-    Ok(Looked::Claimed(Box::new(claimed)))
 }
 
-/// Reads how far a shard is covered, and then where its log begins and ends.
-async fn look(shard: ShardId, ports: &Ports) -> Result<(Progress, Marks), StartError> {
-    let log = ports.log.id();
-    let progress = ports.store.progress(shard, log).await;
-    let progress = progress.map_err(|source| StartError::Progress { shard, source })?;
-    let never = Progress { log, low_water: Offset(0), epoch: None, released: false };
-    let marks = ports.log.marks(shard).await;
-    let marks = marks.map_err(|source| StartError::Read { shard, source })?;
-    Ok((progress.unwrap_or(never), marks))
-}
-
-fn covers(marks: Marks, progress: &Progress) -> bool {
-    (marks.low..=marks.high).contains(&progress.low_water)
-}
-
-async fn spawn(start: Start) -> Result<Handle, StartError> {
-    let (shard, writer, room) = (start.shard, start.writer.clone(), start.ports.room.clone());
+async fn spawn(start: Start, epoch: Option<Epoch>) -> Result<Handle, StartError> {
+    let shard = start.shard;
+    let (writer, ports) = (start.writer.clone(), start.ports.clone());
     let spawned = Actor::spawn(None, ShardActor, start).await;
     let (actor, _) = spawned.map_err(|_| StartError::Stopping { shard })?;
-    Ok(Handle::new(shard, actor, writer, room))
+    Ok(Handle { epoch, ..Handle::new(shard, actor, writer, &ports) })
 }
 
 /// Serves a shard without owning it, for reading: checkpoints, and the records that go on from
@@ -155,11 +155,12 @@ async fn serve_what_is_left(
     ports.metrics.lost.inc();
     let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
     let left = if high < low_water { Marks { low: high, high } } else { marks };
-    let tail = index(&*ports.log, shard, left, bytes_max).await?;
+    let ports = ports.of_one_shard();
+    let tail = index(ports.log.clone(), shard, left, bytes_max).await?;
     let (writer, inbox) = mpsc::unbounded_channel();
     let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
     tasks.spawn_vital("index", fatal, tell_offsets(tail, inbox, tasks.token().clone()));
-    spawn(Start { shard, ports, writer, access: Access::ReadOnly }).await
+    spawn(Start { shard, ports, writer, access: Access::ReadOnly }, None).await
 }
 
 /// Takes the writer's place where nothing is written: tells which records a document has.
@@ -197,9 +198,16 @@ impl Handle {
         shard: ShardId,
         actor: ActorRef<Message>,
         writer: mpsc::UnboundedSender<Command>,
-        room: Arc<Room>,
+        ports: &Ports,
     ) -> Self {
-        Self { shard, actor, writer, room }
+        let (room, tasks) = (ports.room.clone(), ports.tasks.clone());
+        Self { shard, actor, writer, room, tasks, epoch: None }
+    }
+
+    /// Returns the ownership that the shard is served under since it began; none where it can only
+    /// be read.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.epoch
     }
 
     /// Returns the shard's number.
@@ -241,31 +249,62 @@ impl Handle {
         }
     }
 
-    /// Gives the shard up: its documents take nothing new, settle what is open and stop, their
-    /// clients are told that they move, and the ownership is released in favour of `to`. Returns
-    /// the release's offset; whoever claims the shard then reads from there.
+    /// Gives the shard up: [`Handle::settle`], then [`Handle::release`].
     ///
     /// # Errors
     /// [`HandOverError`]; after `Undone` the shard is served on.
     pub async fn hand_over(&self, to: Option<NodeId>) -> Result<Offset, HandOverError> {
-        let ended = |_| HandOverError::Ended;
+        self.settle().await?;
+        self.release(to).await
+    }
+
+    /// Has the documents take nothing new, settle what is open and stop; their clients are told
+    /// that they move. Until [`Handle::resume`] nothing is opened.
+    ///
+    /// # Cancel safety
+    /// The documents settle whether or not this is polled.
+    ///
+    /// # Errors
+    /// [`HandOverError::Ended`]; also where it was resumed meanwhile.
+    pub async fn settle(&self) -> Result<(), HandOverError> {
         let (reply, settled) = oneshot::channel();
         self.actor.send_message(Message::HandOver(reply)).map_err(|_| HandOverError::Ended)?;
-        settled.await.map_err(ended)?;
+        settled.await.map_err(|_| HandOverError::Ended)
+    }
+
+    /// Begins what [`Handle::settle`] waits for.
+    pub fn hold(&self) {
+        // Nobody waits, and a shard that has ended takes nothing anyway.
+        let _ = self.actor.send_message(Message::HandOver(oneshot::channel().0));
+    }
+
+    /// Serves on after [`Handle::settle`].
+    pub fn resume(&self) {
+        // A shard that has ended meanwhile has nothing to do.
+        let _ = self.actor.send_message(Message::Resume);
+    }
+
+    /// Releases the ownership of a shard that is settled, in favour of `to`, and returns the
+    /// release's offset: whoever claims the shard then reads from there.
+    ///
+    /// # Errors
+    /// [`HandOverError`]; after `Undone` the shard is served on.
+    pub async fn release(&self, to: Option<NodeId>) -> Result<Offset, HandOverError> {
         let (reply, released) = oneshot::channel();
         self.tell_writer(Command::Release(to, reply));
-        let released = released.await.map_err(ended).flatten();
+        let released = released.await.map_err(|_| HandOverError::Ended).flatten();
         if released == Err(HandOverError::Undone) {
-            // A shard that has ended meanwhile has nothing to do.
-            let _ = self.actor.send_message(Message::Resume);
+            self.resume();
         }
         released
     }
 
-    /// Ends a shard that was handed over: until then it tells everybody that documents move.
+    /// Ends a shard that was handed over, or is another's: until then it tells everybody that
+    /// documents move.
     pub fn end(&self) {
         // One that has ended already is what was asked for.
         let _ = self.actor.send_message(Message::Stop);
+        self.tasks.token().cancel();
     }
 
     /// Ends the shard as a crash would: nothing is saved, nobody is told.

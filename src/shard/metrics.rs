@@ -19,6 +19,8 @@ pub struct Metrics {
     pub unreadable: IntCounter,
     /// Bytes of records that no checkpoint covers.
     pub tail_bytes: IntGauge,
+    /// Shards that the node serves.
+    pub owned: IntGauge,
     /// Shards whose log has lost records, so that they can only be read.
     pub lost: IntGauge,
 }
@@ -42,6 +44,7 @@ impl Metrics {
         let uncovered = "Bytes of records that no checkpoint covers";
         Ok(Self {
             tail_bytes: gauge("quire_shard_tail_bytes", uncovered)?,
+            owned: gauge("quire_shard_owned", "Shards that the node serves")?,
             lost: gauge("quire_shard_lost", "Shards whose log has lost records: read-only")?,
             unreadable: counter("quire_shard_unreadable_total", "Records that cannot be read")?,
             accepted: counter("quire_shard_records_accepted_total", "Records accepted")?,

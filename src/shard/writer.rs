@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, ReadError, Record, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
-use crate::shard::handle::Ports;
+use crate::shard::handle::{Fenced, Ports};
 use crate::shard::tail::{Indexed, Oldest};
 use crate::shard::{HandOverError, StartError, Tail};
 use crate::types::{DocId, Epoch, NodeId, Offset, ShardId};
@@ -374,7 +374,7 @@ impl Writer {
         let from = self.next;
         let fence = self.fence;
         let claimant = (&self.claimant, Claiming::Again);
-        let claimed = claim(&*log, self.shard, claimant, (from, fence), bytes_max).await?;
+        let claimed = claim(log, self.shard, claimant, (from, fence), bytes_max).await?;
         self.take_over(from, claimed).await
     }
 
@@ -403,13 +403,17 @@ impl Writer {
 
     /// Takes down every document, for good: the shard is another's.
     fn step_down(&mut self, epoch: Option<Epoch>) {
-        error!(shard = %self.shard, ?epoch, "another process claimed the shard, stepping down");
+        warn!(shard = %self.shard, ?epoch, "another process claimed the shard, stepping down");
         self.ports.metrics.fenced.inc();
         self.fenced = true;
         for handle in self.open.values() {
             handle.settle(Outcome::Fenced);
         }
-        self.ports.fatal.stop_with(TAKEN_OVER);
+        match &self.ports.fenced {
+            Fenced::EndsTheProcess => self.ports.fatal.stop_with(TAKEN_OVER),
+            // A keeper that has ended is stopping all the same.
+            Fenced::IsTold(keeper) => drop(keeper.send((self.shard, self.epoch))),
+        }
     }
 
     /// Stores the low-water mark where it has moved, then trims the log below it.

@@ -7,6 +7,7 @@ mod config;
 mod full_disk;
 mod history;
 mod inner;
+mod keeping;
 mod kill;
 mod load;
 mod moves;

@@ -389,7 +389,7 @@ impl Running {
     /// Only what passes by itself may be refused here.
     fn check_refusal(&self, refusal: &Refusal) {
         let passes = match refusal {
-            Refusal::Unavailable { .. } | Refusal::Replaced => true,
+            Refusal::Unavailable { .. } | Refusal::Replaced | Refusal::Moved => true,
             Refusal::NoDocument => self.own.role == Role::Viewer,
             // A zombie finds a checkpoint of what it has not read in the log; it passes with it.
             Refusal::Quarantined { .. } => self.own.plan.has_zombies() && !self.is_calm(),

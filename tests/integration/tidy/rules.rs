@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("checkpoint", LAYER_0),
     ("cluster", &["log"]),
     ("doc", &["crdt", "log", "checkpoint"]),
-    ("shard", &["doc", "crdt", "log", "checkpoint"]),
+    ("shard", &["cluster", "doc", "crdt", "log", "checkpoint"]),
     ("router", &["shard", "doc"]),
     ("edge", &["router", "doc", "wire"]),
     ("client", &["wire"]),

@@ -1,0 +1,365 @@
+//! The keeper's task: what it reads of the cluster becomes claims, moves and news.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::cluster::handoff::OwnerInput;
+use crate::cluster::{Control, Disowned, Owned, Plan, Record, WriteError};
+use crate::shard::keeper::ward::{Event, Rest, Serving, Ward};
+use crate::shard::keeper::{Keeping, Local, Shared};
+use crate::shard::{Handle, StartError, start};
+use crate::types::{Epoch, NodeId, ShardId};
+
+/// How often deadlines and the own standing are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long a claim that failed is not repeated, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// The keeper's task.
+pub(crate) struct Run {
+    pub(crate) keeping: Keeping,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    fenced: mpsc::UnboundedReceiver<(ShardId, Epoch)>,
+    pub(crate) wards: Vec<Ward>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) attempts: u64,
+    claims: Arc<Semaphore>,
+    born: Instant,
+    /// Claims that are not news yet.
+    unpublished: BTreeMap<ShardId, Epoch>,
+    publishing: bool,
+    suspended: bool,
+}
+
+impl Run {
+    pub(crate) fn new(
+        keeping: Keeping,
+        shared: Arc<Shared>,
+        (events, inbox): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+        fenced: mpsc::UnboundedReceiver<(ShardId, Epoch)>,
+    ) -> Self {
+        let control = keeping.member.control();
+        let wards = (0..control.shards()).map(|_| Ward::Absent(Rest::default())).collect();
+        let claims = Arc::new(Semaphore::new(keeping.claims_at_once));
+        Self {
+            keeping,
+            shared,
+            events,
+            inbox,
+            fenced,
+            wards,
+            control,
+            attempts: 0,
+            claims,
+            born: Instant::now(),
+            unpublished: BTreeMap::new(),
+            publishing: false,
+            suspended: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let token = self.keeping.shards.tasks.token().clone();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.reconcile();
+            let at = self.control.at();
+            tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                Some((shard, epoch)) = self.fenced.recv() => self.fenced(shard, epoch),
+                Some(event) = self.inbox.recv() => self.take(event),
+                newer = self.keeping.member.newer(at) => match newer {
+                    Ok(control) => self.control = control,
+                    // The node is stopping.
+                    Err(_) => return,
+                },
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    pub(crate) fn node(&self) -> &NodeId {
+        self.keeping.member.node()
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    pub(crate) fn next_attempt(&mut self) -> u64 {
+        self.attempts += 1;
+        self.attempts
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Started { shard, attempt, result } => self.started(shard, attempt, result),
+            Event::Warmed { shard, attempt, result } => self.warmed(shard, attempt, result),
+            Event::Given { shard, attempt, input } => self.given(shard, attempt, input),
+            Event::Released { shard, attempt, result } => self.released(shard, attempt, result),
+            Event::Taken { shard, attempt } => self.taken(shard, attempt),
+            Event::Began { shard, attempt, result } => self.began(shard, attempt, result),
+            Event::Published { shards, result } => self.published(shards, result),
+            Event::WarmAsked { from, shard, reply } => self.warm_asked(from, shard, reply),
+            Event::ReleaseTold { from, shard, offset, reply } => {
+                self.release_told((from, shard, offset), reply);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let suspended = self.keeping.member.is_suspended();
+        if suspended != self.suspended {
+            self.suspended = suspended;
+            if suspended {
+                warn!("this node does not hear of itself any more: its documents wait");
+            } else {
+                info!("this node hears of itself again");
+            }
+        }
+        for shard in self.all() {
+            self.given_at(shard, OwnerInput::Tick);
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..u32::try_from(self.wards.len()).expect("shards are numbered")).map(ShardId)
+    }
+
+    /// Compares what is with what is to be, and begins what follows.
+    fn reconcile(&mut self) {
+        if !self.control.is_up(self.node(), self.keeping.member.boot()) {
+            // Others have, or will have, what this node had; it joins again by itself.
+            return self.drop_all();
+        }
+        for shard in self.all() {
+            self.reconcile_one(shard);
+        }
+        if !self.suspended {
+            self.begin_moves();
+        }
+        self.publish();
+    }
+
+    fn reconcile_one(&mut self, shard: ShardId) {
+        let owner = self.control.owner(shard);
+        let own = owner.as_ref().is_some_and(|owner| owner.node == *self.node());
+        let here = self.control.placement(shard) == Some(self.node());
+        let suspended = self.suspended;
+        match self.ward(shard) {
+            Ward::Absent(rest) => {
+                let may = !suspended && rest.until.is_none_or(|until| until <= Instant::now());
+                let failures = rest.failures;
+                if may && here && (owner.is_none() || own) {
+                    self.claim(shard, failures);
+                } else if may && own && !here {
+                    // What could not be claimed is for whom it is placed on.
+                    self.rest(shard, failures);
+                    let epoch = owner.map(|owner| owner.epoch).unwrap_or_default();
+                    self.disown(vec![(shard, epoch)]);
+                }
+            }
+            Ward::Starting { .. } => {}
+            Ward::Serving(serving) => {
+                let epoch = serving.handle.epoch();
+                if serving.suspended != suspended && serving.giving.is_none() {
+                    serving.suspend(suspended);
+                }
+                let newer = owner.filter(|owner| !own && epoch < Some(owner.epoch));
+                if serving.giving.is_some() {
+                    self.news_for_giving(shard);
+                } else if newer.is_some() {
+                    self.end(shard, Rest::default());
+                } else if let (false, Some(epoch)) = (own, epoch) {
+                    self.unpublished.insert(shard, epoch);
+                }
+            }
+            Ward::StandingBy(_) => self.news_for_standing_by(shard),
+        }
+    }
+
+    pub(crate) fn ward(&mut self, shard: ShardId) -> &mut Ward {
+        let at = usize::try_from(shard.0).expect("a shard number is an index");
+        &mut self.wards[at]
+    }
+
+    /// Returns the ward, if there is such a shard.
+    pub(crate) fn knows(&self, shard: ShardId) -> bool {
+        usize::try_from(shard.0).is_ok_and(|at| at < self.wards.len())
+    }
+
+    /// Claims a shard, beginning from nothing.
+    pub(crate) fn claim(&mut self, shard: ShardId, failures: u32) {
+        let attempt = self.next_attempt();
+        *self.ward(shard) = Ward::Starting { attempt, failures };
+        self.spawn_start(shard, attempt);
+    }
+
+    pub(crate) fn spawn_start(&self, shard: ShardId, attempt: u64) {
+        let (ports, events, claims) =
+            (self.keeping.shards.clone(), self.events.clone(), self.claims.clone());
+        self.keeping.shards.tasks.spawn("claim", async move {
+            let _permit = claims.acquire().await;
+            let result = start(shard, ports).await;
+            // A keeper that has ended has no use for it.
+            let _ = events.send(Event::Started { shard, attempt, result });
+        });
+    }
+
+    fn started(&mut self, shard: ShardId, attempt: u64, result: Result<Handle, StartError>) {
+        let (current, failures) = match self.ward(shard) {
+            Ward::Starting { attempt, failures } => (*attempt, *failures),
+            Ward::StandingBy(standing) => (standing.attempt, 0),
+            Ward::Absent(_) | Ward::Serving(_) => (0, 0),
+        };
+        if current != attempt {
+            // Nobody waits for it any more.
+            result.iter().for_each(Handle::end);
+            return;
+        }
+        match result {
+            Ok(handle) => self.serve(shard, handle),
+            Err(reason) => {
+                warn!(%shard, %reason, "could not claim the shard");
+                self.answer_standing_by(shard, Err(&reason.to_string()));
+                if reason.is_final() {
+                    let reason = format!("{reason}; what was acknowledged is safe");
+                    self.keeping.shards.fatal.stop_with(&reason);
+                }
+                self.rest(shard, failures + 1);
+            }
+        }
+    }
+
+    fn serve(&mut self, shard: ShardId, handle: Handle) {
+        info!(%shard, epoch = ?handle.epoch(), "serving the shard");
+        self.answer_standing_by(shard, Ok(()));
+        self.keeping.shards.metrics.owned.inc();
+        self.shared.set(shard, Local { handle: Some(handle.clone()), gone_to: None });
+        if let Some(epoch) = handle.epoch() {
+            self.unpublished.insert(shard, epoch);
+        }
+        let (move_after, giving) = (Instant::now(), None);
+        *self.ward(shard) = Ward::Serving(Serving { handle, suspended: false, giving, move_after });
+    }
+
+    /// Serves a shard no more.
+    pub(crate) fn end(&mut self, shard: ShardId, rest: Rest) {
+        let before = std::mem::replace(self.ward(shard), Ward::Absent(rest));
+        self.unpublished.remove(&shard);
+        if let Ward::Serving(serving) = before {
+            self.shared.set(shard, Local::default());
+            self.keeping.shards.metrics.owned.dec();
+            serving.handle.end();
+        }
+    }
+
+    /// Claims the shard later.
+    fn rest(&mut self, shard: ShardId, failures: u32) {
+        let factor = 1 << failures.clamp(1, 8).saturating_sub(1);
+        let pause = (BACKOFF.0 * factor).min(BACKOFF.1);
+        self.end(shard, Rest { until: Some(Instant::now() + pause), failures });
+    }
+
+    fn drop_all(&mut self) {
+        for shard in self.all() {
+            self.answer_standing_by(shard, Err("this node is not up"));
+            if !matches!(self.ward(shard), Ward::Absent(_)) {
+                self.end(shard, Rest::default());
+            }
+        }
+    }
+
+    /// Another node has claimed a shard.
+    fn fenced(&mut self, shard: ShardId, epoch: Epoch) {
+        let Ward::Serving(serving) = self.ward(shard) else { return };
+        // One that ended before is not this one.
+        if serving.handle.epoch() > Some(epoch) {
+            return;
+        }
+        if serving.giving.is_some() {
+            self.given_at(shard, OwnerInput::Fenced);
+        }
+        let owner = self.control.owner(shard).filter(|owner| owner.node == *self.node());
+        self.rest(shard, 1);
+        self.disown(owner.into_iter().map(|owner| (shard, owner.epoch)).collect());
+    }
+
+    fn disown(&self, shards: Vec<(ShardId, Epoch)>) {
+        if shards.is_empty() {
+            return;
+        }
+        let member = self.keeping.member.clone();
+        let disowned = Disowned { node: member.node().clone(), boot: member.boot(), shards };
+        self.keeping.shards.tasks.spawn("disown", async move {
+            if let Err(reason) = member.write(&Record::Disowned(disowned)).await {
+                warn!(%reason, "could not tell that shards are lost");
+            }
+        });
+    }
+
+    /// Tells all what was claimed; one record at a time, so that many claims become one.
+    fn publish(&mut self) {
+        if self.publishing || self.unpublished.is_empty() {
+            return;
+        }
+        self.publishing = true;
+        let shards: Vec<_> = std::mem::take(&mut self.unpublished).into_iter().collect();
+        let (member, events) = (self.keeping.member.clone(), self.events.clone());
+        let owned =
+            Owned { node: member.node().clone(), boot: member.boot(), shards: shards.clone() };
+        self.keeping.shards.tasks.spawn("publish", async move {
+            let result = member.write(&Record::Owned(owned)).await;
+            // A keeper that has ended has nothing to tell.
+            let _ = events.send(Event::Published { shards, result });
+        });
+    }
+
+    fn published(&mut self, shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError>) {
+        self.publishing = false;
+        self.control = self.keeping.member.control();
+        if let Err(reason) = result {
+            // What is still not news is told with the next state.
+            warn!(%reason, shards = shards.len(), "could not tell which shards are owned");
+        }
+    }
+
+    fn begin_moves(&mut self) {
+        let plan = Plan::of(&self.control);
+        let (node, now) = (self.node().clone(), Instant::now());
+        let ready = |shard: ShardId| {
+            let at = usize::try_from(shard.0).expect("a shard number is an index");
+            match &self.wards[at] {
+                Ward::Serving(one) => one.giving.is_none() && one.move_after <= now,
+                Ward::Absent(_) | Ward::Starting { .. } | Ward::StandingBy(_) => false,
+            }
+        };
+        let may = plan.may_begin(|pending| pending.from == node && !ready(pending.shard));
+        let own = may.into_iter().filter(|pending| pending.from == node);
+        for (shard, to) in own.map(|one| (one.shard, one.to.clone())).collect::<Vec<_>>() {
+            self.give(shard, to);
+        }
+    }
+}
+
+impl Serving {
+    /// Has the documents take nothing, or go on.
+    fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+        if suspended {
+            self.handle.hold();
+        } else {
+            self.handle.resume();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a keeper knows of one shard, and what it is told.
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::cluster::WriteError;
+use crate::cluster::handoff::{OwnerInput, OwnerSide, TargetSide};
+use crate::shard::{HandOverError, Handle, StartError};
+use crate::types::{Epoch, NodeId, Offset, ShardId};
+
+pub(crate) type Reply = oneshot::Sender<Result<(), String>>;
+
+/// One shard.
+pub(crate) enum Ward {
+    /// This node has nothing to do with it, or waits before it claims it again.
+    Absent(Rest),
+    /// It is being claimed.
+    Starting { attempt: u64, failures: u32 },
+    /// It is served, and perhaps handed over.
+    Serving(Serving),
+    /// Its owner is to hand it over to this node.
+    StandingBy(StandingBy),
+}
+
+/// How long a claim that failed is not repeated.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rest {
+    pub(crate) until: Option<Instant>,
+    pub(crate) failures: u32,
+}
+
+pub(crate) struct Serving {
+    pub(crate) handle: Handle,
+    /// Whether its documents take nothing because the node trusts itself no more.
+    pub(crate) suspended: bool,
+    pub(crate) giving: Option<Giving>,
+    /// Before this, no move of it begins.
+    pub(crate) move_after: Instant,
+}
+
+/// A move that this node drives.
+pub(crate) struct Giving {
+    pub(crate) attempt: u64,
+    pub(crate) to: NodeId,
+    pub(crate) side: OwnerSide,
+    /// Whether the release is, or may be, in the log, so that the handle serves no more.
+    pub(crate) released: bool,
+    pub(crate) since: Instant,
+}
+
+/// A move to this node.
+pub(crate) struct StandingBy {
+    pub(crate) attempt: u64,
+    pub(crate) from: NodeId,
+    pub(crate) side: TargetSide,
+    /// Has the follower claim; gone once that is told.
+    pub(crate) claim: Option<oneshot::Sender<()>>,
+    /// Who waits until it is warm, and until it is served.
+    pub(crate) warm: Vec<Reply>,
+    pub(crate) served: Vec<Reply>,
+}
+
+/// What the keeper's task is told.
+pub(crate) enum Event {
+    /// A claim has ended.
+    Started { shard: ShardId, attempt: u64, result: Result<Handle, StartError> },
+    /// A follower has read to the end.
+    Warmed { shard: ShardId, attempt: u64, result: Result<(), StartError> },
+    /// Something has happened to a move that this node drives.
+    Given { shard: ShardId, attempt: u64, input: OwnerInput },
+    /// The release of a shard has landed or not.
+    Released { shard: ShardId, attempt: u64, result: Result<Offset, HandOverError> },
+    /// The target serves the shard.
+    Taken { shard: ShardId, attempt: u64 },
+    /// `MoveBegun` was written, or not.
+    Began { shard: ShardId, attempt: u64, result: Result<(), WriteError> },
+    /// `Owned` was written, or not.
+    Published { shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError> },
+    /// An owner asks this node to warm up.
+    WarmAsked { from: NodeId, shard: ShardId, reply: Reply },
+    /// An owner has released a shard.
+    ReleaseTold { from: NodeId, shard: ShardId, offset: Offset, reply: Reply },
+}

@@ -1,0 +1,281 @@
+//! Nodes that keep the shards of one cluster between them: claims, moves, crashes; in one process,
+//! over logs in memory, in time that runs as fast as it can.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use quire::checkpoint::{self, Store};
+use quire::clock::Clock;
+use quire::cluster::handoff::Deadlines;
+use quire::cluster::member::{self, Identity};
+use quire::cluster::{Addresses, Command, Load, Operator, Order, Record, Timing, Version};
+use quire::doc::{Failure, Refusal, Write};
+use quire::log::{Log, Memory};
+use quire::router::Router;
+use quire::shard::{
+    Claimant, Directory, Heirs, Keeper, Keeping, PeerError, Peers, Place, Ports, keep,
+};
+use quire::task::{Fatal, Tasks};
+use quire::text::Operation;
+use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, ShardId, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::inner::{PATIENCE, Under, id, ports};
+
+const SHARDS: u32 = 16;
+
+/// Calls the keepers of the other nodes.
+#[derive(Default)]
+struct Calls {
+    keepers: Mutex<BTreeMap<NodeId, Keeper>>,
+}
+
+impl Calls {
+    fn of(&self, node: &NodeId) -> Result<Keeper, PeerError> {
+        self.keepers.lock().get(node).cloned().ok_or(PeerError::Gone)
+    }
+}
+
+/// One node's way to the others.
+struct Line {
+    own: NodeId,
+    calls: Arc<Calls>,
+}
+
+#[async_trait]
+impl Peers for Line {
+    async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), PeerError> {
+        let keeper = self.calls.of(to)?;
+        keeper.warm(self.own.clone(), shard).await.map_err(PeerError::Refused)
+    }
+
+    async fn released(&self, to: &NodeId, shard: ShardId, at: Offset) -> Result<(), PeerError> {
+        let keeper = self.calls.of(to)?;
+        keeper.released(self.own.clone(), shard, at).await.map_err(PeerError::Refused)
+    }
+}
+
+struct Cluster {
+    log: Arc<Memory>,
+    control: Arc<Memory>,
+    store: Arc<dyn Store>,
+    calls: Arc<Calls>,
+    nodes: BTreeMap<NodeId, Node>,
+}
+
+struct Node {
+    member: member::Handle,
+    keeper: Keeper,
+    router: Router,
+    tasks: Tasks,
+    fatal: Fatal,
+}
+
+fn name(node: &str) -> NodeId {
+    NodeId(id(node))
+}
+
+impl Cluster {
+    async fn of(names: &[&str]) -> Self {
+        let mut cluster = Self {
+            log: Arc::new(Memory::new(LogId(1), SHARDS)),
+            control: Arc::new(Memory::new(LogId(2), 1)),
+            store: Arc::new(checkpoint::Memory::new()),
+            calls: Arc::default(),
+            nodes: BTreeMap::new(),
+        };
+        for node in names {
+            cluster.start(node, 1).await;
+        }
+        cluster
+    }
+
+    async fn start(&mut self, node: &str, boot: u64) {
+        let text = |text: &str| text.parse().expect("a short text");
+        let identity = Identity {
+            node: name(node),
+            boot,
+            addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
+            weight: 10,
+            version: Version { software: "0".parse().expect("short"), speaks: (1, 1), accepts: 1 },
+        };
+        let (tasks, fatal) = (Tasks::new(), Fatal::default());
+        let control: Arc<dyn Log> = self.control.clone();
+        let member_ports = member::Ports {
+            log: control,
+            timing: Timing::default(),
+            clock: Clock::fixed(Timestamp(1)),
+            load: Arc::new(Load::default),
+            tasks: tasks.clone(),
+            fatal: fatal.clone(),
+        };
+        let member = member::join(identity, (7, SHARDS), member_ports).await.expect("it joins");
+        let under = Under { log: self.log.clone(), store: self.store.clone(), ..Under::default() };
+        let shards = Ports {
+            claimant: Claimant { node: name(node), boot },
+            tasks: tasks.clone(),
+            fatal: fatal.clone(),
+            ..ports(under, node)
+        };
+        let keeper = keep(Keeping {
+            member: member.clone(),
+            shards,
+            peers: Arc::new(Line { own: name(node), calls: self.calls.clone() }),
+            deadlines: Deadlines::default(),
+            claims_at_once: 4,
+        });
+        self.calls.keepers.lock().insert(name(node), keeper.clone());
+        let router = Router::over(Arc::new(keeper.clone()));
+        self.nodes.insert(name(node), Node { member, keeper, router, tasks, fatal });
+    }
+
+    /// Ends a node as a crash does.
+    fn crash(&mut self, node: &str) {
+        self.calls.keepers.lock().remove(&name(node));
+        let node = self.nodes.remove(&name(node)).expect("it runs");
+        node.keeper.here().iter().for_each(quire::shard::Handle::kill);
+        node.tasks.token().cancel();
+    }
+
+    /// Waits until every shard is served by exactly the node that it is placed on.
+    async fn settled(&self) {
+        let settled = || {
+            let owner = |shard: ShardId| {
+                let here = |(node, one): (&NodeId, &Node)| {
+                    let served = matches!(one.keeper.place(shard), Place::Here(_));
+                    served.then(|| node.clone())
+                };
+                self.nodes.iter().filter_map(here).collect::<Vec<_>>()
+            };
+            let control = self.nodes.values().next().expect("a node runs").member.control();
+            (0..SHARDS).map(ShardId).all(|shard| {
+                let placed: Vec<_> = control.placement(shard).cloned().into_iter().collect();
+                let owned = control.owner(shard).map(|owner| owner.node);
+                owner(shard) == placed && owned.as_ref() == placed.first()
+            })
+        };
+        let waiting = async {
+            while !settled() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("every shard finds its place");
+    }
+
+    /// Gives a command at some node.
+    async fn order(&self, order: Order) {
+        let text = "test".parse().expect("a short text");
+        let why = "a test".parse().expect("a short text");
+        let by = Operator { name: text, why, at: Timestamp(1) };
+        let command = Command { by, expected: None, order };
+        let node = self.nodes.values().next().expect("a node runs");
+        node.member.write(&Record::Command(command)).await.expect("it counts");
+    }
+
+    /// Writes a word at the beginning of a document, wherever that is; returns how long it took.
+    async fn write(&self, doc: &DocId, word: &str) -> Duration {
+        let began = Instant::now();
+        loop {
+            for node in self.nodes.values() {
+                if write_at(node, doc, word).await {
+                    return began.elapsed();
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "{word} cannot be written");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn text(&self, doc: &DocId) -> String {
+        let began = Instant::now();
+        loop {
+            for node in self.nodes.values() {
+                if let Ok(handle) = node.router.open(doc).await
+                    && let Ok(past) = handle.past().await
+                {
+                    let head = past.head();
+                    return past.text_at(head).await.expect("it is there");
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "{doc} cannot be read");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Writes a word unless it is there; tells whether it is now.
+async fn write_at(node: &Node, doc: &DocId, word: &str) -> bool {
+    let Ok(handle) = node.router.open(doc).await else { return false };
+    let Ok(past) = handle.past().await else { return false };
+    let base: Revision = past.head();
+    let Ok(text) = past.text_at(base).await else { return false };
+    if text.contains(word) {
+        return true;
+    }
+    let op = Operation::builder().insert(word).build();
+    let edit = Write::Edit { author: Author::anonymous(), base, op };
+    match handle.write(SessionId(rand::random()), edit).await {
+        Ok(_) => true,
+        // It may have been written: that is looked for.
+        Err(Failure::Closed | Failure::Refused(Refusal::Moved | Refusal::Unavailable { .. })) => {
+            false
+        }
+        Err(other) => panic!("{word}: {other}"),
+    }
+}
+
+fn docs() -> Vec<DocId> {
+    (0..24).map(|n| id(&format!("doc-{n}"))).collect()
+}
+
+async fn write_all(cluster: &Cluster, words: &mut BTreeMap<DocId, Vec<String>>, round: u32) {
+    for doc in docs() {
+        let word = format!("[{round}]");
+        cluster.write(&doc, &word).await;
+        words.entry(doc).or_default().push(word);
+    }
+}
+
+async fn check(cluster: &Cluster, words: &BTreeMap<DocId, Vec<String>>) {
+    for (doc, words) in words {
+        let text = cluster.text(doc).await;
+        let expected: String = words.iter().rev().map(String::as_str).collect();
+        assert_eq!(text, expected, "{doc}");
+    }
+    for node in cluster.nodes.values() {
+        let ended = timeout(Duration::from_millis(1), node.fatal.wait()).await;
+        assert!(ended.is_err(), "no node had to end: {ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_follow_the_members_and_every_word_is_kept_once() {
+    let (mut cluster, mut words) = (Cluster::of(&["a"]).await, BTreeMap::new());
+    cluster.settled().await;
+    write_all(&cluster, &mut words, 0).await;
+    // Two more come, and get their share, while somebody writes.
+    cluster.start("b", 1).await;
+    write_all(&cluster, &mut words, 1).await;
+    cluster.start("c", 1).await;
+    write_all(&cluster, &mut words, 2).await;
+    cluster.settled().await;
+    let share = |node: &str| cluster.nodes[&name(node)].keeper.here().len();
+    let shares = [share("a"), share("b"), share("c")];
+    assert_eq!(shares.iter().sum::<usize>(), SHARDS as usize);
+    assert!(shares.iter().all(|share| (4..=6).contains(share)), "{shares:?}");
+    // One crashes: its heirs go on.
+    cluster.crash("b");
+    write_all(&cluster, &mut words, 3).await;
+    cluster.settled().await;
+    write_all(&cluster, &mut words, 4).await;
+    // It comes again, another is emptied.
+    cluster.start("b", 2).await;
+    cluster.order(Order::Drain { node: name("a"), deadline: None }).await;
+    write_all(&cluster, &mut words, 5).await;
+    cluster.settled().await;
+    assert_eq!(cluster.nodes[&name("a")].keeper.here().len(), 0);
+    check(&cluster, &words).await;
+}
