@@ -4,6 +4,7 @@ mod cli_config;
 mod cli_doc;
 mod client;
 mod config;
+mod forks;
 mod full_disk;
 mod history;
 mod inner;
