@@ -11,6 +11,7 @@ mod inner;
 mod kill;
 mod load;
 mod moves;
+mod owners;
 mod protocol;
 mod proxy;
 mod quarantine;
