@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::doc::recall::Found;
+use crate::doc::state::Fork;
 use crate::doc::write::Done;
 use crate::doc::{
     Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Mode, Outbox, Past, Refusal,
@@ -11,7 +12,7 @@ use crate::doc::{
 };
 use crate::log::{EventKind, Position, Record};
 use crate::text::Operation;
-use crate::types::{Author, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
+use crate::types::{Author, Epoch, LogId, Offset, Revision, Seq, SessionId, Timestamp};
 
 struct Deaf;
 
@@ -27,6 +28,8 @@ struct Fixture {
     handed: Vec<Record>,
     accepted: Vec<Record>,
     told: Vec<(ConnId, Event)>,
+    /// Batches to be merged elsewhere.
+    forks: Vec<Fork>,
     now: Timestamp,
 }
 
@@ -53,9 +56,9 @@ fn insert(at: u32, text: &str) -> Operation {
 impl Fixture {
     fn new(config: Config) -> Self {
         let state = State::new("doc".parse().unwrap(), Arc::new(config));
-        let (handed, accepted, told) = (Vec::new(), Vec::new(), Vec::new());
+        let (handed, accepted, told, forks) = Default::default();
         let now = Timestamp(1_000_000);
-        let mut fixture = Self { state, effects: Vec::new(), handed, accepted, told, now };
+        let mut fixture = Self { state, effects: Vec::new(), handed, accepted, told, forks, now };
         fixture.state.reclaimed(Epoch(0), now, &mut fixture.effects);
         fixture
     }
@@ -96,9 +99,33 @@ impl Fixture {
                 Effect::Tell(conn, event) => self.told.push((conn, event)),
                 Effect::Close(conn, refusal) => self.told.push((conn, Event::Closed(refusal))),
                 Effect::Broadcast(_) | Effect::Done(..) | Effect::Save => {}
-                Effect::Fork(_) | Effect::Rebuild => panic!("not here"),
+                Effect::Fork(fork) => self.forks.push(fork),
+                Effect::Rebuild => panic!("not here"),
             }
         }
+    }
+
+    fn past(&self) -> Past {
+        Past::new(&self.state, Arc::new(crate::checkpoint::Memory::new()), LogId(1))
+    }
+
+    /// Lets a session put so many letters in front of the text, one revision each.
+    fn type_on(&mut self, conn: u64, number: u8, letters: u64) {
+        for _ in 0..letters {
+            let seq = self.state.last_seq(&session(number)).next();
+            self.submit(conn, seq.0, self.state.head().0, insert(0, "."));
+            self.accept_all();
+        }
+    }
+
+    /// Merges a fork with the document as it is now, and lets so many letters be written before
+    /// what comes out is taken back.
+    async fn merge(&mut self, fork: Fork, meanwhile: u64) {
+        let merged = self.past().merge_fork(fork.batch.base, fork.batch.op.clone()).await;
+        self.type_on(2, 2, meanwhile);
+        self.state.forked(fork, merged, &mut self.effects);
+        self.state.flush(self.now, &mut self.effects);
+        self.carry_out();
     }
 
     fn refused(&mut self) -> Option<Refusal> {
@@ -222,11 +249,7 @@ async fn a_session_that_comes_back_goes_on_where_it_was() {
     fixture.accept_all();
     assert!(!fixture.state.may_be_forgotten(&back(None)), "it begins");
     assert!(fixture.state.may_be_forgotten(&back(Some(0))));
-    let past = Past::new(
-        &fixture.state,
-        Arc::new(crate::checkpoint::Memory::new()),
-        crate::types::LogId(1),
-    );
+    let past = fixture.past();
     let wanted = [session(1), session(2)].into();
     let found = past.last_batches(wanted).await.unwrap();
     let batch = Found { session: session(1), seq: Seq(3), rev: Revision(3) };
@@ -267,5 +290,77 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
     assert!(matches!(resumed.content, Content::Changes(changes) if changes.len() == 1));
     let lost = fixture.join(3, 3, Some(2)).unwrap();
     assert!(matches!(lost.content, Content::Text(_)));
+    fixture.check_replay();
+}
+
+/// Returns a document of the text "ab" from session 1, who forks it at its first revision by
+/// putting "fork" between the letters, after session 2 has written more than the window keeps.
+fn forked() -> (Fixture, Fork) {
+    let mut fixture = Fixture::new(Config { window_revisions: 3, ..Config::default() });
+    fixture.join(1, 1, None).unwrap();
+    fixture.submit(1, 1, 0, insert(0, "ab"));
+    fixture.accept_all();
+    fixture.join(2, 2, None).unwrap();
+    fixture.type_on(2, 2, 5);
+    fixture.submit(1, 2, 1, insert(1, "fork"));
+    assert!(fixture.handed.is_empty(), "it has no place yet");
+    let fork = fixture.forks.pop().expect("the window does not reach its base");
+    (fixture, fork)
+}
+
+#[tokio::test]
+async fn a_long_fork_is_merged_on_for_as_long_as_the_window_goes_on_meanwhile() {
+    let (mut fixture, mut fork) = forked();
+    for _ in 0..3 {
+        fixture.merge(fork, 4).await;
+        assert!(fixture.handed.is_empty(), "what was merged is from before the window");
+        fork = fixture.forks.pop().expect("the rest is to be merged, too");
+        fixture.submit(1, 2, 1, insert(1, "fork"));
+        assert!(fixture.forks.is_empty() && fixture.told.is_empty(), "it is on its way");
+    }
+    // As much as the window just keeps.
+    fixture.merge(fork, 3).await;
+    assert!(fixture.forks.is_empty());
+    fixture.accept_all();
+    assert_eq!(fixture.state.text(), format!("{}aforkb", ".".repeat(5 + 3 * 4 + 3)));
+    assert_eq!(fixture.state.last_seq(&session(1)), Seq(2));
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn a_long_fork_of_a_history_that_was_cut_meanwhile_is_refused() {
+    let (mut fixture, fork) = forked();
+    let merged = fixture.past().merge_fork(fork.batch.base, fork.batch.op.clone()).await;
+    fixture.type_on(2, 2, 5);
+    let before = fixture.state.head();
+    let (done, _) = tokio::sync::oneshot::channel();
+    let cut = Write::Event { author: Author::anonymous(), kind: EventKind::HistoryCut { before } };
+    fixture.state.write(session(8), cut, None, done, &mut fixture.effects);
+    fixture.state.flush(fixture.now, &mut fixture.effects);
+    fixture.carry_out();
+    fixture.accept_all();
+    fixture.state.forked(fork, merged, &mut fixture.effects);
+    fixture.carry_out();
+    let fork = fixture.forks.pop().expect("the rest is to be merged");
+    fixture.merge(fork, 0).await;
+    let refused = fixture.refused();
+    assert!(matches!(refused, Some(Refusal::BadBase { .. })), "{refused:?}");
+    fixture.submit(1, 2, before.0, insert(0, "again"));
+    fixture.accept_all();
+    assert!(fixture.state.text().starts_with("again"), "the session goes on");
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn a_session_whose_fork_is_being_merged_does_not_expire() {
+    let (mut fixture, fork) = forked();
+    fixture.state.leave(ConnId(1));
+    assert!(!fixture.state.expire(Timestamp(u64::MAX)), "something of it is on its way");
+    fixture.merge(fork, 0).await;
+    assert!(!fixture.state.expire(Timestamp(u64::MAX)), "and in the log");
+    fixture.accept_all();
+    assert_eq!(fixture.state.text(), ".....aforkb");
+    assert_eq!(fixture.state.last_seq(&session(1)), Seq(2));
+    assert!(fixture.state.expire(Timestamp(u64::MAX)), "then it is silent");
     fixture.check_replay();
 }

@@ -21,11 +21,28 @@ const DAMAGED_MAX: usize = 16;
 /// How many bytes of the log are read at once.
 const READ_BYTES: usize = 1 << 20;
 
+/// How often a document is read again because the log was trimmed meanwhile.
+const TRIES: usize = 10;
+
+/// Why there is no state.
+enum Miss {
+    Refused(Refusal),
+    /// Records below this offset are needed and were trimmed.
+    Trimmed(Offset),
+}
+
+impl From<Refusal> for Miss {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// Rebuilds a document's state; `indexed` is what the shard knows of its records.
 ///
 /// A checkpoint that cannot be read still tells which revision there was, and the shard how far
 /// the newest one must reach: an older one, or none, is good enough where the log leads from it
-/// to there without a gap.
+/// to there without a gap. Where the log is trimmed meanwhile, because others of the shard were
+/// saved, it begins again with what is left.
 ///
 /// # Errors
 /// [`Refusal::Quarantined`] where what is stored does not give the state back,
@@ -38,11 +55,33 @@ pub async fn hydrate(
     indexed: &Indexed,
     config: &Arc<doc::Config>,
 ) -> Result<State, Refusal> {
+    let mut tries = 1;
+    loop {
+        match rebuild(log, store, shard, doc, indexed, config).await {
+            Ok(state) => return Ok(state),
+            Err(Miss::Refused(refusal)) => return Err(refusal),
+            Err(Miss::Trimmed(_)) if tries < TRIES => tries += 1,
+            Err(Miss::Trimmed(low)) => {
+                let reason = format!("records below {low} are needed and were trimmed");
+                return Err(quarantined(doc, reason));
+            }
+        }
+    }
+}
+
+async fn rebuild(
+    log: &dyn Log,
+    store: &dyn Store,
+    shard: ShardId,
+    doc: &DocId,
+    indexed: &Indexed,
+    config: &Arc<doc::Config>,
+) -> Result<State, Miss> {
     let (snapshot, skipped) = match load(store, doc, log.id()).await {
         Ok(Some(Loaded { snapshot, skipped })) => (Some(snapshot), skipped),
         Ok(None) => (None, 0),
         Err(checkpoint::Error::AllDamaged { skipped, .. }) => (None, skipped),
-        Err(error) => return Err(stored_badly(doc, &error)),
+        Err(error) => return Err(stored_badly(doc, &error).into()),
     };
     let mut state = match &snapshot {
         Some(snapshot) => State::restore(snapshot, config.clone())
@@ -76,9 +115,9 @@ async fn check_reach(
     shard: ShardId,
     state: &State,
     indexed: &Indexed,
-) -> Result<(), Refusal> {
+) -> Result<(), Miss> {
     let (doc, reached) = (state.doc(), state.offset());
-    let low = log.marks(shard).await.map_err(|error| unread(doc, &error))?.low;
+    let low = log.marks(shard).await.map_err(|error| unread(&error))?.low;
     if low <= reached {
         return Ok(());
     }
@@ -92,7 +131,7 @@ async fn check_reach(
         "the checkpoint of revision {wanted} is damaged, the one before is of revision {head}, and \
          the log begins above it"
     );
-    Err(quarantined(doc, reason))
+    Err(quarantined(doc, reason).into())
 }
 
 /// Replays from an older checkpoint, or none: what lies below the low-water mark, too, as far as
@@ -102,9 +141,9 @@ async fn replay_more(
     shard: ShardId,
     state: &mut State,
     offsets: &[Offset],
-) -> Result<(), Refusal> {
+) -> Result<(), Miss> {
     let doc = state.doc().clone();
-    let marks = log.marks(shard).await.map_err(|error| unread(&doc, &error))?;
+    let marks = log.marks(shard).await.map_err(|error| unread(&error))?;
     let until = offsets.first().copied().unwrap_or(marks.high);
     let (mut next, mut fence) = (state.offset(), Fence::default());
     let whole = marks.low <= next;
@@ -112,11 +151,11 @@ async fn replay_more(
         fence.epoch = state.epoch_at_rest();
     } else {
         next = marks.low;
-        fence = fence_at(log, shard, marks).await.map_err(|error| unread(&doc, &error))?;
+        fence = fence_at(log, shard, marks).await.map_err(|error| unread(&error))?;
     }
     while next < until {
         let batch = log.read(shard, next, READ_BYTES).await;
-        let batch = batch.map_err(|error| unread(&doc, &error))?;
+        let batch = batch.map_err(|error| unread(&error))?;
         for stored in batch.records.iter().filter(|stored| stored.offset < until) {
             let Some(record) = decode(shard, stored) else { continue };
             let counts = fence.observe(stored.offset, &record).is_ok();
@@ -126,7 +165,7 @@ async fn replay_more(
             if !whole && record.base_rev().is_some_and(|base| base > state.head()) {
                 let head = state.head();
                 let reason = format!("records between revision {head} and {} are gone", next);
-                return Err(quarantined(&doc, reason));
+                return Err(quarantined(&doc, reason).into());
             }
             apply(shard, state, stored);
         }
@@ -144,11 +183,10 @@ async fn replay(
     shard: ShardId,
     state: &mut State,
     offsets: &[Offset],
-) -> Result<(), Refusal> {
-    let doc = state.doc().clone();
+) -> Result<(), Miss> {
     let wanted = &offsets[offsets.partition_point(|offset| *offset < state.offset())..];
     for some in wanted.chunks(1024) {
-        let records = log.fetch(shard, some).await.map_err(|error| unread(&doc, &error))?;
+        let records = log.fetch(shard, some).await.map_err(|error| unread(&error))?;
         for stored in &records {
             apply(shard, state, stored);
         }
@@ -170,12 +208,10 @@ fn stored_badly(doc: &DocId, error: &checkpoint::Error) -> Refusal {
     }
 }
 
-fn unread(doc: &DocId, error: &ReadError) -> Refusal {
+fn unread(error: &ReadError) -> Miss {
     match error {
-        ReadError::Trimmed { low, .. } => {
-            quarantined(doc, format!("records below {low} are needed and were trimmed"))
-        }
-        other => Refusal::Unavailable { reason: other.to_string(), retry: RETRY },
+        ReadError::Trimmed { low, .. } => Miss::Trimmed(*low),
+        other => Refusal::Unavailable { reason: other.to_string(), retry: RETRY }.into(),
     }
 }
 

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use quire::client::{Document, Options, Status};
+use quire::doc;
 use quire::node::Node;
 use quire::shard::{self, HandOverError};
 use quire::text::Operation;
 use quire::types::{DocId, NodeId};
 use quire::wire::{Codec, Mode};
+use serde_json::json;
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, Under, ports};
-use crate::raw::{Raw, node};
+use crate::inner::{PATIENCE, Under, id, ports, write as insert};
+use crate::raw::{Raw, hello, node};
+use crate::slow::metric;
 
 const WRITERS: usize = 4;
 const EDITS: usize = 60;
@@ -122,4 +125,86 @@ async fn type_while(moving: impl AsyncFn(&Node)) {
     let closes: Vec<_> =
         metrics.lines().filter(|line| line.starts_with("quire_edge_closes_total{")).collect();
     assert_eq!(closes, [""; 0], "nobody was sent away");
+}
+
+/// Checks that a client is told to come back, in the message and in the close frame.
+async fn is_told_moved(client: &mut Raw) {
+    let (error, code, reason) = client.close().await;
+    let told = (&error["code"], &error["fatal"], &error["retry_ms"]);
+    assert_eq!(told, (&json!("moved"), &json!(true), &json!(200)), "{error}");
+    assert_eq!((code, reason.as_str()), (4503, "moved"));
+}
+
+/// Joins the document and writes its first revision.
+async fn begin(node: &Node) -> Raw {
+    let (mut client, _) = Raw::join(node, "moving", '1', "").await;
+    client.send(r#"{"t":"op","seq":1,"base":0,"op":["mine"]}"#).await;
+    client.hear("ack").await;
+    client
+}
+
+fn owner(node: &Node) -> shard::Handle {
+    node.router().owner(&doc()).expect("it is here")
+}
+
+/// Starts the next owner of the document's shard, to whom nobody is led yet.
+async fn next_owner(node: &Node, config: doc::Config) -> shard::Handle {
+    let (owner, stores) = (owner(node), node.stores());
+    let under = Under { log: stores.log.clone(), store: stores.store.clone(), config };
+    shard::start(owner.shard(), ports(under, "next")).await.expect("it is released")
+}
+
+#[tokio::test]
+async fn who_lacks_revisions_that_the_next_owner_has_not_at_hand_is_told_moved() {
+    let node = node(|_| {}).await;
+    let mut client = begin(&node).await;
+    owner(&node).hand_over(None).await.expect("nobody else has claimed it");
+    let config = doc::Config { window_revisions: 1, ..doc::Config::default() };
+    let next = next_owner(&node, config).await;
+    let handle = next.open(doc()).await.expect("it opens");
+    for base in 1..4 {
+        insert(&handle, base).await;
+    }
+    node.shards().replace(next);
+    is_told_moved(&mut client).await;
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="moved"} "#).await, 1);
+    // It asks again, as it was told to, and gets the text.
+    let (mut client, welcome) = Raw::join(&node, "moving", '1', r#","rev":1"#).await;
+    assert_eq!((&welcome["text"], &welcome["seq"]), (&json!("xxxmine"), &json!(1)));
+    client.send(r#"{"t":"op","seq":2,"base":4,"op":[7,"!"]}"#).await;
+    assert_eq!(client.hear("ack").await["rev"], 5);
+}
+
+#[tokio::test]
+async fn who_may_only_read_at_the_next_owner_is_told_moved() {
+    let node = node(|config| config.shards = 1).await;
+    let mut client = begin(&node).await;
+    let handle = node.router().open(&doc()).await.expect("it is open");
+    handle.save().await.expect("it is in memory");
+    // The log loses what no checkpoint covers: an edit of another document.
+    insert(&node.router().open(&id("other")).await.expect("it is new"), 0).await;
+    let owner = owner(&node);
+    owner.hand_over(None).await.expect("nobody else has claimed it");
+    let log = node.stores().log;
+    let high = log.marks(owner.shard()).await.expect("it is in memory").high;
+    log.trim(owner.shard(), high).await.expect("it is in memory");
+    node.shards().replace(next_owner(&node, doc::Config::default()).await);
+    is_told_moved(&mut client).await;
+    let (_, welcome) = Raw::join(&node, "moving", '1', r#","rev":1"#).await;
+    assert_eq!((&welcome["mode"], &welcome["ops"]), (&json!("view"), &json!([])));
+}
+
+#[tokio::test]
+async fn whose_document_has_no_owner_for_long_is_told_moved() {
+    let node = node(|_| {}).await;
+    let mut client = begin(&node).await;
+    owner(&node).hand_over(None).await.expect("nobody else has claimed it");
+    let mut newcomer = Raw::say(&node, "moving", &hello('2', "")).await;
+    // What follows waits for seconds.
+    tokio::time::pause();
+    is_told_moved(&mut client).await;
+    is_told_moved(&mut newcomer).await;
+    node.shards().replace(next_owner(&node, doc::Config::default()).await);
+    let (_, welcome) = Raw::join(&node, "moving", '1', r#","rev":1"#).await;
+    assert_eq!((&welcome["ops"], &welcome["seq"]), (&json!([]), &json!(1)));
 }

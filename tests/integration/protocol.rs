@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use quire::doc::Write;
+use quire::log::EventKind;
+use quire::types::{Author, SessionId};
 use serde_json::{Value, json};
 
+use crate::inner::id;
 use crate::raw::{Raw, hello, node};
+use crate::slow::metric;
 
 #[tokio::test]
 async fn the_subprotocol_is_chosen_and_the_token_never_echoed() {
@@ -345,4 +350,46 @@ async fn stopping_tells_clients_when_to_come_back() {
     let () = stopped;
     assert_eq!((ended.0["code"].as_str(), ended.1), (Some("unavailable"), 4503));
     assert!(ended.0["retry_ms"].as_u64().is_some_and(|millis| millis > 0));
+}
+
+#[tokio::test]
+async fn whoever_is_sent_away_is_counted_under_the_reason_that_was_told() {
+    let node = node(|_| {}).await;
+    let op = |seq: u64, base: u64| json!({"t":"op","seq":seq,"base":base,"op":["x"]}).to_string();
+    let bad_op = r#"{"t":"op","seq":1,"base":0,"op":[9,"x"]}"#.to_owned();
+    // Most of them share their close code with others.
+    let cases = [
+        ("bad-frame", 4400, "[]".to_owned(), None),
+        ("bad-op", 4400, bad_op, None),
+        ("bad-base", 4400, op(1, 9), None),
+        ("pipelined", 4400, op(1, 0), Some(op(2, 0))),
+        ("gap", 4409, op(5, 0), None),
+    ];
+    for (times, (name, code, said, more)) in (1..).zip(&cases) {
+        // Each as often as its place says, so that no two of them are counted alike.
+        for n in 0..times {
+            let doc = format!("{name}-{n}");
+            let (mut raw, _) = Raw::join(&node, &doc, '1', "").await;
+            match more {
+                Some(more) => raw.send_both(said, more).await,
+                None => raw.send(said).await,
+            }
+            let (error, closed, reason) = raw.close().await;
+            let told = (error["code"].as_str(), closed, reason.as_str());
+            assert_eq!(told, (Some(*name), *code, *name), "{error}");
+        }
+    }
+    let (mut raw, _) = Raw::join(&node, "apart", '1', "").await;
+    let handle = node.router().open(&id("apart")).await.expect("it is open");
+    let kind = EventKind::Quarantined { reason: "for a test".to_owned() };
+    let apart = Write::Event { author: Author::anonymous(), kind };
+    handle.write(SessionId([7; 16]), apart).await.expect("it is taken");
+    let (error, code, reason) = raw.close().await;
+    assert_eq!((error["retry_ms"].as_u64(), code), (Some(30_000), 4503), "{error}");
+    assert_eq!(reason, "unavailable");
+    let times = (1..).zip(cases.iter().map(|(name, ..)| *name));
+    for (times, name) in times.chain([(1, "unavailable"), (0, "moved")]) {
+        let row = format!(r#"quire_edge_closes_total{{reason="{name}"}} "#);
+        assert_eq!(metric(&node, &row).await, times, "{name}");
+    }
 }

@@ -136,6 +136,12 @@ impl Raw {
 
     /// Waits for the end: the last message, if it was an error, and the close code.
     pub(crate) async fn end(&mut self) -> (Value, u16) {
+        let (last, code, _) = self.close().await;
+        (last, code)
+    }
+
+    /// Waits for the end, and returns the reason in the close frame, too.
+    pub(crate) async fn close(&mut self) -> (Value, u16, String) {
         let mut last = Value::Null;
         loop {
             let frame = timeout(PATIENCE, self.socket.next()).await.expect("it ends");
@@ -143,7 +149,9 @@ impl Raw {
                 Some(Ok(Message::Text(text))) => {
                     last = serde_json::from_str(&text).expect("JSON");
                 }
-                Some(Ok(Message::Close(Some(close)))) => return (last, close.code.into()),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return (last, close.code.into(), close.reason.as_str().to_owned());
+                }
                 Some(Ok(_)) => {}
                 other => panic!("no close frame: {other:?}"),
             }

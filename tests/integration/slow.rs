@@ -47,7 +47,7 @@ async fn write(writer: &mut Raw, from: u64) {
     }
 }
 
-async fn metric(node: &Node, name: &str) -> u64 {
+pub(crate) async fn metric(node: &Node, name: &str) -> u64 {
     let answer = reqwest::get(format!("http://{}/metrics", node.address)).await;
     let text = answer.expect("it answers").text().await.expect("it is text");
     // A row with labels is there once it counts something.

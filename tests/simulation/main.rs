@@ -5,6 +5,7 @@
 //! ```text
 //! QUIRE_SIM_SEED=17 cargo test --test simulation -- --nocapture     one seed, with its trace
 //! QUIRE_SIM_SEEDS=100000 cargo test --release --test simulation
+//! QUIRE_SIM_FROM=5000 cargo test --test simulation                  from seed 5,000 on
 //! ```
 
 mod archive;
@@ -96,8 +97,9 @@ fn nothing_acknowledged_is_lost_or_doubled_by_any_seed() {
         return;
     }
     let seeds = number("QUIRE_SIM_SEEDS").unwrap_or(SEEDS);
+    let from = number("QUIRE_SIM_FROM").unwrap_or(0);
     let mut tally = Tally::new();
-    for seed in 0..seeds {
+    for seed in from..from + seeds {
         let Ok(trace) = catch_unwind(AssertUnwindSafe(|| run(seed, false))) else {
             panic!("replay with QUIRE_SIM_SEED={seed} cargo test --test simulation -- --nocapture");
         };

@@ -1,0 +1,278 @@
+//! Owners of one shard: take-overs from one that lives and trims, one whose place was trimmed,
+//! and a janitor with a document that cannot be saved.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quire::checkpoint::{self, CheckpointId, Store};
+use quire::doc::{self, Failure, Refusal};
+use quire::log::{self, Appended, Batch, EventKind, Log, Marks, ReadError, Record, Stored};
+use quire::shard::{self, Handle, Ports};
+use quire::text::Operation;
+use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
+use tokio::time::{sleep, timeout};
+
+use crate::inner::{PATIENCE, Under, id, join, ports, write};
+
+const SHARD: ShardId = ShardId(0);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Returns what an owner works with who keeps no record that a checkpoint covers.
+fn owner(log: &Arc<dyn Log>, store: &Arc<dyn Store>, name: &str) -> Ports {
+    let config = doc::Config { idle_after: DAY, ..doc::Config::default() };
+    let under = Under { log: log.clone(), store: store.clone(), config };
+    let config = Arc::new(shard::Config { trim_margin: 0, ..shard::Config::default() });
+    Ports { config, ..ports(under, name) }
+}
+
+/// Writes to a document, saves it, and waits until the log was trimmed.
+async fn go_on(owner: &Handle, log: &log::Memory, doc: &str) {
+    let before = log.marks(SHARD).await.expect("it is in memory").low;
+    let handle = owner.open(id(doc)).await.expect("it opens");
+    let head = handle.past().await.expect("it is open").head();
+    write(&handle, head.0).await;
+    handle.save().await.expect("the store takes it");
+    while log.marks(SHARD).await.expect("it is in memory").low == before {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// When the log is trimmed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Just before somebody looks where it begins.
+    Before,
+    /// Just after that.
+    After,
+}
+
+/// A log whose owner goes on, and trims it, when somebody looks where it begins.
+struct Trimmed {
+    inner: Arc<log::Memory>,
+    when: When,
+    /// Who does it, and at which looks from then on.
+    owner: OnceLock<(Handle, Range<usize>)>,
+    looks: AtomicUsize,
+}
+
+impl Trimmed {
+    fn new(inner: &Arc<log::Memory>, when: When) -> Arc<Self> {
+        let (owner, looks) = Default::default();
+        Arc::new(Self { inner: inner.clone(), when, owner, looks })
+    }
+
+    fn begin(&self, owner: &Handle, looks: Range<usize>) {
+        assert!(self.owner.set((owner.clone(), looks)).is_ok(), "it begins once");
+    }
+
+    fn has_ended(&self) -> bool {
+        let end = self.owner.get().expect("it has begun").1.end;
+        self.looks.load(Ordering::Relaxed) >= end
+    }
+
+    async fn looked(&self, when: When) {
+        let Some((owner, looks)) = self.owner.get().filter(|_| when == self.when) else { return };
+        if looks.contains(&self.looks.fetch_add(1, Ordering::Relaxed)) {
+            go_on(owner, &self.inner, "busy").await;
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Trimmed {
+    fn id(&self) -> LogId {
+        self.inner.id()
+    }
+
+    fn shards(&self) -> u32 {
+        self.inner.shards()
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        self.inner.append(shard, record)
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        self.looked(When::Before).await;
+        let marks = self.inner.marks(shard).await;
+        self.looked(When::After).await;
+        marks
+    }
+
+    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
+        self.inner.read(shard, from, most).await
+    }
+
+    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
+        self.inner.fetch(shard, offsets).await
+    }
+
+    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
+        self.inner.wait(shard, past).await
+    }
+
+    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        self.inner.trim(shard, before).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// Takes a shard over from an owner that lives, and trims the log under it three times.
+async fn take_over_from_one_who_trims(when: When) {
+    let memory = Arc::new(log::Memory::new(LogId(1), 1));
+    let log: Arc<dyn Log> = memory.clone();
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let first = shard::start(SHARD, owner(&log, &store, "first")).await.expect("it starts");
+    go_on(&first, &memory, "busy").await;
+    let trimmed = Trimmed::new(&memory, when);
+    trimmed.begin(&first, 0..3);
+    let under: Arc<dyn Log> = trimmed.clone();
+    let ports = owner(&under, &store, "second");
+    let second = timeout(PATIENCE, shard::start(SHARD, ports.clone())).await.expect("it ends");
+    let second = second.expect("the owner lives: nothing is wrong");
+    assert!(trimmed.has_ended(), "the log was trimmed meanwhile");
+    assert_eq!(ports.metrics.lost.get(), 0, "nothing is taken for lost");
+    let busy = second.open(id("busy")).await.expect("it opens");
+    assert_eq!(write(&busy, 4).await, Revision(5), "everything is there, and more can be written");
+    let old = first.open(id("busy")).await.expect("it is open");
+    let op = Operation::builder().insert("late").build();
+    let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(4), op };
+    assert_eq!(old.write(SessionId([7; 16]), late).await, Err(Failure::Closed), "it is replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_goes_on_between_two_looks_is_not_taken_for_lost_records() {
+    take_over_from_one_who_trims(When::Before).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_trims_what_is_just_being_read_is_taken_over_all_the_same() {
+    take_over_from_one_who_trims(When::After).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_is_opened_while_the_log_is_trimmed_for_another() {
+    let memory = Arc::new(log::Memory::new(LogId(1), 1));
+    let store = Arc::new(checkpoint::Memory::new());
+    let trimmed = Trimmed::new(&memory, When::After);
+    let (log, kept): (Arc<dyn Log>, Arc<dyn Store>) = (trimmed.clone(), store.clone());
+    let first = shard::start(SHARD, owner(&log, &kept, "first")).await.expect("it starts");
+    write(&first.open(id("busy")).await.expect("it opens"), 0).await;
+    write(&first.open(id("torn")).await.expect("it opens"), 0).await;
+    first.kill();
+    // A save that was cut short: nothing was verified, the log has everything.
+    let torn = CheckpointId { doc: id("torn"), revision: Revision(1), offset: Offset(3) };
+    store.put_manifest(&torn, Bytes::from_static(b"torn")).await.expect("it is in memory");
+    let second = shard::start(SHARD, owner(&log, &kept, "second")).await.expect("it starts");
+    // First it is found out whether the log has everything, then it is read.
+    trimmed.begin(&second, 1..2);
+    let opened = timeout(PATIENCE, second.open(id("torn"))).await.expect("it is answered");
+    assert!(trimmed.has_ended(), "the log was trimmed meanwhile");
+    let handle = opened.expect("what it needs is there");
+    assert_eq!(handle.past().await.expect("it is open").head(), Revision(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_place_in_the_log_was_trimmed_steps_down() {
+    let memory = Arc::new(log::Memory::new(LogId(1), 1));
+    let log: Arc<dyn Log> = memory.clone();
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let ports = owner(&log, &store, "first");
+    let first = shard::start(SHARD, ports.clone()).await.expect("it starts");
+    let old = first.open(id("doc")).await.expect("it opens");
+    write(&old, 0).await;
+    let told = join(&old).await;
+    let second = shard::start(SHARD, owner(&log, &store, "second")).await.expect("it takes over");
+    go_on(&second, &memory, "doc").await;
+    let op = Operation::builder().insert("late").build();
+    let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(1), op };
+    let late = timeout(PATIENCE, old.write(SessionId([7; 16]), late)).await;
+    assert_eq!(late.expect("it gives up"), Err(Failure::Closed), "it is not acknowledged");
+    assert!(matches!(told.closed().await, Refusal::Unavailable { .. }), "clients are sent away");
+    assert_eq!(ports.metrics.fenced.get(), 1, "it knows that the shard is another's");
+    go_on(&second, &memory, "doc").await;
+    let past = second.open(id("doc")).await.expect("it is open").past().await;
+    let past = past.expect("it is open");
+    assert_eq!(past.text_at(Revision(3)).await.as_deref(), Ok("xxx"), "the late edit is void");
+}
+
+/// Starts a shard with a document "bad", whose first revision has another text in the store.
+async fn with_conflict(age: Duration, idle_after: Duration) -> (Handle, Ports) {
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let config = doc::Config { idle_after, ..doc::Config::default() };
+    let start = async |name: &str, age| {
+        let log = Arc::new(log::Memory::new(LogId(1), 1));
+        let under = Under { log, store: store.clone(), config: config.clone() };
+        let config = Arc::new(shard::Config { tail_age_max: age, ..shard::Config::default() });
+        let ports = Ports { config, ..ports(under, name) };
+        let handle = shard::start(SHARD, ports.clone()).await.expect("it starts");
+        let bad = handle.open(id("bad")).await.expect("it is new");
+        (handle, ports, bad)
+    };
+    let (handle, ports, bad) = start("node", age).await;
+    let (_other, _, other) = start("other", DAY).await;
+    write(&bad, 0).await;
+    let op = Operation::builder().insert("y").build();
+    let edit = doc::Write::Edit { author: Author::anonymous(), base: Revision(0), op };
+    other.write(SessionId([7; 16]), edit).await.expect("it is taken");
+    other.save().await.expect("nothing else is stored yet");
+    (handle, ports)
+}
+
+async fn quarantines(ports: &Ports) -> usize {
+    let batch = ports.log.read(SHARD, Offset(0), usize::MAX).await.expect("it is in memory");
+    let records = batch.records.iter().map(|stored| Record::decode(&stored.bytes));
+    let quarantine = |record: &Record| match record {
+        Record::Event(event) => matches!(event.kind, EventKind::Quarantined { .. }),
+        _ => false,
+    };
+    records.filter(|record| quarantine(record.as_ref().expect("it is whole"))).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_with_two_texts_is_set_apart_once_and_closed() {
+    let minute = Duration::from_secs(60);
+    let (handle, ports) = with_conflict(DAY, minute).await;
+    let bad = handle.open(id("bad")).await.expect("it is open");
+    let told = join(&bad).await;
+    for _ in 0..3 {
+        let saved = bad.save().await;
+        assert!(matches!(saved, Err(Failure::Store { .. })), "{saved:?}");
+    }
+    assert!(matches!(told.closed().await, Refusal::Quarantined { .. }));
+    let closed = async {
+        while ports.doc_metrics.open.get() > 0 {
+            sleep(minute / 10).await;
+        }
+    };
+    timeout(minute * 10, closed).await.expect("nothing keeps it open");
+    let conflicts = ports.doc_metrics.checkpoints.with_label_values(&["conflict"]);
+    assert_eq!(conflicts.get(), 3, "nobody saves it for nothing");
+    assert_eq!(quarantines(&ports).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_saved_does_not_keep_the_janitor_from_the_others() {
+    let (handle, ports) = with_conflict(Duration::from_secs(1), DAY).await;
+    let others = [id("good"), id("better")];
+    for other in &others {
+        write(&handle.open(other.clone()).await.expect("it is new"), 0).await;
+    }
+    let saved = async {
+        for other in &others {
+            while ports.store.manifests(other, 1).await.expect("it is in memory").is_empty() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    };
+    timeout(Duration::from_secs(600), saved).await.expect("the others get their turn");
+    let conflicts = ports.doc_metrics.checkpoints.with_label_values(&["conflict"]);
+    assert!(conflicts.get() > 0, "the oldest one came first, and could not be saved");
+}
