@@ -9,6 +9,7 @@ mod kill;
 mod migrate;
 mod outage;
 mod replay;
+mod secured;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;
