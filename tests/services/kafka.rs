@@ -19,7 +19,7 @@ use crate::service::Service;
 
 const SHARD: ShardId = ShardId(0);
 
-fn hosts() -> Vec<String> {
+pub(crate) fn hosts() -> Vec<String> {
     let hosts = env::var("KAFKA_BOOTSTRAP").ok().filter(|hosts| !hosts.is_empty());
     let hosts = hosts.expect(
         "KAFKA_BOOTSTRAP is not set: run tests/run, or tests/services/kafka DIR start and set it",
@@ -27,15 +27,15 @@ fn hosts() -> Vec<String> {
     hosts.split(',').map(str::to_owned).collect()
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config { create_topics: true, allow_single_replica: true, ..Config::default() }
 }
 
-fn fresh_topic() -> String {
+pub(crate) fn fresh_topic() -> String {
     format!("test-{:016x}-log", rand::random::<u64>())
 }
 
-async fn open(topic: &str, shards: u32, config: &Config) -> Result<Kafka, OpenError> {
+pub(crate) async fn open(topic: &str, shards: u32, config: &Config) -> Result<Kafka, OpenError> {
     let options = Options::new(hosts(), topic, Some(shards), config).expect("no properties");
     Kafka::open(options, Metrics::register(&Registry::new()).expect("a new registry")).await
 }
