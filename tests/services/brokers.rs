@@ -30,6 +30,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const TOPIC: &str = "three-log";
 const SHARDS: u32 = 4;
 
+/// How many are killed, one after the other, where `QUIRE_BROKER_KILLS` does not say.
+const KILLS: usize = 1;
+
 /// Durable edits of all writers between two kills.
 const EDITS_BETWEEN: u64 = 200;
 
@@ -95,7 +98,7 @@ async fn refuses_too_few_copies(brokers: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_of_three_brokers_may_be_killed_under_writers() {
+async fn one_of_three_brokers_may_be_killed_under_writers() {
     let (kafka, brokers) = Service::start_with("kafka", &[("KAFKA_BROKERS", "3")]).await;
     refuses_too_few_copies(&brokers).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -105,7 +108,8 @@ async fn each_of_three_brokers_may_be_killed_under_writers() {
     in_sync(&brokers, 3).await;
     let storm = Storm::begin(std::slice::from_ref(&server.url));
     let mut edits = 0;
-    for broker in 1..=3 {
+    let kills = std::env::var("QUIRE_BROKER_KILLS").ok().and_then(|text| text.parse().ok());
+    for broker in (1..=3).cycle().take(kills.unwrap_or(KILLS)) {
         edits += EDITS_BETWEEN;
         storm.reach(edits).await;
         kafka.run(&format!("kill {broker}")).await;
