@@ -54,8 +54,8 @@ pub(crate) struct Which {
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Only this shard
-    #[arg(long, value_name = "N")]
+    /// Only this shard, which is a partition in Kafka
+    #[arg(long, visible_alias = "partition", value_name = "N")]
     shard: Option<u32>,
     /// Only this document
     #[arg(long)]

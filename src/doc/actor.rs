@@ -224,6 +224,10 @@ impl Running {
                 // Whoever asked may have gone.
                 let _ = done.send(Err(Failure::Refused(Refusal::Moved)));
             }
+            Message::Write(_, _, _, done) if self.stalled => {
+                // Nobody knows when it would be answered; whoever asked may have gone.
+                let _ = done.send(Err(Failure::Refused(stalled())));
+            }
             Message::Write(session, write, permit, done) => {
                 self.look_for_room();
                 self.state.write(session, write, permit, done, &mut self.effects);

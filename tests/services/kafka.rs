@@ -19,7 +19,7 @@ use crate::service::Service;
 
 const SHARD: ShardId = ShardId(0);
 
-fn hosts() -> Vec<String> {
+pub(crate) fn hosts() -> Vec<String> {
     let hosts = env::var("KAFKA_BOOTSTRAP").ok().filter(|hosts| !hosts.is_empty());
     let hosts = hosts.expect(
         "KAFKA_BOOTSTRAP is not set: run tests/run, or tests/services/kafka DIR start and set it",
@@ -27,15 +27,15 @@ fn hosts() -> Vec<String> {
     hosts.split(',').map(str::to_owned).collect()
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config { create_topics: true, allow_single_replica: true, ..Config::default() }
 }
 
-fn fresh_topic() -> String {
+pub(crate) fn fresh_topic() -> String {
     format!("test-{:016x}-log", rand::random::<u64>())
 }
 
-async fn open(topic: &str, shards: u32, config: &Config) -> Result<Kafka, OpenError> {
+pub(crate) async fn open(topic: &str, shards: u32, config: &Config) -> Result<Kafka, OpenError> {
     let options = Options::new(hosts(), topic, Some(shards), config).expect("no properties");
     Kafka::open(options, Metrics::register(&Registry::new()).expect("a new registry")).await
 }
@@ -54,13 +54,19 @@ async fn holds_the_contract() {
     contract::all(&|| Box::new(Topic(fresh_topic()))).await;
 }
 
-fn admin() -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(hosts: &str) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", hosts().join(","));
+    config.set("bootstrap.servers", hosts);
     config.create().expect("a client")
 }
 
-async fn create(name: &str, partitions: i32, settings: &[(&str, &str)]) {
+/// Creates a topic that is to be trusted, but for its replicas and further settings.
+pub(crate) async fn create(
+    hosts: &str,
+    name: &str,
+    (partitions, replicas): (i32, i32),
+    settings: &[(&str, &str)],
+) {
     let all = [
         ("cleanup.policy", "delete"),
         ("retention.ms", "-1"),
@@ -68,14 +74,14 @@ async fn create(name: &str, partitions: i32, settings: &[(&str, &str)]) {
         ("unclean.leader.election.enable", "false"),
         ("max.message.bytes", "17000000"),
     ];
-    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
     for (key, value) in all {
         topic = topic.set(key, value);
     }
     for (key, value) in settings {
         topic = topic.set(key, value);
     }
-    let created = admin().create_topics([&topic], &AdminOptions::new()).await;
+    let created = admin(hosts).create_topics([&topic], &AdminOptions::new()).await;
     created.expect("it answers").pop().expect("one topic").expect("it is created");
 }
 
@@ -85,7 +91,8 @@ async fn a_topic_that_would_lose_records_is_refused() {
     let missing = open(&fresh_topic(), 2, &trusting).await.expect_err("it is not there");
     assert!(matches!(missing, OpenError::NoTopic { .. }), "{missing}");
     let topic = fresh_topic();
-    create(&topic, 3, &[]).await;
+    let at = hosts().join(",");
+    create(&at, &topic, (3, 1), &[]).await;
     let other = open(&topic, 2, &trusting).await.expect_err("it has another number");
     assert!(other.to_string().contains("--shards 3"), "{other}");
     open(&topic, 3, &trusting).await.expect("it is right");
@@ -100,7 +107,7 @@ async fn a_topic_that_would_lose_records_is_refused() {
         ("max.message.bytes", "1000000"),
     ] {
         let topic = fresh_topic();
-        create(&topic, 1, &[(key, value)]).await;
+        create(&at, &topic, (1, 1), &[(key, value)]).await;
         let refused = open(&topic, 1, &trusting).await.expect_err("it is not trusted");
         assert!(refused.to_string().contains(&format!("{key} = {value}")), "{refused}");
     }
@@ -112,7 +119,7 @@ async fn a_topic_that_is_created_anew_is_another_log() {
     let first = open(&topic, 1, &config()).await.expect("it is created");
     let again = open(&topic, 1, &config()).await.expect("it is there");
     assert_eq!(first.id(), again.id());
-    let deleted = admin().delete_topics(&[&topic], &AdminOptions::new()).await;
+    let deleted = admin(&hosts().join(",")).delete_topics(&[&topic], &AdminOptions::new()).await;
     deleted.expect("it answers").pop().expect("one topic").expect("it is deleted");
     let anew = loop {
         // The broker takes a moment to forget the old one.
@@ -200,7 +207,7 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     log.close().await;
     // In order: a broker that was killed would mend its files by cutting them off.
     kafka.run("stop").await;
-    let file = kafka.folder().join("data/rotten-log-0/00000000000000000000.log");
+    let file = kafka.folder().join("1/data/rotten-log-0/00000000000000000000.log");
     let mut bytes = std::fs::read(&file).expect("it is the broker's");
     let at = bytes.windows(6).position(|six| six == b"second").expect("it is there");
     bytes[at] ^= 1;

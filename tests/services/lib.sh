@@ -72,6 +72,17 @@ certificate() {
     -file "$1/ca.pem" >&2
 }
 
+# Asks the CQL server at $1 (host:port) for its version; prints nothing where it does not tell.
+cql_version() (
+  query='SELECT release_version FROM system.local'
+  exec 3<>"/dev/tcp/${1%:*}/${1##*:}" || exit 0
+  # STARTUP, then QUERY at consistency ONE, in version 4 of the protocol.
+  printf '\x04\0\0\0\x01\0\0\0\x16\0\x01\0\x0bCQL_VERSION\0\x053.0.0' >&3
+  printf '\x04\0\0\x01\x07\0\0\0%b\0\0\0%b%s\0\x01\0' "\\x$(printf %x $((${#query} + 7)))" \
+    "\\x$(printf %x ${#query})" "$query" >&3
+  timeout 5 cat <&3 | tr -c '[:print:]' '\n' | grep -m 1 -E '^[0-9]+\.[0-9]' || true
+) 2>/dev/null
+
 # Waits until the file $2 of folder $1 holds every further argument.
 await() {
   local folder=$1 file=$2 line deadline=$((SECONDS + 90))

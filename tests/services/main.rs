@@ -1,13 +1,17 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
+mod brokers;
+mod choices;
 mod cql;
 mod faults;
 mod fight;
 mod kafka;
 mod kill;
+mod large;
 mod migrate;
 mod outage;
 mod replay;
+mod secured;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;

@@ -34,7 +34,8 @@ impl Service {
         self.folder.path()
     }
 
-    /// Has the script do something, and returns what it prints.
+    /// Has the script do something, to one part of it where a number follows, and returns what it
+    /// prints.
     pub(crate) async fn run(&self, verb: &str) -> String {
         let mut command = self.command(verb);
         let output = Tasks::offload(move || command.output().expect("the script runs")).await;
@@ -45,7 +46,7 @@ impl Service {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.script);
-        command.arg(self.folder.path()).arg(verb).stdin(Stdio::null());
+        command.arg(self.folder.path()).args(verb.split(' ')).stdin(Stdio::null());
         command.envs(self.variables.iter().copied());
         command
     }

@@ -13,7 +13,7 @@ use quire::router::Router;
 use quire::shard::{self, Claimant, Ports, Room};
 use quire::task::{Fatal, Tasks};
 use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
-use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId, Timestamp};
+use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, ShardId, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -140,6 +140,7 @@ impl World {
                 self.forget().await;
                 sleep(Duration::from_millis(50)).await;
             }
+            self.move_back().await;
             self.end(end).await;
             self.bury(Instant::now());
             sleep(Duration::from_millis(30)).await;
@@ -148,6 +149,7 @@ impl World {
             }
         }
         sleep_until(began + self.plan.calm).await;
+        self.move_back().await;
         self.trace.note("nothing fails any more", self.lives);
         self.end_faults();
         // Nobody tells an owner that a zombie was the last to claim; the next life reads it.
@@ -297,6 +299,17 @@ impl World {
             self.forget().await;
         }
         self.life.send_replace(None);
+    }
+
+    /// Has the log begin earlier than it did, under a living node.
+    async fn move_back(&self) {
+        let quarters = (self.plan.seed + self.lives) % 4;
+        for shard in (0..SHARDS).map(ShardId) {
+            let low = self.archive.marks(shard).await.expect("it is in memory").low;
+            if self.archive.move_back(shard, Offset(low.0 * quarters / 4)).await {
+                self.trace.note("the log begins earlier", shard);
+            }
+        }
     }
 
     /// Ends those for good that should have been dead by now.

@@ -9,8 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::log::kafka::error::OpenError;
 use crate::log::kafka::quiet::Quiet;
+use crate::log::kafka::refusal::why_refused;
 use crate::log::kafka::settings::{MESSAGE_BYTES_MAX, Options};
-use crate::log::kafka::topic_id::topic_id;
+use crate::log::kafka::topic_id::{Told, topic_id};
 use crate::task::Tasks;
 use crate::types::LogId;
 
@@ -103,6 +104,10 @@ async fn find(
             Err(error) => error,
         };
         let hosts = options.brokers();
+        let asked = options.clone();
+        if let Some(reason) = Tasks::offload(move || why_refused(&asked, ASK_MAX)).await {
+            return Err(OpenError::Refused { hosts, reason });
+        }
         if began.elapsed() >= options.config.open_timeout {
             return Err(OpenError::Unreachable { hosts, reason: error.to_string() });
         }
@@ -223,17 +228,52 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
 }
 
 async fn identify(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenError> {
+    let mut told = Told::Nothing;
     for _ in 0..IDENTIFY_TRIES {
-        if let Some(id) = ask_id(admin, &options.topic).await {
-            return Ok(id);
+        told = ask_id(admin, &options.topic).await;
+        if told != Told::Nothing {
+            break;
         }
     }
-    Err(OpenError::TooOld { hosts: options.brokers() })
+    identified(told, options.brokers())
+}
+
+fn identified(told: Told, hosts: String) -> Result<LogId, OpenError> {
+    match told {
+        Told::Id(id) => Ok(LogId(id)),
+        Told::NoIds => Err(OpenError::TooOld { hosts }),
+        Told::Nothing => {
+            let reason = "it does not tell the topic's id".to_owned();
+            Err(OpenError::Refused { hosts, reason })
+        }
+    }
 }
 
 /// Asks for the id that the topic has now.
-pub(crate) async fn ask_id(admin: &Arc<Admin>, topic: &str) -> Option<LogId> {
+pub(crate) async fn ask_id(admin: &Arc<Admin>, topic: &str) -> Told {
     let (admin, topic) = (Arc::clone(admin), topic.to_owned());
-    let id = Tasks::offload(move || topic_id(admin.inner(), &topic, ASK_MAX)).await;
-    id.map(LogId)
+    Tasks::offload(move || topic_id(admin.inner(), &topic, ASK_MAX)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_without_an_id_is_refused_by_what_is_the_matter() {
+        let check = |told, says: &str| {
+            let said = identified(told, "h:1".to_owned()).map_err(|error| error.to_string());
+            assert_eq!(said.map(|id| id.0), Err(says.to_owned()));
+        };
+        assert_eq!(identified(Told::Id(7), String::new()).ok(), Some(LogId(7)));
+        check(
+            Told::NoIds,
+            "the brokers at h:1 are too old, they know no ids of topics: use Kafka 3.1 or newer",
+        );
+        check(
+            Told::Nothing,
+            "Kafka at h:1 cannot be used (it does not tell the topic's id): check the settings \
+             and the rights",
+        );
+    }
 }

@@ -78,8 +78,7 @@ pub enum OpenError {
     },
     /// The brokers know no ids of topics.
     #[error(
-        "the brokers at {hosts} do not tell the topic's id: use Kafka 3.1 or newer, or try again \
-         where they are slow"
+        "the brokers at {hosts} are too old, they know no ids of topics: use Kafka 3.1 or newer"
     )]
     TooOld {
         /// Where they are.

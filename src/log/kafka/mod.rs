@@ -20,6 +20,8 @@ mod quiet;
 #[cfg(feature = "kafka")]
 mod reader;
 #[cfg(feature = "kafka")]
+mod refusal;
+#[cfg(feature = "kafka")]
 mod settings;
 #[cfg(feature = "kafka")]
 mod topic;

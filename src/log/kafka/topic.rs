@@ -17,6 +17,7 @@ use crate::log::kafka::producer::Producer;
 use crate::log::kafka::quiet::Quiet;
 use crate::log::kafka::reader::Readers;
 use crate::log::kafka::settings::Options;
+use crate::log::kafka::topic_id::Told;
 use crate::log::{Appended, Batch, Log, Marks, Metrics, ReadError, Refusal, Stored};
 use crate::task::Tasks;
 use crate::types::{LogId, Offset, ShardId};
@@ -185,8 +186,8 @@ impl Log for Kafka {
     async fn confirm(&self) -> Result<(), ReadError> {
         // Where the brokers do not answer, what follows does not succeed either.
         match ask_id(&self.admin, &self.options.topic).await {
-            Some(id) if id != self.id => Err(ReadError::Replaced),
-            Some(_) | None => Ok(()),
+            Told::Id(id) if LogId(id) != self.id => Err(ReadError::Replaced),
+            Told::Id(_) | Told::NoIds | Told::Nothing => Ok(()),
         }
     }
 

@@ -14,9 +14,30 @@ use rdkafka::client::Client;
 
 use crate::log::kafka::quiet::Quiet;
 
-/// Asks the brokers for a topic's id; none where they do not answer or are too old. Blocks.
-pub(crate) fn topic_id(client: &Client<Quiet>, topic: &str, timeout: Duration) -> Option<u128> {
-    let name = CString::new(topic).ok()?;
+/// What brokers tell of a topic's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is this one.
+    Id(u128),
+    /// They know the topic and no ids: they are too old.
+    NoIds,
+    /// Nothing: they do not answer, or do not know the topic.
+    Nothing,
+}
+
+/// Tells what an answer means that held an id; none where it held nothing about the topic.
+fn meaning(answered: Option<u128>) -> Told {
+    match answered {
+        None => Told::Nothing,
+        // What the client fills in for versions of the answer that have no ids.
+        Some(0) => Told::NoIds,
+        Some(id) => Told::Id(id),
+    }
+}
+
+/// Asks the brokers for a topic's id. Blocks.
+pub(crate) fn topic_id(client: &Client<Quiet>, topic: &str, timeout: Duration) -> Told {
+    let Ok(name) = CString::new(topic) else { return Told::Nothing };
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let handle = client.native_ptr();
     let mut names = [name.as_ptr()];
@@ -40,7 +61,7 @@ pub(crate) fn topic_id(client: &Client<Quiet>, topic: &str, timeout: Duration) -
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_queue_destroy(queue);
         sys::rd_kafka_TopicCollection_destroy(topics);
-        id
+        meaning(id)
     }
 }
 
@@ -60,13 +81,27 @@ unsafe fn id_of(event: *mut sys::rd_kafka_event_t) -> Option<u128> {
         if topics.is_null() || count != 1 {
             return None;
         }
+        if !sys::rd_kafka_TopicDescription_error(*topics).is_null() {
+            return None;
+        }
         let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
         if id.is_null() {
             return None;
         }
         let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
         let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-        let id = (u128::from(high) << 64) | u128::from(low);
-        (id != 0).then_some(id)
+        Some((u128::from(high) << 64) | u128::from(low))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_an_id_is_another_thing_than_no_answer() {
+        assert_eq!(meaning(Some(7)), Told::Id(7));
+        assert_eq!(meaning(Some(0)), Told::NoIds);
+        assert_eq!(meaning(None), Told::Nothing);
     }
 }

@@ -1,0 +1,54 @@
+//! The longest record, over a real Kafka: what is longer is refused before it has a place in the
+//! order, so that nothing waits for a record which no broker takes.
+
+use quire::log::{ENTRY_BYTES_MAX, Log};
+use quire::types::{Offset, ShardId};
+use reqwest::StatusCode;
+
+use crate::kafka::{config, fresh_topic, hosts, open};
+use crate::server::{Server, free_port};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_no_record_holds_is_refused_before_it_is_sequenced() {
+    let topic = fresh_topic();
+    let log = open(&topic, 1, &config()).await.expect("it is created");
+    let prefix = topic.strip_suffix("-log").expect("it is a log's");
+    let own = [
+        format!("log=kafka://{}/{prefix}", hosts().join(",")),
+        "kafka.allow-single-replica=true".to_owned(),
+        "shards=1".to_owned(),
+        "telemetry.log-level=warn".to_owned(),
+    ];
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), free_port(), &own);
+    let url = format!("{}/v1/docs/large", server.url);
+    let client = reqwest::Client::new();
+    let put = async |text: &str| {
+        let body = serde_json::json!({ "text": text }).to_string();
+        let answer = client.put(&url).body(body).send().await.expect("it answers");
+        (answer.status(), answer.text().await.expect("it is text"))
+    };
+    let end = async || log.marks(ShardId(0)).await.expect("it answers").high;
+
+    let before = end().await;
+    // Fewer characters than a document may have, and more bytes than a record may.
+    let (status, said) = put(&"é".repeat(ENTRY_BYTES_MAX / 2 + 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{said}");
+    assert!(said.contains(&format!("{ENTRY_BYTES_MAX}")), "{said}");
+    assert_eq!(end().await, before, "nothing is in the log");
+
+    // The longest that is taken is taken by the brokers, too, and the document goes on.
+    let longest = "é".repeat(ENTRY_BYTES_MAX / 2 - 200);
+    let (status, said) = put(&longest).await;
+    assert!(status.is_success(), "{said}");
+    assert!(said.contains("\"rev\":1"), "it is the first that has a place: {said}");
+    assert!(end().await > before);
+    let record = log.read(ShardId(0), before, 1).await.expect("it is there").records;
+    let bytes: usize = record.iter().map(|stored| stored.bytes.len()).sum();
+    assert!(bytes > longest.len(), "{bytes}");
+    assert!(before >= Offset(1), "the claim is before it");
+    let (status, said) = put("short").await;
+    assert!(status.is_success(), "{said}");
+    server.stop();
+}
