@@ -56,7 +56,7 @@ async fn measure(hosts: String) {
             );
         }
     }
-    node.stop().await;
+    node.stop().await.expect("all is saved");
 }
 
 /// Produces at a rate, to partitions in turn, as Quire's producer is set up.

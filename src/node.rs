@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -42,7 +44,7 @@ pub struct Node {
     /// The listener, its connections and the sessions.
     edge_tasks: Tasks,
     accepting: CancellationToken,
-    shutdown_grace: std::time::Duration,
+    shutdown_grace: Duration,
 }
 
 /// What a node keeps its documents in.
@@ -79,7 +81,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     info!("stopping: clients are sent away and documents saved; a second signal stops at once");
     tokio::select! {
-        () = node.stop() => Ok(()),
+        stopped = node.stop() => stopped,
         () = stop() => anyhow::bail!("stopped at once: the log keeps what was acknowledged"),
     }
 }
@@ -276,14 +278,21 @@ impl Node {
     }
 
     /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
-    pub async fn stop(&self) {
+    ///
+    /// # Errors
+    /// Where documents are in the log alone: nothing is lost, but the checkpoints are no backup.
+    pub async fn stop(&self) -> anyhow::Result<()> {
         self.health.set_ready(false);
         self.accepting.cancel();
-        let drained = tokio::time::timeout(self.shutdown_grace, self.router.drain()).await;
-        if drained.is_err() {
+        let saving = async {
+            self.router.save_all().await;
+            self.router.drain().await;
+        };
+        if timeout(self.shutdown_grace, saving).await.is_err() {
             warn!("not everything was saved in time; the log keeps it");
         }
-        if tokio::time::timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
+        let unsaved = timeout(UNSAVED_MAX, self.router.uncovered()).await.unwrap_or(usize::MAX);
+        if timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
             warn!("not every client took its farewell");
         }
         self.shard_tasks.stop().await;
@@ -291,8 +300,19 @@ impl Node {
         if let Err(reason) = self.store.close().await {
             warn!(%reason, "checkpoint store did not close");
         }
+        if unsaved > 0 {
+            anyhow::bail!(
+                "stopped, but not every document is in a checkpoint: the log keeps what was \
+                 acknowledged; before the checkpoints are copied without the log, start once more \
+                 and stop with a longer edge.shutdown-grace"
+            );
+        }
+        Ok(())
     }
 }
+
+/// How long a stop asks for what is not in checkpoints.
+const UNSAVED_MAX: Duration = Duration::from_secs(1);
 
 /// Where the store keeps, as if it were a shard's progress, how many logs it had before each log:
 /// the current one has the highest number.

@@ -83,6 +83,18 @@ impl Router {
         join_all(self.directory.here().iter().map(shard::Handle::drain)).await;
     }
 
+    /// Takes a checkpoint of every document of this node's shards that needs one, open or not.
+    pub async fn save_all(&self) {
+        join_all(self.directory.here().iter().map(shard::Handle::save_all)).await;
+    }
+
+    /// Returns how many documents of this node's shards are in the log above their checkpoints.
+    pub async fn uncovered(&self) -> usize {
+        let shards = self.directory.here();
+        let docs = join_all(shards.iter().map(shard::Handle::uncovered)).await;
+        docs.iter().map(Vec::len).sum()
+    }
+
     /// Ends every shard as a crash would: nothing is saved, nobody is told.
     pub fn kill(&self) {
         self.directory.here().iter().for_each(shard::Handle::kill);

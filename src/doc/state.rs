@@ -177,6 +177,16 @@ impl State {
         self.epoch_at_rest = None;
     }
 
+    /// Takes nothing new: the log has lost records.
+    pub fn only_read(&mut self) {
+        self.intake = Intake::ReadOnly;
+    }
+
+    /// Tells whether it takes nothing.
+    pub fn is_only_read(&self) -> bool {
+        self.intake == Intake::ReadOnly
+    }
+
     /// Returns the ownership that a reader has to begin with at [`State::offset`].
     pub fn epoch_at_rest(&self) -> Option<Epoch> {
         self.epoch_at_rest

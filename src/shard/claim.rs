@@ -40,7 +40,7 @@ const ATTEMPTS_MAX: usize = 8;
 pub struct Claimant {
     /// The node.
     pub node: NodeId,
-    /// Tells this start of the node from others: a later start has a higher number.
+    /// Tells this start of the node from others.
     pub boot: u64,
 }
 
@@ -49,8 +49,8 @@ pub struct Claimant {
 pub enum Claiming {
     /// Anybody's: the node starts.
     First,
-    /// Only that of this start of the node or an earlier one: a claim of theirs may come late. To
-    /// any other the shard is lost.
+    /// Only that of this start of the node, a claim of which may come late. To any other the shard
+    /// is lost.
     Again,
 }
 
@@ -96,30 +96,23 @@ pub(crate) async fn stored_below(
     (low, low_water): (Offset, Offset),
     bytes_max: usize,
 ) -> Result<FxHashMap<DocId, Offset>, StartError> {
-    let (mut records, mut next) = (Vec::new(), low);
+    let unread = |source| StartError::Read { shard, source };
+    let marks = Marks { low, high: low_water };
+    let mut fence = fence_at(log, shard, marks).await.map_err(unread)?;
+    let (mut stored, mut next) = (FxHashMap::default(), low);
     while next < low_water {
-        let batch = log.read(shard, next, bytes_max).await;
-        let batch = batch.map_err(|source| StartError::Read { shard, source })?;
+        let batch = log.read(shard, next, bytes_max).await.map_err(unread)?;
         if batch.records.is_empty() {
             break;
         }
-        for stored in batch.records.iter().filter(|stored| stored.offset < low_water) {
-            let Some(mut record) = decode(shard, stored) else { continue };
-            if let Record::Frame(frame) = &mut record {
-                // Who wrote it and for which document is enough.
-                frame.entries = Vec::new();
+        for one in batch.records.iter().filter(|one| one.offset < low_water) {
+            let Some(record) = decode(shard, one) else { continue };
+            let counts = fence.observe(one.offset, &record).is_ok();
+            if let Some(doc) = record.doc().filter(|_| counts) {
+                stored.insert(doc.clone(), one.offset.next());
             }
-            records.push((stored.offset, record));
         }
         next = batch.next;
-    }
-    let mut fence = Fence::before(low, records.iter().map(|(_, record)| record));
-    let mut stored = FxHashMap::default();
-    for (offset, record) in &records {
-        let counts = fence.observe(*offset, record).is_ok();
-        if let Some(doc) = record.doc().filter(|_| counts) {
-            stored.insert(doc.clone(), offset.next());
-        }
     }
     Ok(stored)
 }
@@ -176,10 +169,10 @@ impl Reader {
         self.log.wait(self.shard, self.next).await.map_err(|error| self.failed(error))
     }
 
-    /// Tells whether another node, or a later start of this one, has claimed the shard.
+    /// Tells whether another node, or another start of this one, has claimed the shard: that its
+    /// claim counts is all there is to know, as no clock numbers the starts well enough.
     fn is_lost_to_another(&self, claimant: &Claimant) -> bool {
-        let another = |owner: &Claimant| owner.node != claimant.node || owner.boot > claimant.boot;
-        self.owner.as_ref().is_some_and(another)
+        self.owner.as_ref().is_some_and(|owner| owner != claimant)
     }
 
     /// Appends a claim and reads up to it; returns its epoch, which the fence has if it counts.

@@ -177,10 +177,14 @@ async fn tell_offsets(
         };
         match command {
             // Whoever asked may have gone.
-            Some(Command::Offsets(doc, reply)) => drop(reply.send(tail.indexed(&doc))),
+            Some(Command::Offsets(doc, reply)) => {
+                // Where the log ends says nothing here.
+                drop(reply.send(tail.indexed(&doc, Offset(u64::MAX))));
+            }
             Some(
                 Command::Append(_)
                 | Command::Opened(_)
+                | Command::Uncovered(_)
                 | Command::Ended(_)
                 | Command::Stored(..)
                 | Command::Covered(..)
@@ -246,6 +250,27 @@ impl Handle {
         if self.actor.send_message(Message::Drain(reply)).is_ok() {
             // A shard that ended before it answered is drained too.
             let _ = drained.await;
+        }
+    }
+
+    /// Returns the documents that are in the log above their checkpoints; none where the shard has
+    /// ended.
+    pub async fn uncovered(&self) -> Vec<DocId> {
+        let (reply, docs) = oneshot::channel();
+        self.tell_writer(Command::Uncovered(reply));
+        docs.await.unwrap_or_default()
+    }
+
+    /// Takes a checkpoint of every document that is in the log above its last one, open or not.
+    pub async fn save_all(&self) {
+        for doc in self.uncovered().await {
+            let saved = match self.open(doc.clone()).await {
+                Ok(handle) => handle.save().await,
+                Err(refusal) => Err(refusal.into()),
+            };
+            if let Err(reason) = saved {
+                tracing::warn!(%doc, %reason, "not saved, it stays in the log");
+            }
         }
     }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::checkpoint::{self, CheckpointId, Loaded, Store, load};
 use crate::doc::{self, Refusal, State};
 use crate::log::{Fence, Log, ReadError, Stored, fence_at};
 use crate::shard::claim::decode;
 use crate::shard::tail::Indexed;
-use crate::types::{DocId, Offset, ShardId};
+use crate::types::{Chain, DocId, Offset, ShardId};
 
 /// When a client may try again whose document could not be read.
 const RETRY: Duration = Duration::from_secs(2);
@@ -92,6 +92,9 @@ async fn rebuild(
         debug!(%doc, "checkpoint of another log: every record here is newer");
         state.forget_offset();
     }
+    if state.offset() > indexed.next {
+        check_end(log, shard, &mut state).await?;
+    }
     let forgotten = indexed.stored.is_some_and(|stored| state.offset() < stored);
     if skipped == 0 && !forgotten {
         replay(log, shard, &mut state, &indexed.offsets).await?;
@@ -104,6 +107,24 @@ async fn rebuild(
     }
     debug!(%doc, revision = %state.head(), records = indexed.offsets.len(), "opened");
     Ok(state)
+}
+
+/// Looks why a checkpoint stands above all that the shard has read. Where the log ends below it,
+/// records are gone, of which this one was not the last: what is left can only be read.
+async fn check_end(log: &dyn Log, shard: ShardId, state: &mut State) -> Result<(), Miss> {
+    let (doc, at) = (state.doc().clone(), state.offset());
+    let high = log.marks(shard).await.map_err(|error| unread(&error))?.high;
+    if high >= at {
+        let reason = "another node writes to the shard".to_owned();
+        return Err(Refusal::Unavailable { reason, retry: RETRY }.into());
+    }
+    error!(
+        %doc, %at, %high,
+        "the log ends before the checkpoint: acknowledged records are lost; the document can only \
+         be read until the log is restored"
+    );
+    state.only_read();
+    Ok(())
 }
 
 /// Checks that what the damaged checkpoints held is still in the log: every record after the one
@@ -204,14 +225,14 @@ fn apply(shard: ShardId, state: &mut State, stored: &Stored) {
 fn stored_badly(doc: &DocId, error: &checkpoint::Error) -> Refusal {
     match error {
         checkpoint::Error::Newer { .. } => quarantined(doc, error.to_string()),
-        other => Refusal::Unavailable { reason: other.to_string(), retry: RETRY },
+        other => Refusal::Unavailable { reason: Chain(other).to_string(), retry: RETRY },
     }
 }
 
 fn unread(error: &ReadError) -> Miss {
     match error {
         ReadError::Trimmed { low, .. } => Miss::Trimmed(*low),
-        other => Refusal::Unavailable { reason: other.to_string(), retry: RETRY }.into(),
+        other => Refusal::Unavailable { reason: Chain(other).to_string(), retry: RETRY }.into(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Indexed {
     pub offsets: Vec<Offset>,
     /// The offset that its newest checkpoint must at least stand at, where that is known.
     pub stored: Option<Offset>,
+    /// Where the log ends, as far as the shard knows: no checkpoint of it can stand above.
+    pub next: Offset,
 }
 
 #[derive(Debug)]
@@ -117,11 +119,16 @@ impl Tail {
         self.stored.retain(|_, at| *at > low);
     }
 
-    /// Returns what is known of the records of a document.
-    pub fn indexed(&self, doc: &DocId) -> Indexed {
+    /// Returns what is known of the records of a document; `next` is where the log ends.
+    pub fn indexed(&self, doc: &DocId, next: Offset) -> Indexed {
         let entries = self.records.get(doc).into_iter().flatten();
         let offsets = entries.map(|entry| entry.offset).collect();
-        Indexed { offsets, stored: self.stored.get(doc).copied() }
+        Indexed { offsets, stored: self.stored.get(doc).copied(), next }
+    }
+
+    /// Returns the documents that have records here, in no order.
+    pub fn docs(&self) -> Vec<DocId> {
+        self.records.keys().cloned().collect()
     }
 
     /// Returns the offsets of all records, lowest first.
@@ -176,7 +183,7 @@ mod tests {
         assert_eq!(tail.oldest(|one| *one == doc("a")).map(|next| next.doc), Some(doc("b")));
         tail.cover(&doc("a"), Offset(6));
         check(&tail, 9, 10);
-        assert_eq!(tail.indexed(&doc("b")).offsets, [Offset(9)]);
+        assert_eq!(tail.indexed(&doc("b"), Offset(10)).offsets, [Offset(9)]);
         tail.cover(&doc("b"), Offset(9));
         check(&tail, 9, 10);
         tail.cover(&doc("b"), Offset(10));
@@ -189,10 +196,10 @@ mod tests {
         let mut tail = Tail::default();
         tail.store(&doc("a"), Offset(7));
         tail.store(&doc("a"), Offset(5));
-        assert_eq!(tail.indexed(&doc("a")).stored, Some(Offset(7)));
+        assert_eq!(tail.indexed(&doc("a"), Offset(9)).stored, Some(Offset(7)));
         tail.trimmed(Offset(6));
-        assert_eq!(tail.indexed(&doc("a")).stored, Some(Offset(7)));
+        assert_eq!(tail.indexed(&doc("a"), Offset(9)).stored, Some(Offset(7)));
         tail.trimmed(Offset(7));
-        assert_eq!(tail.indexed(&doc("a")), Indexed::default());
+        assert_eq!(tail.indexed(&doc("a"), Offset(0)), Indexed::default());
     }
 }

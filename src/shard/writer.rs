@@ -21,7 +21,7 @@ use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::{Fenced, Ports};
 use crate::shard::tail::{Indexed, Oldest};
 use crate::shard::{HandOverError, StartError, Tail};
-use crate::types::{DocId, Epoch, NodeId, Offset, ShardId};
+use crate::types::{Chain, DocId, Epoch, NodeId, Offset, ShardId};
 
 /// How long the writer waits before it claims again, at first and at most.
 const CLAIM_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -32,6 +32,9 @@ const STALL_AFTER: Duration = Duration::from_secs(3);
 /// How long the janitor rests between two documents: at least, and at most where none can be
 /// saved, so that a failing store is not hammered.
 const SWEEP_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// How long the low-water mark rests after it could not be stored, or the log not be trimmed.
+const ADVANCE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a document that could not be saved is passed over, so that others get their turn.
 const PASSED_OVER: Duration = Duration::from_secs(60);
@@ -49,12 +52,14 @@ pub(crate) enum Command {
     Ended(DocId),
     /// Which records of a document are above the checkpoints, once its open ones are settled.
     Offsets(DocId, oneshot::Sender<Indexed>),
+    /// Which documents have records above the checkpoints.
+    Uncovered(oneshot::Sender<Vec<DocId>>),
     /// A checkpoint of the document stands at an offset.
     Stored(DocId, Offset),
     /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored, or was not, and the log begins there now.
-    Advanced { trimmed: Option<Offset> },
+    Advanced { to: Offset, trimmed: Option<Offset> },
     /// The shard is given up: nothing is on its way any more.
     Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
@@ -88,7 +93,10 @@ pub(crate) struct Writer {
     sweep_pause: Duration,
     /// Documents that could not be saved, and until when they are passed over.
     passed_over: FxHashMap<DocId, Instant>,
+    /// Up to where the log was last trimmed.
     low_water: Offset,
+    /// When the mark that could not be stored, or the log that was not trimmed, is tried again.
+    advance_at: Option<Instant>,
     /// What was counted of the tail last, in bytes.
     told_bytes: u64,
 }
@@ -148,6 +156,7 @@ impl Writer {
             sweep_pause: SWEEP_PAUSE.0,
             passed_over: FxHashMap::default(),
             low_water,
+            advance_at: None,
             told_bytes: 0,
         }
     }
@@ -158,6 +167,7 @@ impl Writer {
         loop {
             self.count_tail(self.tail.bytes());
             let sweep_at = self.sweep_at();
+            let advance_at = self.advance_at;
             tokio::select! {
                 biased;
                 Some(landed) = self.in_log.next(), if !self.in_log.is_empty() => {
@@ -171,6 +181,10 @@ impl Writer {
                     None => return,
                 },
                 () = tokio::time::sleep_until(sweep_at), if !self.sweeping => self.sweep(),
+                () = sleep_until(advance_at), if advance_at.is_some() => {
+                    self.advance_at = None;
+                    self.advance();
+                }
                 () = token.cancelled() => return,
             }
         }
@@ -204,6 +218,8 @@ impl Writer {
                 let marker = ready(InLog::Marker(doc, reply));
                 self.in_log.push_back(Box::pin(marker));
             }
+            // Whoever asked may have gone.
+            Command::Uncovered(reply) => drop(reply.send(self.tail.docs())),
             Command::Stored(doc, at) => {
                 self.tail.store(&doc, at);
                 self.tail.cover(&doc, at);
@@ -214,10 +230,16 @@ impl Writer {
                 self.advance();
             }
             Command::Release(to, reply) => self.release(to, reply),
-            Command::Advanced { trimmed } => {
+            Command::Advanced { to, trimmed } => {
                 self.advancing = false;
-                trimmed.into_iter().for_each(|low| self.tail.trimmed(low));
-                self.advance();
+                match trimmed {
+                    Some(low) => {
+                        self.low_water = to;
+                        self.tail.trimmed(low);
+                        self.advance();
+                    }
+                    None => self.advance_at = Some(Instant::now() + ADVANCE_PAUSE),
+                }
             }
             Command::Swept { doc, well } => {
                 self.sweeping = false;
@@ -278,7 +300,7 @@ impl Writer {
             }
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
-                let _ = reply.send(self.tail.indexed(&doc));
+                let _ = reply.send(self.tail.indexed(&doc, self.next));
             }
             InLog::Appended { from, bytes, handed, result: Ok(offset) } if offset == self.next => {
                 self.ports.doc_metrics.ack_logged.observe(handed.elapsed().as_secs_f64());
@@ -293,6 +315,7 @@ impl Writer {
                         warn!(shard = %self.shard, %offset, next = %self.next, "gap in the log");
                     }
                     Err(reason) => {
+                        let reason = Chain(&reason);
                         warn!(shard = %self.shard, %reason, "outcome of an append is not known");
                     }
                 }
@@ -329,11 +352,13 @@ impl Writer {
                 }
                 Err(reason) => {
                     if reason.is_final() {
+                        let reason = Chain(&reason);
                         error!(shard = %self.shard, %reason, "the log has stopped");
                         self.ports.fatal.stop_with(&format!("{reason}; {LOG_STOPPED}"));
                         return;
                     }
-                    warn!(shard = %self.shard, %reason, "could not claim, trying again");
+                    let chain = Chain(&reason);
+                    warn!(shard = %self.shard, reason = %chain, "could not claim, trying again");
                     if !told && began.elapsed() >= STALL_AFTER {
                         told = true;
                         self.open.values().for_each(|handle| handle.settle(Outcome::Stalled));
@@ -348,7 +373,7 @@ impl Writer {
         }
         for (doc, reply) in markers {
             // Whoever asked has gone.
-            let _ = reply.send(self.tail.indexed(&doc));
+            let _ = reply.send(self.tail.indexed(&doc, self.next));
         }
         info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
         for handle in self.open.values() {
@@ -419,10 +444,9 @@ impl Writer {
     /// Stores the low-water mark where it has moved, then trims the log below it.
     fn advance(&mut self) {
         let low_water = self.tail.low_water(self.next);
-        if self.advancing || low_water <= self.low_water {
+        if self.advancing || self.advance_at.is_some() || low_water <= self.low_water {
             return;
         }
-        self.low_water = low_water;
         self.advancing = true;
         let progress = crate::checkpoint::Progress {
             log: self.ports.log.id(),
@@ -434,16 +458,16 @@ impl Writer {
         self.ports.tasks.spawn("advance", async move {
             let mut trimmed = None;
             if let Err(reason) = ports.store.advance(shard, progress).await {
-                warn!(%shard, %reason, "low-water mark was not stored");
+                warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
             } else {
                 let before = Offset(low_water.0.saturating_sub(ports.config.trim_margin));
                 match ports.log.trim(shard, before).await {
                     Ok(()) => trimmed = Some(before),
-                    Err(reason) => warn!(%shard, %reason, "log was not trimmed"),
+                    Err(reason) => warn!(%shard, reason = %Chain(&reason), "log was not trimmed"),
                 }
             }
             // A writer that has ended does not need to know.
-            let _ = own.send(Command::Advanced { trimmed });
+            let _ = own.send(Command::Advanced { to: low_water, trimmed });
         });
     }
 
@@ -479,5 +503,12 @@ impl Writer {
         self.sweeping = true;
         // A shard whose actor has ended is stopping.
         let _ = self.sweep.send(oldest.doc);
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

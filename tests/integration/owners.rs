@@ -11,7 +11,7 @@ use bytes::Bytes;
 use quire::checkpoint::{self, CheckpointId, Store};
 use quire::doc::{self, Failure, Refusal};
 use quire::log::{self, Appended, Batch, EventKind, Log, Marks, ReadError, Record, Stored};
-use quire::shard::{self, Handle, Ports};
+use quire::shard::{self, Claimant, Handle, Ports};
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use tokio::time::{sleep, timeout};
@@ -57,12 +57,14 @@ struct Trimmed {
     /// Who does it, and at which looks from then on.
     owner: OnceLock<(Handle, Range<usize>)>,
     looks: AtomicUsize,
+    /// How many trims fail first.
+    refused_trims: AtomicUsize,
 }
 
 impl Trimmed {
     fn new(inner: &Arc<log::Memory>, when: When) -> Arc<Self> {
-        let (owner, looks) = Default::default();
-        Arc::new(Self { inner: inner.clone(), when, owner, looks })
+        let (owner, looks, refused_trims) = Default::default();
+        Arc::new(Self { inner: inner.clone(), when, owner, looks, refused_trims })
     }
 
     fn begin(&self, owner: &Handle, looks: Range<usize>) {
@@ -116,6 +118,10 @@ impl Log for Trimmed {
     }
 
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        let fewer = |left: usize| left.checked_sub(1);
+        if self.refused_trims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+            return Err(ReadError::NoShard { shard, shards: 0 });
+        }
         self.inner.trim(shard, before).await
     }
 
@@ -195,7 +201,7 @@ async fn an_owner_whose_place_in_the_log_was_trimmed_steps_down() {
     let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(1), op };
     let late = timeout(PATIENCE, old.write(SessionId([7; 16]), late)).await;
     assert_eq!(late.expect("it gives up"), Err(Failure::Closed), "it is not acknowledged");
-    assert!(matches!(told.closed().await, Refusal::Unavailable { .. }), "clients are sent away");
+    assert!(matches!(told.closed().await, Refusal::Moved), "clients look elsewhere");
     assert_eq!(ports.metrics.fenced.get(), 1, "it knows that the shard is another's");
     go_on(&second, &memory, "doc").await;
     let past = second.open(id("doc")).await.expect("it is open").past().await;
@@ -275,4 +281,100 @@ async fn a_document_that_cannot_be_saved_does_not_keep_the_janitor_from_the_othe
     timeout(Duration::from_secs(600), saved).await.expect("the others get their turn");
     let conflicts = ports.doc_metrics.checkpoints.with_label_values(&["conflict"]);
     assert!(conflicts.get() > 0, "the oldest one came first, and could not be saved");
+}
+
+/// A clock that was set back gives a later start of a node a lower number.
+#[tokio::test(start_paused = true)]
+async fn a_later_start_of_the_node_has_the_shard_whatever_its_number() {
+    let log: Arc<dyn Log> = Arc::new(log::Memory::new(LogId(1), 1));
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let numbered = |boot| {
+        let ports = owner(&log, &store, "node");
+        Ports { claimant: Claimant { boot, ..ports.claimant.clone() }, ..ports }
+    };
+    let (before, later) = (numbered(2), numbered(1));
+    let first = shard::start(SHARD, before.clone()).await.expect("nobody owns it");
+    let handle = first.open(id("a")).await.expect("it opens");
+    write(&handle, 0).await;
+    let second = shard::start(SHARD, later.clone()).await.expect("it takes over");
+    let op = Operation::builder().insert("y").build();
+    let edit = doc::Write::Edit { author: Author::anonymous(), base: Revision(1), op };
+    let refused = handle.write(SessionId([7; 16]), edit).await;
+    assert!(refused.is_err(), "it is not the first one's any more");
+    assert_eq!((before.metrics.fenced.get(), later.metrics.fenced.get()), (1, 0));
+    write(&second.open(id("a")).await.expect("it opens"), 1).await;
+    assert_eq!(later.metrics.fenced.get(), 0, "nobody took it back");
+}
+
+/// Copies the first records of a log into one that passes for it.
+async fn cut_off(log: &log::Memory, count: usize) -> Arc<dyn Log> {
+    let cut = log::Memory::new(log.id(), 1);
+    let batch = log.read(SHARD, Offset(0), usize::MAX).await.expect("it is in memory");
+    for stored in &batch.records[..count] {
+        cut.append(SHARD, stored.bytes.clone()).await.expect("it is in memory");
+    }
+    Arc::new(cut)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_whose_checkpoint_is_above_the_end_of_the_log_can_only_be_read() {
+    let log = Arc::new(log::Memory::new(LogId(1), 1));
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let whole: Arc<dyn Log> = log.clone();
+    let first = shard::start(SHARD, owner(&whole, &store, "node")).await.expect("it is free");
+    // One that no checkpoint covers keeps the low-water mark at the beginning.
+    write(&first.open(id("other")).await.expect("it opens"), 0).await;
+    let handle = first.open(id("a")).await.expect("it opens");
+    for base in 0..10 {
+        write(&handle, base).await;
+    }
+    handle.save().await.expect("the store takes it");
+    first.kill();
+
+    let cut = cut_off(&log, 4).await;
+    let second = shard::start(SHARD, owner(&cut, &store, "node")).await.expect("it takes over");
+    let handle = second.open(id("a")).await.expect("it can be read");
+    let past = handle.past().await.expect("it is open");
+    assert_eq!(past.text_at(past.head()).await.expect("it is there"), "xxxxxxxxxx");
+    let op = Operation::builder().insert("y").build();
+    let edit = doc::Write::Edit { author: Author::anonymous(), base: past.head(), op };
+    let refused = handle.write(SessionId([7; 16]), edit).await.expect_err("it is refused");
+    assert!(matches!(refused, Failure::Refused(Refusal::Unavailable { .. })), "{refused:?}");
+    write(&second.open(id("other")).await.expect("it opens"), 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_log_has_is_saved_whether_it_is_open_or_not() {
+    let log: Arc<dyn Log> = Arc::new(log::Memory::new(LogId(1), 1));
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let first = shard::start(SHARD, owner(&log, &store, "node")).await.expect("it is free");
+    write(&first.open(id("a")).await.expect("it opens"), 0).await;
+    write(&first.open(id("b")).await.expect("it opens"), 0).await;
+    first.kill();
+    let second = shard::start(SHARD, owner(&log, &store, "node")).await.expect("it takes over");
+    assert_eq!(second.uncovered().await.len(), 2);
+    second.save_all().await;
+    second.drain().await;
+    assert_eq!(second.uncovered().await.len(), 0);
+    for doc in ["a", "b"] {
+        assert_eq!(store.manifests(&id(doc), 9).await.expect("it is in memory").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_not_trimmed_is_trimmed_later_although_nothing_is_written() {
+    let inner = Arc::new(log::Memory::new(LogId(1), 1));
+    let log = Trimmed::new(&inner, When::Before);
+    log.refused_trims.store(2, Ordering::Relaxed);
+    let (log, store): (Arc<dyn Log>, Arc<dyn Store>) = (log, Arc::new(checkpoint::Memory::new()));
+    let handle = shard::start(SHARD, owner(&log, &store, "node")).await.expect("it is free");
+    let doc = handle.open(id("a")).await.expect("it opens");
+    write(&doc, 0).await;
+    doc.save().await.expect("the store takes it");
+    let trimmed = async {
+        while inner.marks(SHARD).await.expect("it is in memory").low == Offset(0) {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), trimmed).await.expect("it is tried again");
 }

@@ -347,7 +347,7 @@ async fn stopping_tells_clients_when_to_come_back() {
     raw.send(r#"{"t":"op","seq":1,"base":0,"op":["abc"]}"#).await;
     raw.hear("ack").await;
     let (stopped, ended) = tokio::join!(node.stop(), raw.end());
-    let () = stopped;
+    stopped.expect("all is saved");
     assert_eq!((ended.0["code"].as_str(), ended.1), (Some("unavailable"), 4503));
     assert!(ended.0["retry_ms"].as_u64().is_some_and(|millis| millis > 0));
 }
