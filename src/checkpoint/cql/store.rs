@@ -14,7 +14,10 @@ use rustls::{ClientConfig, RootCertStore};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{ExecutionError, NewSessionError};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind as SetupFailure, DbError,
+    ExecutionError, MetadataError, NewSessionError,
+};
 use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
@@ -122,6 +125,17 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
             Err(error) => error,
         };
         let hosts = hosts.join(",");
+        if let Some(kind) = setup_failure(&error) {
+            // Who is not let in now is not let in later, either.
+            let user = config.user.clone();
+            match kind {
+                SetupFailure::MissingAuthentication => return Err(OpenError::NoLogIn { hosts }),
+                SetupFailure::DbError(DbError::AuthenticationError, reason) => {
+                    return Err(OpenError::LogIn { hosts, user, reason: reason.clone() });
+                }
+                _ => {}
+            }
+        }
         if began.elapsed() >= config.open_timeout {
             return Err(OpenError::Unreachable { hosts, reason: error.to_string() });
         }
@@ -129,6 +143,19 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF.1);
     }
+}
+
+/// Returns what a server had against a connection that was being set up.
+fn setup_failure(error: &NewSessionError) -> Option<&SetupFailure> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
+        ConnectionPoolError::Broken {
+            last_connection_error: ConnectionError::ConnectionSetupRequestError(failed),
+        },
+    )) = error
+    else {
+        return None;
+    };
+    Some(failed.get_error())
 }
 
 /// Reads whose certificates are trusted; none where connections are plain.
