@@ -7,6 +7,9 @@ mod kafka;
 mod kill;
 mod migrate;
 mod outage;
+#[path = "../integration/raw.rs"]
+#[expect(dead_code, reason = "the tests of the protocol say more")]
+mod raw;
 mod replay;
 #[path = "../integration/server.rs"]
 mod server;
