@@ -1,5 +1,6 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
+mod backup;
 mod clocks;
 mod cql;
 mod faults;
