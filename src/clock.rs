@@ -35,17 +35,22 @@ impl Clock {
     }
 
     /// Tells the time; a wall clock before 1970 reads as 0.
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
     pub fn now(&self) -> Timestamp {
-        let millis = match &self.source {
+        Timestamp(self.micros() / 1_000)
+    }
+
+    /// Tells the time in microseconds.
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
+    pub fn micros(&self) -> u64 {
+        let micros = match &self.source {
             Source::Wall => {
-                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()
             }
             Source::Virtual { start, since } => {
                 let passed = since.map(|at| at.elapsed()).unwrap_or_default();
-                u128::from(start.0) + passed.as_millis()
+                u128::from(start.0) * 1_000 + passed.as_micros()
             }
         };
-        Timestamp(u64::try_from(millis).unwrap_or(u64::MAX))
+        u64::try_from(micros).unwrap_or(u64::MAX)
     }
 }

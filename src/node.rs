@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::checkpoint::{self, Progress, Store};
 use crate::clock::Clock;
-use crate::config::{Config, Engine};
+use crate::config::{Config, Engine, Remote};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::router::Router;
@@ -96,6 +96,7 @@ impl Stores {
         shards: Option<u32>,
         registry: &telemetry::Registry,
         fatal: &Fatal,
+        clock: &Clock,
     ) -> anyhow::Result<Self> {
         let embedded = [&config.log, &config.checkpoints].contains(&&Engine::Embedded);
         if embedded {
@@ -107,7 +108,7 @@ impl Stores {
             })?;
         }
         let log = Self::open_log(config, shards, registry).await?;
-        let store = open_store(config, fatal).await?;
+        let store = open_store(config, fatal, clock).await?;
         Ok(Self { log, store })
     }
 
@@ -156,7 +157,11 @@ impl Stores {
 ///
 /// # Errors
 /// Where it cannot be opened; the message says what to do next.
-pub(crate) async fn open_store(config: &Config, fatal: &Fatal) -> anyhow::Result<Arc<dyn Store>> {
+pub(crate) async fn open_store(
+    config: &Config,
+    fatal: &Fatal,
+    clock: &Clock,
+) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match &config.checkpoints {
         Engine::Embedded => {
             Arc::new(checkpoint::Embedded::open(&config.data, fatal.clone()).await?)
@@ -164,8 +169,8 @@ pub(crate) async fn open_store(config: &Config, fatal: &Fatal) -> anyhow::Result
         Engine::Memory => Arc::new(checkpoint::Memory::new()),
         #[cfg(feature = "cql")]
         Engine::Cql(remote) => {
-            let opened = checkpoint::cql::Cql::open(&remote.hosts, &remote.name, &config.cql);
-            Arc::new(opened.await?)
+            let (Remote { hosts, name }, clock) = (remote, clock.clone());
+            Arc::new(checkpoint::cql::Cql::open_by(hosts, name, &config.cql, clock).await?)
         }
         other => {
             anyhow::bail!("no checkpoints are kept in {other:?}: see quire config example")
@@ -193,7 +198,7 @@ impl Node {
         let registry = telemetry::registry();
         let bound = edge::bind(config.listen).await?;
         let fatal = Fatal::default();
-        let stores = Stores::open(config, Some(config.shards), &registry, &fatal).await?;
+        let stores = Stores::open(config, Some(config.shards), &registry, &fatal, &clock).await?;
         Self::assemble(config, clock, registry, bound, stores, fatal).await
     }
 

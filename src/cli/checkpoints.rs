@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use crate::cli::exit::Exit;
 use crate::cli::settings::Settings;
+use crate::clock::Clock;
 use crate::node::open_store;
 use crate::task::Fatal;
 
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("threads could not be started")?.block_on(async {
-        let store = open_store(&config, &Fatal::default()).await?;
+        let store = open_store(&config, &Fatal::default(), &Clock::wall()).await?;
         println!("the store of checkpoints is ready: {}", config.checkpoints);
         Ok(store.close().await.map(|()| Exit::Success)?)
     })

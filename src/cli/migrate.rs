@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use crate::checkpoint::copy;
 use crate::cli::exit::Exit;
+use crate::clock::Clock;
 use crate::config::{Config, Flags, Sources, load};
 use crate::load::Progress;
 use crate::log::Log;
@@ -70,8 +71,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
     let fatal = Fatal::default();
-    let old = Stores::open(from, None, &telemetry::registry(), &fatal).await?;
-    let new = Stores::open(to, Some(to.shards), &telemetry::registry(), &fatal).await?;
+    let old = Stores::open(from, None, &telemetry::registry(), &fatal, &Clock::wall()).await?;
+    let new =
+        Stores::open(to, Some(to.shards), &telemetry::registry(), &fatal, &Clock::wall()).await?;
     check_empty(&*new.log).await?;
     // Whatever is in the log alone goes into checkpoints first.
     let unsaved = save_everything(&old, from).await?;

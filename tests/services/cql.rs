@@ -1,6 +1,7 @@
 //! Checkpoints in a real CQL store, named by the variable `CQL_HOSTS`.
 
 use std::env;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use quire::checkpoint::Store;
@@ -9,7 +10,7 @@ use quire::checkpoint::cql::{Config, Cql, OpenError};
 use quire::types::{LogId, ShardId};
 use scylla::client::session_builder::SessionBuilder;
 
-use crate::server::quire;
+use crate::server::{QUIRE, Server, free_port, quire};
 use crate::service::Service;
 
 fn hosts() -> Vec<String> {
@@ -106,4 +107,51 @@ fn the_tables_are_made_by_a_command_of_their_own() {
         let args = [&["checkpoints", "init", "--checkpoints", &url], &replicas[..]].concat();
         assert_eq!(quire(&args).trim(), format!("the store of checkpoints is ready: {url}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_logs_in_is_served_and_who_cannot_is_told_at_once() {
+    let asking = &[("CASSANDRA_LOGIN", "on")];
+    let (_cassandra, address) = Service::start_with("cassandra", asking).await;
+    let admin = SessionBuilder::new().known_node(&address).user("cassandra", "cassandra");
+    let admin = admin.build().await.expect("it is the server's own");
+    for statement in [
+        "CREATE ROLE quire WITH PASSWORD = 'right' AND LOGIN = true",
+        "CREATE ROLE guest WITH PASSWORD = 'right' AND LOGIN = true",
+        "GRANT CREATE ON ALL KEYSPACES TO quire",
+    ] {
+        admin.query_unpaged(statement, &[]).await.expect("it is carried out");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let [right, wrong] = ["right", "wrong"].map(|password| {
+        let file = folder.path().join(password);
+        // As an editor leaves it.
+        std::fs::write(&file, format!("{password}\n")).expect("it can be written");
+        file.display().to_string()
+    });
+    let store = format!("checkpoints=cql://{address}/login");
+    let own = ["log=memory", &store, "cql.replication-factor=1", "cql.open-timeout=20s"];
+    let refused = |user: &str, file: &str| {
+        let set = own.iter().flat_map(|setting| ["--set", setting]);
+        let mut serve = Command::new(QUIRE);
+        serve.args(["serve", "--listen", "127.0.0.1:0"]).args(set).stdin(Stdio::null());
+        serve.env("QUIRE_CQL__USER", user).env("QUIRE_CQL__PASSWORD_FILE", file);
+        let ended = serve.output().expect("the binary runs");
+        assert_eq!(ended.status.code(), Some(1));
+        String::from_utf8(ended.stderr).expect("it is text")
+    };
+    let named = ["cql.user=quire", &format!("cql.password-file={right}")];
+    let server = Server::start(folder.path(), free_port(), &[&own[..], &named].concat());
+    quire(&["doc", "import", "a", &right, "--url", &server.url]);
+    server.stop();
+    let said = refused("quire", &wrong);
+    assert!(said.contains("do not let quire in"), "{said}");
+    assert!(said.contains("correct cql.user, or the password in cql.password-file"), "{said}");
+    let said = refused("", &right);
+    assert!(said.contains("ask for a log-in: set cql.user and cql.password-file"), "{said}");
+    let said = refused("guest", &right);
+    assert!(said.contains("the keyspace login cannot be used"), "{said}");
+    let missing = folder.path().join("missing").display().to_string();
+    let said = refused("quire", &missing);
+    assert!(said.contains("cannot be read") && said.contains("cql.password-file"), "{said}");
 }

@@ -13,7 +13,7 @@ use scylla::client::session_builder::SessionBuilder;
 
 use crate::kill::{logged, settings};
 use crate::server::{QUIRE, Server, free_port, quire};
-use crate::service::Service;
+use crate::service::{Service, metric};
 
 struct Rig {
     folder: tempfile::TempDir,
@@ -64,13 +64,6 @@ fn cat(server: &Server, doc: &str) -> String {
     quire(&["doc", "cat", doc, "--url", &server.url])
 }
 
-async fn metric(server: &Server, name: &str) -> f64 {
-    let page = reqwest::get(format!("{}/metrics", server.url)).await.expect("it answers");
-    let page = page.text().await.expect("it is text");
-    let row = page.lines().find_map(|row| row.strip_prefix(name)?.strip_prefix(' '));
-    row.expect("it is there").parse().expect("it is a number")
-}
-
 const SHARD: ShardId = ShardId(0);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +75,7 @@ async fn what_the_log_holds_survives_foreign_records_and_an_emptied_store() {
     log.append(SHARD, Bytes::from_static(b"no record of Quire")).await.expect("it is written");
     // The gap is read before anything is acknowledged, and what is in it is counted.
     rig.import(&server, "a", "first and second");
-    assert_eq!(metric(&server, "quire_shard_unreadable_total").await, 1.0);
+    assert_eq!(metric(&server.url, "quire_shard_unreadable_total").await, 1.0);
     let verify = ["log", "verify", "--log", &format!("kafka://{}/kill", rig.broker)];
     let verified = Command::new(QUIRE).args(verify).output().expect("the binary runs");
     let said = String::from_utf8_lossy(&verified.stdout);
@@ -116,7 +109,7 @@ async fn a_topic_that_has_lost_its_beginning_is_served_for_reading() {
     log.trim(SHARD, high).await.expect("it is removed");
 
     let server = rig.start();
-    assert_eq!(metric(&server, "quire_shard_lost").await, 1.0);
+    assert_eq!(metric(&server.url, "quire_shard_lost").await, 1.0);
     assert_eq!(cat(&server, "saved"), "one", "what its checkpoint holds");
     let import = |doc: &str, file: &Path| {
         let file = file.display().to_string();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use quire::checkpoint::{Store, cql};
-use quire::log::Metrics;
 use quire::log::kafka::{Config, Kafka, Options};
+use quire::log::{Log, Metrics};
+use quire::types::ShardId;
 
 use crate::server::{Server, free_port};
 use crate::service::Service;
@@ -72,4 +73,52 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_sto
         server = Server::start(folder.path(), port, &settings);
     }
     storm.end(server, async || (logged(&broker).await, stored(&hosts).await)).await;
+}
+
+/// Kills of a store that forgets, each with a kill of the node right after it.
+const FORGETTING_KILLS: u64 = 5;
+
+/// Records trimmed between two of them.
+const TRIMMED_BETWEEN: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_forgets_takes_nothing_along_that_was_trimmed_meanwhile() {
+    let (_kafka, broker) = Service::start("kafka").await;
+    let periodic =
+        &[("CASSANDRA_COMMITLOG_SYNC", "periodic"), ("CASSANDRA_COMMITLOG_PERIOD", "1s")];
+    let (cassandra, hosts) = Service::start_with("cassandra", periodic).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let mut own = settings(&broker, &hosts);
+    // The margin of every day; one shard, so that its records pass soon.
+    own.retain(|setting| !setting.starts_with("shard.trim-margin="));
+    own.push("shards=1".to_owned());
+    own.push("shard.tail-age-max=1s".to_owned());
+    let settings: Vec<&str> = own.iter().map(String::as_str).collect();
+    let mut server = Server::start(folder.path(), port, &settings);
+    let log = logged(&broker).await;
+    let low = async || log.marks(ShardId(0)).await.expect("it answers").low;
+    let low_water = async || {
+        let progress = stored(&hosts).await.progress(ShardId(0), log.id()).await;
+        progress.expect("it answers").map(|progress| progress.low_water)
+    };
+    let storm = Storm::begin(std::slice::from_ref(&server.url));
+    let (mut edits, mut trimmed, mut forgotten) = (0, 0, 0);
+    for _ in 0..FORGETTING_KILLS {
+        // What is about to be forgotten was the reason to trim.
+        trimmed += TRIMMED_BETWEEN;
+        while low().await.0 < trimmed {
+            edits += EDITS_BETWEEN;
+            storm.reach(edits).await;
+        }
+        let before = low_water().await;
+        cassandra.run("kill").await;
+        server.kill();
+        cassandra.run("start").await;
+        forgotten += u64::from(low_water().await < before);
+        server = Server::start(folder.path(), port, &settings);
+    }
+    assert!(forgotten > 0, "the store has forgotten nothing");
+    println!("the store went back {forgotten} times of {FORGETTING_KILLS}");
+    storm.end(server, async || (log, stored(&hosts).await)).await;
 }

@@ -1,7 +1,9 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
+mod backup;
 mod brokers;
 mod choices;
+mod clocks;
 mod cql;
 mod faults;
 mod fight;
@@ -10,6 +12,9 @@ mod kill;
 mod large;
 mod migrate;
 mod outage;
+#[path = "../integration/raw.rs"]
+#[expect(dead_code, reason = "the tests of the protocol say more")]
+mod raw;
 mod replay;
 mod secured;
 #[path = "../integration/server.rs"]

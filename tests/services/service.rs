@@ -58,3 +58,12 @@ impl Drop for Service {
         let _ = self.command("kill").status();
     }
 }
+
+/// Returns a figure that the server at `url` counts.
+pub(crate) async fn metric(url: &str, name: &str) -> f64 {
+    let page = reqwest::get(format!("{url}/metrics")).await.expect("it answers");
+    let page = page.text().await.expect("it is text");
+    let row = page.lines().find_map(|row| row.strip_prefix(name)?.strip_prefix(' '));
+    // A row with labels is there once it counts something.
+    row.map_or(0.0, |row| row.parse().expect("it is a number"))
+}

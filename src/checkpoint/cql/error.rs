@@ -15,6 +15,25 @@ pub enum OpenError {
         /// What the driver says.
         reason: String,
     },
+    /// The servers ask who is there, and nothing is set to say.
+    #[error("the CQL servers at {hosts} ask for a log-in: set cql.user and cql.password-file")]
+    NoLogIn {
+        /// Where they are.
+        hosts: String,
+    },
+    /// The servers do not take the name and the password.
+    #[error(
+        "the CQL servers at {hosts} do not let {user} in ({reason}): correct cql.user, or the \
+         password in cql.password-file"
+    )]
+    LogIn {
+        /// Where they are.
+        hosts: String,
+        /// The name.
+        user: String,
+        /// What the server says.
+        reason: String,
+    },
     /// The keyspace or its tables could not be made or read.
     #[error(
         "the keyspace {keyspace} cannot be used ({reason}): check the rights and the replication \

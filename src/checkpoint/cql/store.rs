@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,8 +14,11 @@ use rustls::{ClientConfig, RootCertStore};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{ExecutionError, NewSessionError};
-use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind as SetupFailure, DbError,
+    ExecutionError, MetadataError, NewSessionError,
+};
+use scylla::policies::timestamp_generator::TimestampGenerator;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::Consistency as Level;
@@ -28,6 +31,7 @@ use crate::checkpoint::cql::error::{OpenError, failed};
 use crate::checkpoint::cql::schema::{Statements, prepare};
 use crate::checkpoint::error::StoreError;
 use crate::checkpoint::key::{BlobId, BlobKind, CheckpointId, Progress, StoredManifest};
+use crate::clock::Clock;
 use crate::types::{DocId, Epoch, LogId, Offset, Revision, ShardId};
 
 /// How often a request is tried that nobody answers in time.
@@ -46,6 +50,22 @@ pub struct Cql {
     closed: AtomicBool,
 }
 
+/// Dates what is written, each time later: a row that is removed and put again within a
+/// microsecond is there.
+struct Stamps {
+    clock: Clock,
+    last: AtomicI64,
+}
+
+impl TimestampGenerator for Stamps {
+    fn next_timestamp(&self) -> i64 {
+        let now = i64::try_from(self.clock.micros()).unwrap_or(i64::MAX);
+        let later = |last: i64| Some(now.max(last.saturating_add(1)));
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+        last.map_or(now, |last| now.max(last.saturating_add(1)))
+    }
+}
+
 type BlobKey<'a> = (&'a str, i8, i64, i64);
 
 impl Cql {
@@ -58,7 +78,20 @@ impl Cql {
         keyspace: &str,
         config: &Config,
     ) -> Result<Self, OpenError> {
-        let session = connect(hosts, config).await?;
+        Self::open_by(hosts, keyspace, config, Clock::wall()).await
+    }
+
+    /// Does the same, and dates what is written by a clock.
+    ///
+    /// # Errors
+    /// Those of [`Cql::open`].
+    pub async fn open_by(
+        hosts: &[String],
+        keyspace: &str,
+        config: &Config,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let session = connect(hosts, config, clock).await?;
         prepare(&session, keyspace, config.replication_factor).await?;
         let statements = Statements::prepare(&session, keyspace).await;
         let statements = statements.map_err(|error| OpenError::Keyspace {
@@ -105,7 +138,8 @@ impl Cql {
 }
 
 /// Connects to any of the hosts, which may not be there yet.
-async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError> {
+async fn connect(hosts: &[String], config: &Config, clock: Clock) -> Result<Session, OpenError> {
+    let stamps = Arc::new(Stamps { clock, last: AtomicI64::new(0) });
     let password = match config.user.as_str() {
         "" => String::new(),
         _ => {
@@ -117,11 +151,23 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
     let tls = tls(config)?;
     let (began, mut backoff) = (Instant::now(), BACKOFF.0);
     loop {
-        let error = match try_connect(hosts, config, (password.trim_end(), &tls)).await {
-            Ok(session) => return Ok(session),
-            Err(error) => error,
-        };
+        let error =
+            match try_connect(hosts, config, (password.trim_end(), &tls), stamps.clone()).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
         let hosts = hosts.join(",");
+        if let Some(kind) = setup_failure(&error) {
+            // Who is not let in now is not let in later, either.
+            let user = config.user.clone();
+            match kind {
+                SetupFailure::MissingAuthentication => return Err(OpenError::NoLogIn { hosts }),
+                SetupFailure::DbError(DbError::AuthenticationError, reason) => {
+                    return Err(OpenError::LogIn { hosts, user, reason: reason.clone() });
+                }
+                _ => {}
+            }
+        }
         if began.elapsed() >= config.open_timeout {
             return Err(OpenError::Unreachable { hosts, reason: error.to_string() });
         }
@@ -129,6 +175,19 @@ async fn connect(hosts: &[String], config: &Config) -> Result<Session, OpenError
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF.1);
     }
+}
+
+/// Returns what a server had against a connection that was being set up.
+fn setup_failure(error: &NewSessionError) -> Option<&SetupFailure> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
+        ConnectionPoolError::Broken {
+            last_connection_error: ConnectionError::ConnectionSetupRequestError(failed),
+        },
+    )) = error
+    else {
+        return None;
+    };
+    Some(failed.get_error())
 }
 
 /// Reads whose certificates are trusted; none where connections are plain.
@@ -159,6 +218,7 @@ async fn try_connect(
     hosts: &[String],
     config: &Config,
     (password, tls): (&str, &Option<Arc<ClientConfig>>),
+    stamps: Arc<Stamps>,
 ) -> Result<Session, NewSessionError> {
     let consistency = match config.consistency {
         Consistency::Quorum => Level::Quorum,
@@ -179,8 +239,7 @@ async fn try_connect(
         .keepalive_interval(KEEPALIVE)
         .keepalive_timeout(KEEPALIVE)
         .tls_context(tls.clone())
-        // A row that is removed and put again within a microsecond is there.
-        .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()));
+        .timestamp_generator(stamps);
     if !config.user.is_empty() {
         builder = builder.user(&config.user, password);
     }
