@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::doc::{
-    Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome,
-};
+use crate::doc::{Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome};
 use crate::relay::{self, PeerError, Peers, Request, Response};
 use crate::shard::{self, Alone, Directory, Place};
 use crate::types::{DocId, NodeId, Revision};

@@ -87,8 +87,7 @@ impl Peers {
     ) -> Self {
         let (peers, copies) = (Mutex::default(), Mutex::default());
         let every = config.copy_idle.max(Duration::from_millis(2)) / 2;
-        let inner =
-            Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies };
+        let inner = Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies };
         let peers = Self { inner: Arc::new(inner) };
         let (sweeping, token) = (peers.clone(), peers.inner.tasks.token().clone());
         peers.inner.tasks.spawn("copies", async move {

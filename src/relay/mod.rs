@@ -37,7 +37,7 @@ pub use config::Config;
 pub use error::{DecodeError, HelloError, PeerError};
 pub use handle::Handle;
 pub use link::Identity;
-pub use message::{Ask, Hello, Request, Response, Told, decode, encode};
+pub use message::{Ask, Blob, Hello, Request, Response, Told, decode, encode};
 pub use metrics::Metrics;
 pub use server::{Ports, serve};
 
