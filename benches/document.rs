@@ -42,6 +42,7 @@ fn join(session: u8) -> Join {
         ordered: false,
         user: None,
         author: Author::anonymous(),
+        through: None,
         outbox: Arc::new(Deaf),
     }
 }

@@ -75,6 +75,7 @@ async fn replay(stores: &mut Stores, trace: &quire::load::Sequential, session: u
         ordered: false,
         user: None,
         author: Author::anonymous(),
+        through: None,
         outbox: outbox.clone(),
     };
     let (handle, welcome) = router.join(&doc_id(), join).await.expect("it is taken");

@@ -23,6 +23,8 @@ pub mod doc;
 
 pub mod shard;
 
+pub mod relay;
+
 pub mod router;
 
 pub mod client;

@@ -1,12 +1,13 @@
-//! Finds the owner of a document: on one node, the shard that the document's id hashes to.
+//! Finds the owner of a document: a shard of this node, or another node.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::doc::{Handle, Join, Refusal, State, Welcome};
+use crate::doc::{Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome};
+use crate::relay::{self, PeerError, Peers, Request, Response};
 use crate::shard::{self, Alone, Directory, Place};
-use crate::types::DocId;
+use crate::types::{DocId, NodeId, Revision};
 
 /// How often a document that closes just now is opened again before its client is told to wait.
 const TRIES: usize = 5;
@@ -15,6 +16,16 @@ const TRIES: usize = 5;
 #[derive(Clone)]
 pub struct Router {
     directory: Arc<dyn Directory>,
+    peers: Option<Peers>,
+}
+
+/// A document that a client is connected to, wherever it is.
+#[derive(Debug, Clone)]
+pub enum Document {
+    /// On this node.
+    Here(Handle),
+    /// On another one.
+    There(relay::Handle),
 }
 
 impl Router {
@@ -28,10 +39,15 @@ impl Router {
 
     /// Returns a router that finds shards in a directory.
     pub fn over(directory: Arc<dyn Directory>) -> Self {
-        Self { directory }
+        Self { directory, peers: None }
     }
 
-    /// Opens a document, or returns it where it is open.
+    /// Returns a router that finds shards in a directory, and documents of other nodes there.
+    pub fn cluster(directory: Arc<dyn Directory>, peers: Peers) -> Self {
+        Self { directory, peers: Some(peers) }
+    }
+
+    /// Opens a document of this node, or returns it where it is open.
     ///
     /// # Errors
     /// [`Refusal`] where the document's state cannot be had.
@@ -58,6 +74,25 @@ impl Router {
         }
     }
 
+    /// Returns the node that a document is on, where it is another one than this.
+    pub fn elsewhere(&self, doc: &DocId) -> Option<NodeId> {
+        match self.directory.place(doc.shard(self.directory.count())) {
+            Place::There(node) => Some(node),
+            Place::Here(_) | Place::Nowhere => None,
+        }
+    }
+
+    /// Has a request of the HTTP API answered by the node that a document is on.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn carry(&self, owner: &NodeId, request: Request) -> Result<Response, PeerError> {
+        match &self.peers {
+            Some(peers) => peers.carry(owner, request).await,
+            None => Err(PeerError::NotSent("this node has no peers".to_owned())),
+        }
+    }
+
     /// Connects a client to a document; `join` is asked again where the document closes meanwhile.
     ///
     /// # Errors
@@ -66,11 +101,15 @@ impl Router {
         &self,
         doc: &DocId,
         join: impl Fn() -> Join,
-    ) -> Result<(Handle, Welcome), Refusal> {
+    ) -> Result<(Document, Welcome), Refusal> {
+        if let (Some(owner), Some(peers)) = (self.elsewhere(doc), &self.peers) {
+            let (handle, welcome) = peers.join(&owner, doc, join).await?;
+            return Ok((Document::There(handle), welcome));
+        }
         for _ in 0..TRIES {
             let handle = self.open(doc).await?;
             if let Ok(welcome) = handle.join(join()).await {
-                return welcome.map(|welcome| (handle, welcome));
+                return welcome.map(|welcome| (Document::Here(handle), welcome));
             }
             tokio::task::yield_now().await;
         }
@@ -98,5 +137,56 @@ impl Router {
     /// Ends every shard as a crash would: nothing is saved, nobody is told.
     pub fn kill(&self) {
         self.directory.here().iter().for_each(shard::Handle::kill);
+    }
+}
+
+impl Document {
+    /// Hands a batch over, once there is room for it; what becomes of it is told to the outbox.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing of the batch was taken.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped while it waits for room has not handed the batch over.
+    pub async fn submit(&self, conn: ConnId, batch: Batch, bytes: usize) -> Result<(), NotTaken> {
+        match self {
+            Self::Here(handle) => handle.submit(conn, batch, bytes).await,
+            Self::There(handle) => handle.submit(conn, batch).await,
+        }
+    }
+
+    /// Notes a client's selection, made at a revision.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn place(
+        &self,
+        conn: ConnId,
+        rev: Revision,
+        sel: Option<(u64, u64)>,
+    ) -> Result<(), Closed> {
+        match self {
+            Self::Here(handle) => handle.place(conn, rev, sel),
+            Self::There(handle) => handle.place(conn, rev, sel),
+        }
+    }
+
+    /// Ends a connection.
+    pub fn leave(&self, conn: ConnId) {
+        match self {
+            Self::Here(handle) => handle.leave(conn),
+            Self::There(handle) => handle.leave(conn),
+        }
+    }
+
+    /// Returns the revisions after `from`, or nothing where they are no longer at hand.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+        match self {
+            Self::Here(handle) => handle.missed(from).await,
+            Self::There(handle) => handle.missed(from).await,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::types::NodeId;
-use crate::{checkpoint, doc, edge, log, shard, telemetry};
+use crate::{checkpoint, doc, edge, log, relay, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -35,6 +35,8 @@ pub struct Config {
     pub shard: shard::Config,
     /// Limits and times of the network edge.
     pub edge: edge::Config,
+    /// Limits and times of links between nodes.
+    pub relay: relay::Config,
     /// How Kafka is used, where the log is there.
     pub kafka: log::kafka::Config,
     /// How CQL is used, where checkpoints are there.
@@ -130,6 +132,7 @@ impl Default for Config {
             document: doc::Config::default(),
             shard: shard::Config::default(),
             edge: edge::Config::default(),
+            relay: relay::Config::default(),
             kafka: log::kafka::Config::default(),
             cql: checkpoint::cql::Config::default(),
             telemetry: telemetry::Config::default(),

@@ -15,8 +15,8 @@ use tracing::{debug, error};
 
 use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
-use crate::doc::audience::{Audience, Tick};
-use crate::doc::handle::{Handle, Join, Outcome, Welcome};
+use crate::doc::audience::{Audience, Hears, Tick};
+use crate::doc::handle::{Handle, Heard, Join, Listen, Outcome, Welcome};
 use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
@@ -28,7 +28,7 @@ use crate::doc::{
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
-use crate::types::{LogId, Revision, SessionId};
+use crate::types::{Author, LogId, Revision, SessionId};
 
 /// When a client may come back that was sent away because the node stops.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -39,6 +39,7 @@ const STALL_RETRY: Duration = Duration::from_secs(2);
 /// What an actor is told; built by [`Handle`]'s methods only.
 pub(crate) enum Message {
     Join(Join, oneshot::Sender<Result<Welcome, Refusal>>),
+    Listen(Listen, oneshot::Sender<Result<Heard, Refusal>>),
     Submit(ConnId, Batch),
     Place(ConnId, Revision, Option<(u64, u64)>),
     Leave(ConnId),
@@ -210,6 +211,7 @@ impl Running {
                 self.search(sessions);
             }
             Message::Join(join, reply) => drop(reply.send(self.join(join))),
+            Message::Listen(listen, reply) => drop(reply.send(self.listen(listen))),
             Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
@@ -259,6 +261,38 @@ impl Running {
     }
 
     pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
+        self.check_open()?;
+        if join.through.is_some_and(|copy| !self.audience.is_copy(copy)) {
+            return Err(Refusal::Moved);
+        }
+        self.audience.catch_up();
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let welcome = self.state.join(conn, &join, &mut self.effects)?;
+        // The connection that this one replaces must be told before the newcomer is added.
+        self.carry_out();
+        let hears = join.through.map_or(Hears::Client(welcome.mode), Hears::Behind);
+        self.audience.add(conn, hears, join.author, join.outbox);
+        if join.through.is_none() {
+            self.tell_who_is_there(conn);
+        }
+        self.participants.join(conn, welcome.you, join.user);
+        self.watch_presence();
+        Ok(welcome)
+    }
+
+    fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {
+        self.check_open()?;
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let (head, (_, content)) = (self.state.head(), self.state.content(listen.from));
+        self.audience.add(conn, Hears::Copy, Author::anonymous(), listen.outbox);
+        self.tell_who_is_there(conn);
+        Ok(Heard { conn, head, content })
+    }
+
+    /// Refuses where nobody is taken just now.
+    fn check_open(&self) -> Result<(), Refusal> {
         if self.handing_over {
             return Err(Refusal::Moved);
         }
@@ -268,22 +302,17 @@ impl Running {
         if self.stalled {
             return Err(stalled());
         }
-        self.audience.catch_up();
-        let conn = ConnId(self.next_conn);
-        self.next_conn += 1;
-        let welcome = self.state.join(conn, &join, &mut self.effects)?;
-        // The connection that this one replaces must be told before the newcomer is added.
-        self.carry_out();
-        self.audience.add(conn, welcome.mode, join.author, join.outbox);
-        let (config, head) = (self.ports.config.clone(), self.state.head());
-        if self.audience.len() > 1 {
-            let map = |placed| self.state.mapped(placed);
-            let all = self.participants.all(head, config.participants_listed_max, map);
-            self.audience.tell(conn, Event::Presence(Arc::new(all)));
+        Ok(())
+    }
+
+    fn tell_who_is_there(&self, conn: ConnId) {
+        if self.participants.is_empty() {
+            return;
         }
-        self.participants.join(conn, welcome.you, join.user);
-        self.watch_presence();
-        Ok(welcome)
+        let listed_max = self.ports.config.participants_listed_max;
+        let map = |placed| self.state.mapped(placed);
+        let all = self.participants.all(self.state.head(), listed_max, map);
+        self.audience.tell(conn, Event::Presence(Arc::new(all)));
     }
 
     fn submit(&mut self, conn: ConnId, batch: Batch) {
@@ -438,7 +467,7 @@ impl Running {
     }
 
     fn watch_presence(&mut self) {
-        if !self.presence_ticking && self.participants.is_changed() && self.audience.len() > 0 {
+        if !self.presence_ticking && self.participants.is_changed() && !self.audience.is_empty() {
             self.presence_ticking = true;
             let interval = self.ports.config.presence_interval;
             self.me.send_after(interval, || Message::PresenceTick);
@@ -486,6 +515,8 @@ impl Running {
 
     fn retire(&mut self) {
         if self.state.is_idle() && !self.saving.is_running() {
+            // Copies without clients: they ask again when they have some.
+            self.close_all(&Refusal::Moved);
             self.me.stop(Some("idle".to_owned()));
         } else {
             self.ports.shard.busy(self.state.doc());

@@ -2,11 +2,10 @@
 //! revisions where many listen.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use crate::doc::change::Encodings;
 use crate::doc::{Change, Config, ConnId, Event, Mode, Refusal, Update};
 use crate::text::{Operation, compose};
 use crate::types::{Author, Revision};
@@ -27,8 +26,8 @@ pub struct Merged {
     pub rev: Revision,
     /// The revisions composed.
     pub op: Operation,
-    /// Encodings of the whole, filled in by the first receiver that needs one.
-    pub encoded: [OnceLock<Bytes>; 2],
+    /// Encodings of the whole.
+    pub encoded: Encodings,
 }
 
 /// Which of the gathered revisions are to be told.
@@ -41,10 +40,23 @@ pub(crate) enum Tick {
 /// How much waits for a tick at most, about, in bytes.
 const HELD_BYTES_MAX: usize = 512 << 10;
 
+/// What a receiver is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// A client's connection, of everything: an editor of each revision, a viewer of several as
+    /// one.
+    Client(Mode),
+    /// Another node's copy, of everything, and of each revision at once: it keeps its own ticks.
+    Copy,
+    /// A connection behind that copy, of what is for it alone.
+    Behind(ConnId),
+}
+
 /// The connections of one document.
 #[derive(Default)]
 pub(crate) struct Audience {
     receivers: BTreeMap<ConnId, Receiver>,
+    editors: usize,
     viewers: usize,
     /// Revisions that wait for the editors' tick.
     held: Vec<Arc<Change>>,
@@ -61,7 +73,7 @@ struct Gathered {
 
 struct Receiver {
     outbox: Arc<dyn Outbox>,
-    mode: Mode,
+    hears: Hears,
     author: Author,
 }
 
@@ -70,18 +82,21 @@ impl Audience {
     pub(crate) fn add(
         &mut self,
         conn: ConnId,
-        mode: Mode,
+        hears: Hears,
         author: Author,
         outbox: Arc<dyn Outbox>,
     ) {
-        self.viewers += usize::from(mode == Mode::View);
-        self.receivers.insert(conn, Receiver { outbox, mode, author });
+        self.remove(conn);
+        self.editors += usize::from(hears == Hears::Client(Mode::Edit));
+        self.viewers += usize::from(hears == Hears::Client(Mode::View));
+        self.receivers.insert(conn, Receiver { outbox, hears, author });
     }
 
     /// Removes a connection.
     pub(crate) fn remove(&mut self, conn: ConnId) {
         if let Some(receiver) = self.receivers.remove(&conn) {
-            self.viewers -= usize::from(receiver.mode == Mode::View);
+            self.editors -= usize::from(receiver.hears == Hears::Client(Mode::Edit));
+            self.viewers -= usize::from(receiver.hears == Hears::Client(Mode::View));
         }
     }
 
@@ -90,9 +105,19 @@ impl Audience {
         self.receivers.get(&conn).map(|receiver| &receiver.author)
     }
 
-    /// Returns how many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.receivers.len()
+    /// Tells whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receivers.is_empty()
+    }
+
+    /// Tells whether a copy hears.
+    pub(crate) fn is_copy(&self, conn: ConnId) -> bool {
+        self.receivers.get(&conn).is_some_and(|receiver| receiver.hears == Hears::Copy)
+    }
+
+    /// Tells whether a connection is there.
+    pub(crate) fn holds(&self, conn: ConnId) -> bool {
+        self.receivers.contains_key(&conn)
     }
 
     /// Returns the connections.
@@ -107,9 +132,16 @@ impl Audience {
         }
     }
 
-    /// Tells all connections.
+    /// Tells all who hear everything.
     pub(crate) fn tell_all(&self, event: &Event) {
-        for receiver in self.receivers.values() {
+        self.tell_those(event, |hears| match hears {
+            Hears::Client(_) | Hears::Copy => true,
+            Hears::Behind(_) => false,
+        });
+    }
+
+    fn tell_those(&self, event: &Event, of: impl Fn(Hears) -> bool) {
+        for receiver in self.receivers.values().filter(|one| of(one.hears)) {
             receiver.outbox.push(event.clone());
         }
     }
@@ -128,6 +160,7 @@ impl Audience {
         config: &Config,
     ) -> Vec<(Tick, Duration)> {
         let mut ticks = Vec::new();
+        self.tell_those(&Event::Changed(update.clone()), |hears| hears == Hears::Copy);
         if self.viewers > 0 {
             if self.merged.is_none() {
                 ticks.push((Tick::Viewers, config.viewer_tick));
@@ -138,7 +171,7 @@ impl Audience {
                 self.tick(Tick::Viewers);
             }
         }
-        let editors = self.receivers.len() - self.viewers;
+        let editors = self.editors;
         if editors <= config.tick_subscribers {
             // Some may have left while revisions waited for a tick: those come first.
             self.tick(Tick::Editors);
@@ -169,11 +202,9 @@ impl Audience {
             }
             Tick::Viewers => {
                 let Some(Gathered { first, last, op }) = self.merged.take() else { return };
-                let encoded = [OnceLock::new(), OnceLock::new()];
+                let encoded = Encodings::default();
                 let event = Event::Merged(Arc::new(Merged { first, rev: last, op, encoded }));
-                for receiver in self.receivers.values().filter(|one| one.mode == Mode::View) {
-                    receiver.outbox.push(event.clone());
-                }
+                self.tell_those(&event, |hears| hears == Hears::Client(Mode::View));
             }
         }
     }
@@ -185,9 +216,8 @@ impl Audience {
     }
 
     fn tell_editors(&self, update: &Arc<Update>) {
-        for receiver in self.receivers.values().filter(|one| one.mode == Mode::Edit) {
-            receiver.outbox.push(Event::Changed(update.clone()));
-        }
+        let event = Event::Changed(update.clone());
+        self.tell_those(&event, |hears| hears == Hears::Client(Mode::Edit));
     }
 
     fn merge(&mut self, update: &Update) {

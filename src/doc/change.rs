@@ -86,13 +86,16 @@ impl Change {
     }
 }
 
+/// Encodings of what is shared by all who are told, filled in by the first that needs one: 0 and 1
+/// are the edge's, 2 is the relay's; what they are is their business.
+pub type Encodings = [OnceLock<Bytes>; 3];
+
 /// Consecutive revisions that became durable together; shared by all who are told.
 pub struct Update {
     /// The revisions, at least one, rising by one.
     pub changes: Vec<Arc<Change>>,
-    /// Encodings of the whole, filled in by the first receiver that needs one; what they are is
-    /// the receivers' business.
-    pub encoded: [OnceLock<Bytes>; 2],
+    /// Encodings of the whole.
+    pub encoded: Encodings,
 }
 
 impl Update {
@@ -102,7 +105,7 @@ impl Update {
     /// If there is none.
     pub fn new(changes: Vec<Arc<Change>>) -> Self {
         assert!(!changes.is_empty(), "an update tells of at least one revision");
-        Self { changes, encoded: [OnceLock::new(), OnceLock::new()] }
+        Self { changes, encoded: Encodings::default() }
     }
 
     /// Returns the first revision told of.

@@ -36,8 +36,30 @@ pub struct Join {
     pub user: Option<User>,
     /// Under which name its batches are kept.
     pub author: Author,
+    /// The copy of another node that tells it everything but what is for it alone, and that its
+    /// welcome needs no content from here.
+    pub through: Option<ConnId>,
     /// Where it is told what happens.
     pub outbox: Arc<dyn Outbox>,
+}
+
+/// Asks to be told everything, for a copy of the document on another node.
+pub struct Listen {
+    /// The last revision that the copy has.
+    pub from: Option<Revision>,
+    /// Where it is told what happens.
+    pub outbox: Arc<dyn Outbox>,
+}
+
+/// Answers a [`Listen`].
+#[derive(Debug)]
+pub struct Heard {
+    /// Names the copy from now on.
+    pub conn: ConnId,
+    /// The newest durable revision; events go on after it.
+    pub head: Revision,
+    /// What the copy needs to be at `head`.
+    pub content: Content,
 }
 
 /// Answers a [`Join`].
@@ -150,6 +172,15 @@ impl Handle {
     /// does not take the client.
     pub async fn join(&self, join: Join) -> Result<Result<Welcome, Refusal>, Closed> {
         self.ask(|reply| Message::Join(join, reply)).await
+    }
+
+    /// Has a copy on another node told everything.
+    ///
+    /// # Errors
+    /// [`Closed`] outside where the document must be opened again, a [`Refusal`] inside where it
+    /// does not take anybody.
+    pub async fn listen(&self, listen: Listen) -> Result<Result<Heard, Refusal>, Closed> {
+        self.ask(|reply| Message::Listen(listen, reply)).await
     }
 
     /// Hands a batch over, once there is room for it; what becomes of it is told to the outbox.

@@ -32,14 +32,19 @@ mod write;
 
 pub use actor::{Access, Ports, spawn};
 pub use audience::{Merged, Outbox};
-pub use change::{Batch, Change, ConnId, Event, Mode, Update, User};
+pub use change::{Batch, Change, ConnId, Encodings, Event, Mode, Update, User};
 pub use config::Config;
 pub use error::{Failure, Refusal};
-pub use handle::{Budget, Closed, Content, Handle, Join, NotTaken, Outcome, Room, Welcome};
+pub use handle::{
+    Budget, Closed, Content, Handle, Heard, Join, Listen, NotTaken, Outcome, Room, Welcome,
+};
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;
 pub use presence::{Presence, PresenceRow};
 pub use state::{Effect, State};
 pub use write::{Append, Done, Shard, Write};
+
+pub(crate) use audience::{Audience, Hears, Tick};
+pub(crate) use window::Window;
 
 pub use crate::log::EventKind;

@@ -1,10 +1,8 @@
 //! Who is there and where their carets are: last value per participant, told a few times a second.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use bytes::Bytes;
-
+use crate::doc::change::Encodings;
 use crate::doc::{ConnId, User};
 use crate::types::{ParticipantId, Revision};
 
@@ -17,8 +15,8 @@ pub struct Presence {
     pub participants: usize,
     /// Those that changed, or a sample of them.
     pub rows: Vec<PresenceRow>,
-    /// Encodings of the whole, filled in by the first receiver that needs one.
-    pub encoded: [OnceLock<Bytes>; 2],
+    /// Encodings of the whole.
+    pub encoded: Encodings,
 }
 
 /// One participant.
@@ -79,6 +77,11 @@ impl Participants {
         true
     }
 
+    /// Tells whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Tells whether anything changed since the last tell.
     pub(crate) fn is_changed(&self) -> bool {
         !self.left.is_empty() || self.rows.values().any(|row| row.changed)
@@ -115,7 +118,7 @@ impl Participants {
     }
 
     fn presence(&self, rev: Revision, rows: Vec<PresenceRow>) -> Presence {
-        let encoded = [OnceLock::new(), OnceLock::new()];
+        let encoded = Encodings::default();
         Presence { rev, participants: self.rows.len(), rows, encoded }
     }
 }

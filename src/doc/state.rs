@@ -220,13 +220,22 @@ impl State {
             out.push(Effect::Close(old, Refusal::Replaced));
         }
         let head = self.head();
-        let resumable = join.rev.filter(|rev| self.window.base() <= *rev && *rev <= head);
-        let (rev, content) = match resumable {
-            Some(rev) => (rev, Content::Changes(self.changes(rev, head))),
-            None => (head, Content::Text(self.live.text())),
+        let (rev, content) = match join.through {
+            Some(_) => (head, Content::Changes(Vec::new())),
+            None => self.content(join.rev),
         };
         let seq = self.last_seq(&join.session);
         Ok(Welcome { conn, rev, head, seq, content, mode, you: join.session.participant() })
+    }
+
+    /// Returns what brings whoever stands at `rev` to the newest durable revision, and the revision
+    /// that it begins at.
+    pub(in crate::doc) fn content(&self, rev: Option<Revision>) -> (Revision, Content) {
+        let head = self.head();
+        match rev.filter(|rev| self.window.base() <= *rev && *rev <= head) {
+            Some(rev) => (rev, Content::Changes(self.changes(rev, head))),
+            None => (head, Content::Text(self.live.text())),
+        }
     }
 
     /// Ends a connection.

@@ -45,6 +45,7 @@ fn join_of(number: u8, rev: Option<u64>) -> Join {
         ordered: false,
         user: None,
         author: Author::anonymous(),
+        through: None,
         outbox: Arc::new(Deaf),
     }
 }

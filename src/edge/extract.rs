@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::doc::Handle;
@@ -73,19 +74,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let most = shared.config.body_bytes_max.as_u64();
-        let declared = request.headers().get(header::CONTENT_LENGTH);
-        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        let kib = declared.unwrap_or(most).min(most).div_ceil(1_024).max(1);
-        let room = u32::try_from(kib).unwrap_or(u32::MAX);
-        let Ok(_room) = shared.bodies.clone().try_acquire_many_owned(room) else {
-            let full = "too much is being written to this node: try again in a second";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full));
-        };
-        let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
-        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-        let bytes =
-            coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
+        let (bytes, _room) = body_bytes(request, shared).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         match serde_json::from_slice(bytes) {
             Ok(body) => Ok(Self(body)),
@@ -95,4 +84,25 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
             }
         }
     }
+}
+
+/// Reads a body, and returns the room that it takes among all bodies.
+pub(crate) async fn body_bytes(
+    request: Request,
+    shared: &Arc<Shared>,
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let most = shared.config.body_bytes_max.as_u64();
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    let kib = declared.unwrap_or(most).min(most).div_ceil(1_024).max(1);
+    let room = u32::try_from(kib).unwrap_or(u32::MAX);
+    let Ok(room) = shared.bodies.clone().try_acquire_many_owned(room) else {
+        let full = "too much is being written to this node: try again in a second";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full));
+    };
+    let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    let bytes =
+        coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
+    Ok((bytes, room))
 }

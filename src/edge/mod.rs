@@ -11,6 +11,7 @@
 
 mod api;
 mod assets;
+mod carried;
 mod config;
 mod extract;
 mod frames;
@@ -28,6 +29,7 @@ mod routes;
 mod session;
 mod socket;
 
+pub use carried::Carried;
 pub use config::Config;
 pub use health::Health;
 pub use listener::{BindError, Bound, bind, serve};

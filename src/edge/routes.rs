@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Router as Routes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::edge::carried::carry;
 use crate::edge::origin::own_only;
 use crate::edge::problem::Problem;
 use crate::edge::{Config, Health, Metrics, api, assets, socket};
@@ -71,6 +72,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/v1/docs/{doc}/versions", post(api::name_version))
         .route("/v1/docs/{doc}/cut", post(api::cut))
         .route("/v1/docs/{doc}/undelete", post(api::undelete))
+        .layer(from_fn_with_state(shared.clone(), carry))
         .layer(DefaultBodyLimit::max(body_bytes_max));
     Routes::new()
         .route("/ws/{doc}", get(socket::upgrade))

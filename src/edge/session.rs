@@ -33,6 +33,7 @@ use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::router::Document;
 use crate::text::Operation;
 use crate::types::{Author, DocId, ParticipantId, Revision, Seq};
 use crate::wire::{
@@ -89,7 +90,7 @@ pub(crate) async fn run<S>(
 
 struct Session {
     shared: Arc<Shared>,
-    handle: doc::Handle,
+    handle: Document,
     outbox: Arc<Outbox>,
     to: Addressee,
     mode: Mode,
@@ -225,6 +226,7 @@ fn join(hello: &Hello, outbox: Arc<Outbox>) -> Join {
             crate::wire::Mode::View => Mode::View,
         },
         ordered: hello.ordered,
+        through: None,
         author: user.map_or_else(Author::anonymous, |user| user.name.clone()),
         user: user.map(|user| doc::User {
             name: user.name.as_str().to_owned(),

@@ -19,6 +19,7 @@ async fn a_long_fork_keeps_its_author_who_leaves_while_it_is_merged() {
     }
     let author: Author = "Ada".parse().expect("a name");
     let join = Join {
+        through: None,
         session: SessionId([1; 16]),
         rev: None,
         mode: Mode::Edit,

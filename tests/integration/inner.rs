@@ -111,6 +111,7 @@ pub(crate) async fn join(handle: &Handle) -> Arc<Told> {
         ordered: false,
         user: None,
         author: Author::anonymous(),
+        through: None,
         outbox: told.clone(),
     };
     handle.join(join).await.expect("it is open").expect("it is taken");

@@ -223,7 +223,7 @@ async fn what_does_not_fit_the_queue_is_put_off_and_all_is_written_once_when_the
             assert!(shown.contains(&text(n)), "all of {n} is there");
         }
     }
-    node.stop().await;
+    node.stop().await.expect("all is saved");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,7 +251,7 @@ async fn while_the_log_is_gone_clients_are_sent_away_and_nothing_is_acknowledged
     assert_eq!(hear(&mut raw, &["ack"]).await["rev"], 2);
     let (_, welcome) = Raw::join(&node, "a", '2', "").await;
     assert_eq!((&welcome["text"], &welcome["head"]), (&"meanwhile before ".into(), &2.into()));
-    node.stop().await;
+    node.stop().await.expect("all is saved");
 }
 
 const SHARDS: u32 = 2;
@@ -404,7 +404,7 @@ async fn without_checkpoints_the_log_keeps_everything_up_to_a_bound_and_is_trimm
     assert_eq!(uncovered(&url).await, 0.0);
     let after = low(&marks(&*log).await);
     assert!(after.iter().zip(&low(&before)).all(|(after, before)| after > before), "{after:?}");
-    node.stop().await;
+    node.stop().await.expect("all is saved");
     // Out of what was stored late, because the log has none of it any more.
     let node = crate::raw::node(configure).await;
     assert_eq!(join(&node, "cold", '3').await.1["text"], "cold");
@@ -414,5 +414,5 @@ async fn without_checkpoints_the_log_keeps_everything_up_to_a_bound_and_is_trimm
         let chars = welcome["text"].as_str().map(str::len);
         assert_eq!(chars, Some(filler.batches as usize * FILL));
     }
-    node.stop().await;
+    node.stop().await.expect("all is saved");
 }

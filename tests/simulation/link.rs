@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use quire::client::replica::{Missed, Snapshot, Welcome};
-use quire::doc::{self, Change, ConnId, Content, Event, Handle, Join, Mode, Refusal};
+use quire::doc::{self, Change, ConnId, Content, Event, Join, Mode, Refusal};
+use quire::router::Document;
 use quire::types::{Author, DocId, Revision, SessionId};
 use tokio::sync::mpsc;
 
@@ -20,7 +21,7 @@ pub(crate) struct Hello {
 
 /// A connection, as long as it lasts.
 pub(crate) struct Link {
-    pub(crate) handle: Handle,
+    pub(crate) handle: Document,
     pub(crate) conn: ConnId,
     pub(crate) welcomed: Revision,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
@@ -46,6 +47,7 @@ pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::We
         ordered: hello.ordered,
         user: None,
         author: Author::anonymous(),
+        through: None,
         outbox: outbox.clone(),
     };
     let (handle, welcome) = life.router.join(&hello.doc, join).await?;

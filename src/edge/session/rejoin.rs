@@ -11,12 +11,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use crate::doc::{
-    Batch, Change, Content, Handle, Join, Mode, NotTaken, Presence, Refusal, Welcome,
-};
+use crate::doc::{Batch, Change, Content, Join, Mode, NotTaken, Presence, Refusal, Welcome};
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
 use crate::edge::session::{Farewell, Flight, Session, join, outbox};
+use crate::router::Document;
 use crate::types::DocId;
 use crate::wire::{Participant, ServerMessage};
 
@@ -30,7 +29,7 @@ pub(in crate::edge::session) async fn join_wherever(
     shared: &Shared,
     doc: &DocId,
     join: impl Fn() -> Join,
-) -> Result<(Handle, Welcome), Refusal> {
+) -> Result<(Document, Welcome), Refusal> {
     let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE.0);
     loop {
         match shared.router.join(doc, &join).await {

@@ -1,0 +1,426 @@
+//! The links that this node makes to the owners of documents, and the copies that live on them.
+//!
+//! ```text
+//! wanted ─► dialled, greeted ─► up ──silent, lost, given up──► down ─► wanted again
+//!              └─ failed: not before a wait, doubling, with jitter
+//! ```
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use siphasher::sip::SipHasher24;
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use crate::doc::{self, Join, Refusal, Welcome};
+use crate::relay::copy::Copy;
+use crate::relay::error::{DecodeError, HelloError, PeerError};
+use crate::relay::handle::Handle;
+use crate::relay::link::{Frames, Greeted, Identity, Stream};
+use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
+use crate::relay::queue::Outgoing;
+use crate::relay::server::limits;
+use crate::relay::{Config, Metrics};
+use crate::task::Tasks;
+use crate::types::{DocId, NodeId, Offset, Revision, ShardId};
+
+/// How long is waited after the first failed try, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// How often a copy that was dropped just now is asked for again.
+const TRIES: usize = 5;
+
+/// How long the other node may take to warm up, or to claim.
+const HAND_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// Tells where a node's peer port is, as far as is known.
+pub type Addresses = Arc<dyn Fn(&NodeId) -> Option<String> + Send + Sync>;
+
+/// Reaches the other nodes; cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    me: Identity,
+    addresses: Addresses,
+    config: Config,
+    doc_config: Arc<doc::Config>,
+    tasks: Tasks,
+    metrics: Metrics,
+    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    copies: Mutex<HashMap<DocId, Arc<Copy>>>,
+}
+
+/// One other node.
+#[derive(Default)]
+struct Peer {
+    /// Whose turn it is to dial.
+    dialling: Turn<Pause>,
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+/// When the next try may be made.
+#[derive(Default)]
+struct Pause {
+    failed: u32,
+    until: Option<Instant>,
+    /// The last failure that was logged.
+    told: Option<&'static str>,
+}
+
+impl Peers {
+    /// Returns a node's way to the others.
+    pub fn new(
+        me: Identity,
+        addresses: Addresses,
+        (config, doc_config): (Config, Arc<doc::Config>),
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Self {
+        let (peers, copies) = (Mutex::default(), Mutex::default());
+        let every = config.copy_idle.max(Duration::from_millis(2)) / 2;
+        let inner = Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies };
+        let peers = Self { inner: Arc::new(inner) };
+        let (sweeping, token) = (peers.clone(), peers.inner.tasks.token().clone());
+        peers.inner.tasks.spawn("copies", async move {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while token.run_until_cancelled(ticks.tick()).await.is_some() {
+                sweeping.sweep();
+            }
+        });
+        peers
+    }
+
+    /// Connects a client to a document of another node.
+    ///
+    /// # Errors
+    /// [`Refusal`]; `Moved` where there is no link to the node, or it is not the owner.
+    pub async fn join(
+        &self,
+        owner: &NodeId,
+        doc: &DocId,
+        join: impl Fn() -> Join,
+    ) -> Result<(Handle, Welcome), Refusal> {
+        for _ in 0..TRIES {
+            if let Some(joined) = self.copy(doc).join(self, owner, join()).await {
+                return joined;
+            }
+        }
+        Err(Refusal::Moved)
+    }
+
+    /// Has a request of the HTTP API answered by another node.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn carry(&self, owner: &NodeId, request: Request) -> Result<Response, PeerError> {
+        self.inner.metrics.carried.inc();
+        let within = self.inner.config.request_timeout;
+        match self.ask(owner, &Ask::Request(request), within).await? {
+            Told::Response(response) => Ok(response),
+            other => Err(unwanted(other)),
+        }
+    }
+
+    /// Has another node warm up for a shard.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), PeerError> {
+        self.done(to, &Ask::Warm { shard }).await
+    }
+
+    /// Has another node claim a shard that was released with the record at `offset`.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn released(
+        &self,
+        to: &NodeId,
+        shard: ShardId,
+        offset: Offset,
+    ) -> Result<(), PeerError> {
+        self.done(to, &Ask::Released { shard, offset }).await
+    }
+
+    /// Gives the link to a node up, where it is known to be gone: its copies do not wait until it
+    /// has been silent for long enough.
+    pub fn give_up(&self, node: &NodeId) {
+        let peer = self.inner.peers.lock().get(node).cloned();
+        if let Some(link) = peer.and_then(|peer| peer.link.lock().clone()) {
+            link.outgoing.end.cancel();
+        }
+    }
+
+    async fn done(&self, to: &NodeId, ask: &Ask) -> Result<(), PeerError> {
+        match self.ask(to, ask, HAND_OFF_MAX).await? {
+            Told::Done => Ok(()),
+            other => Err(unwanted(other)),
+        }
+    }
+
+    async fn ask(&self, to: &NodeId, ask: &Ask, within: Duration) -> Result<Told, PeerError> {
+        let link = self.link(to).await.map_err(PeerError::NotSent)?;
+        let bytes = encode(0, ask).len() + size_of::<u64>() + 2;
+        if bytes > limits(&self.inner.config).frame_bytes_max {
+            let long = "the request is too long to be carried between nodes".to_owned();
+            return Err(PeerError::NotSent(long));
+        }
+        let asked = timeout(within, link.ask(ask)).await;
+        asked.ok().flatten().ok_or(PeerError::Lost)
+    }
+
+    fn copy(&self, doc: &DocId) -> Arc<Copy> {
+        let Inner { doc_config, metrics, tasks, copies, .. } = &*self.inner;
+        let new = || Copy::new(doc.clone(), doc_config.clone(), metrics.clone(), tasks.clone());
+        copies.lock().entry(doc.clone()).or_insert_with(new).clone()
+    }
+
+    fn sweep(&self) {
+        self.inner.copies.lock().retain(|_, copy| !copy.sweep());
+    }
+
+    /// Returns the link to a node, which is made where there is none.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn link(&self, node: &NodeId) -> Result<Arc<Link>, String> {
+        let peer = self.inner.peers.lock().entry(node.clone()).or_default().clone();
+        if let Some(link) = peer.up() {
+            return Ok(link);
+        }
+        let mut pause = peer.dialling.lock().await;
+        if let Some(link) = peer.up() {
+            return Ok(link);
+        }
+        if pause.until.is_some_and(|until| Instant::now() < until) {
+            return Err("the last try failed just now".to_owned());
+        }
+        match self.dial(node).await {
+            Ok(greeted) => {
+                *pause = Pause::default();
+                let link = self.up(node, greeted);
+                *peer.link.lock() = Some(link.clone());
+                Ok(link)
+            }
+            Err(error) => {
+                pause.failed += 1;
+                let wait = jittered(self.inner.me.boot, node, pause.failed);
+                pause.until = Some(Instant::now() + wait);
+                if pause.told.replace(error.reason()) != Some(error.reason()) {
+                    self.inner.metrics.refused.with_label_values(&[error.reason()]).inc();
+                    warn!(?node, reason = %error, "no link to a node; trying again");
+                }
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn dial(&self, node: &NodeId) -> Result<Greeted<TcpStream>, HelloError> {
+        let Some(address) = (self.inner.addresses)(node) else {
+            return Err(HelloError::Lost("its address is not known".to_owned()));
+        };
+        let lost = |error: std::io::Error| HelloError::Lost(format!("{address}: {error}"));
+        let limits = limits(&self.inner.config);
+        let dialling = async {
+            let stream = TcpStream::connect(&*address).await.map_err(lost)?;
+            stream.set_nodelay(true).map_err(lost)?;
+            self.inner.me.dial(stream, node, limits).await
+        };
+        let dialled = timeout(limits.hello_timeout, dialling).await;
+        dialled.unwrap_or(Err(HelloError::Silent(limits.hello_timeout)))
+    }
+
+    fn up<S: Stream>(&self, node: &NodeId, greeted: Greeted<S>) -> Arc<Link> {
+        let Greeted { frames, socket, .. } = greeted;
+        let Inner { config, tasks, metrics, .. } = &*self.inner;
+        let queue_bytes = usize::try_from(config.queue_bytes.as_u64()).unwrap_or(usize::MAX);
+        let outgoing = Arc::new(Outgoing::new(queue_bytes, tasks.token().child_token()));
+        let link = Arc::new(Link {
+            node: node.clone(),
+            outgoing: outgoing.clone(),
+            next: AtomicU64::new(1),
+            open: Mutex::new(Some(Open::default())),
+            metrics: metrics.clone(),
+        });
+        info!(?node, "a link is up");
+        tasks.spawn("link writer", async move { outgoing.write_to(socket).await });
+        let (reading, silence_max) = (link.clone(), config.silence_max);
+        tasks.spawn("link", async move { reading.run(frames, silence_max).await });
+        link
+    }
+}
+
+impl Peer {
+    fn up(&self) -> Option<Arc<Link>> {
+        self.link.lock().clone().filter(|link| !link.is_over())
+    }
+}
+
+/// Waits a time that doubles, of which half is chance: the same chance for the same start of this
+/// node, so that a run can be repeated.
+fn jittered(boot: u64, node: &NodeId, failed: u32) -> Duration {
+    let full = PAUSE.0.saturating_mul(1 << failed.min(10)).min(PAUSE.1);
+    let mut hasher = SipHasher24::new_with_keys(boot, u64::from(failed));
+    hasher.write(node.0.as_str().as_bytes());
+    let share = u32::try_from(hasher.finish() % 512).expect("below 512");
+    full / 2 + full / 1_024 * share
+}
+
+fn unwanted(told: Told) -> PeerError {
+    match told {
+        Told::Denied(why) => PeerError::Refused(why),
+        Told::Unknown => PeerError::Unknown,
+        _ => PeerError::Refused("it answered something else".to_owned()),
+    }
+}
+
+/// Who waits for the answer to a call.
+pub(crate) enum Waiting {
+    /// A task.
+    Task(oneshot::Sender<Told>),
+    /// A copy, which takes it between two messages.
+    Copy(Arc<Copy>),
+}
+
+/// One link to an owner.
+pub(crate) struct Link {
+    pub(crate) node: NodeId,
+    pub(crate) outgoing: Arc<Outgoing>,
+    next: AtomicU64,
+    /// Nothing once the link is over.
+    open: Mutex<Option<Open>>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Open {
+    calls: HashMap<u64, Waiting>,
+    subs: HashMap<u64, Arc<Copy>>,
+}
+
+impl Link {
+    /// Tells whether the link is lost.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outgoing.end.is_cancelled() || self.open.lock().is_none()
+    }
+
+    /// Asks for a document, beginning with what `from` lacks; returns the subscription's number.
+    pub(crate) fn subscribe(&self, copy: &Arc<Copy>, from: Option<Revision>) -> Option<u64> {
+        let sub = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().as_mut()?.subs.insert(sub, copy.clone());
+        let ask = Ask::Subscribe { sub, doc: copy.doc.clone(), from };
+        self.call(&ask, Waiting::Copy(copy.clone())).map(|_| sub)
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, sub: u64) {
+        if let Some(open) = &mut *self.open.lock() {
+            open.subs.remove(&sub);
+        }
+        self.outgoing.force(encode(0, &Ask::Unsubscribe { sub }));
+    }
+
+    /// Asks something that has an answer; returns the call's number.
+    pub(crate) fn call(&self, ask: &Ask, waiting: Waiting) -> Option<u64> {
+        let call = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().as_mut()?.calls.insert(call, waiting);
+        self.outgoing.force(encode(call, ask));
+        Some(call)
+    }
+
+    /// Asks and waits for the answer; nothing where the link is lost meanwhile.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Option<Told> {
+        let (reply, answer) = oneshot::channel();
+        self.call(ask, Waiting::Task(reply))?;
+        answer.await.ok()
+    }
+
+    /// Reads what the owner tells until the link is lost.
+    async fn run<S: Stream>(self: Arc<Self>, mut frames: Frames<S>, silence_max: Duration) {
+        self.metrics.links_out.inc();
+        let mut pings = interval(silence_max / 3);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end = self.outgoing.end.clone();
+        let mut heard = Instant::now();
+        let why = loop {
+            let frame = tokio::select! {
+                biased;
+                () = end.cancelled() => break "it was given up, or does not take its data",
+                frame = frames.next() => frame,
+                _ = pings.tick() => {
+                    if heard.elapsed() > silence_max {
+                        break "the node is silent";
+                    }
+                    self.outgoing.force(encode(0, &Ask::Ping));
+                    continue;
+                }
+            };
+            heard = Instant::now();
+            let Ok(Some(frame)) = frame else { break "it was lost" };
+            match decode::<Told>(&frame) {
+                Ok((call, told)) => self.hear(call, told),
+                Err(DecodeError::Unknown { .. }) => self.metrics.unknown.inc(),
+                Err(reason) => {
+                    warn!(node = ?self.node, %reason, "a peer's message is damaged");
+                    break "a message is damaged";
+                }
+            }
+        };
+        self.lose(why);
+    }
+
+    fn hear(&self, call: u64, told: Told) {
+        let sub = match &told {
+            Told::Changed { sub, .. }
+            | Told::Presence { sub, .. }
+            | Told::Alone { sub, .. }
+            | Told::Closed { sub, .. } => Some(*sub),
+            _ => None,
+        };
+        let Some(sub) = sub else { return self.answered(call, told) };
+        let copy = {
+            let mut open = self.open.lock();
+            let Some(open) = &mut *open else { return };
+            match told {
+                Told::Closed { .. } => open.subs.remove(&sub),
+                _ => open.subs.get(&sub).cloned(),
+            }
+        };
+        if let Some(copy) = copy {
+            copy.hear(told);
+        }
+    }
+
+    fn answered(&self, call: u64, told: Told) {
+        let waiting = self.open.lock().as_mut().and_then(|open| open.calls.remove(&call));
+        match waiting {
+            Some(Waiting::Task(reply)) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(told);
+            }
+            Some(Waiting::Copy(copy)) => copy.answered(call, told),
+            None => {}
+        }
+    }
+
+    fn lose(&self, why: &'static str) {
+        self.outgoing.end.cancel();
+        let open = self.open.lock().take().unwrap_or_default();
+        warn!(node = ?self.node, why, copies = open.subs.len(), "the link to a node is lost");
+        self.metrics.links_out.dec();
+        self.metrics.lost.inc();
+        for (sub, copy) in open.subs {
+            copy.over(sub, &Refusal::Moved);
+        }
+    }
+}

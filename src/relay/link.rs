@@ -1,0 +1,171 @@
+//! One connection between two nodes: the greeting, and frames in.
+//!
+//! ```text
+//! dial ─► own Hello ─► the peer's Hello: cluster, version, name ─► messages
+//! ```
+//! Frames are a length (4 bytes, big-endian) and so many bytes. Works on any stream of bytes.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use crate::relay::error::HelloError;
+use crate::relay::message::{HELLO_BYTES_MAX, Hello};
+use crate::types::NodeId;
+
+/// The versions of the messages that this program speaks, the oldest and the newest.
+pub(crate) const SPEAKS: (u16, u16) = (1, 1);
+
+/// What a node says of itself to its peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: u128,
+    /// The node.
+    pub node: NodeId,
+    /// Tells this start from others: a later one has a higher number.
+    pub boot: u64,
+}
+
+/// A stream of bytes between two nodes.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// A peer that was greeted.
+pub(crate) struct Greeted<S> {
+    pub(crate) peer: Hello,
+    pub(crate) frames: Frames<S>,
+    pub(crate) socket: WriteHalf<S>,
+}
+
+/// Reads the frames of a connection.
+pub(crate) struct Frames<S> {
+    read: FramedRead<ReadHalf<S>, LengthDelimitedCodec>,
+}
+
+impl<S: Stream> Frames<S> {
+    /// Waits for the next frame; `None` is the end.
+    ///
+    /// # Errors
+    /// Where the connection failed, or the frame is larger than allowed.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again; nothing is lost.
+    pub(crate) async fn next(&mut self) -> Result<Option<BytesMut>, io::Error> {
+        self.read.next().await.transpose()
+    }
+}
+
+impl Identity {
+    /// Greets the node that was dialled.
+    ///
+    /// # Errors
+    /// [`HelloError`].
+    pub(crate) async fn dial<S: Stream>(
+        &self,
+        stream: S,
+        wanted: &NodeId,
+        limits: Limits,
+    ) -> Result<Greeted<S>, HelloError> {
+        let (frames, mut socket) = halves(stream);
+        self.tell(&mut socket).await?;
+        let greeted = self.hear(frames, socket, limits).await?;
+        if greeted.peer.node != *wanted {
+            let (wanted, found) = (wanted.clone(), greeted.peer.node);
+            return Err(HelloError::OtherNode { wanted, found });
+        }
+        Ok(greeted)
+    }
+
+    /// Greets whoever has dialled.
+    ///
+    /// # Errors
+    /// [`HelloError`]. A node of another cluster or version is told who is here, so that its log
+    /// tells the reason, too.
+    pub(crate) async fn answer<S: Stream>(
+        &self,
+        stream: S,
+        limits: Limits,
+    ) -> Result<Greeted<S>, HelloError> {
+        let (mut frames, mut socket) = halves(stream);
+        let peer = hear(&mut frames, limits).await?;
+        self.tell(&mut socket).await?;
+        self.check(&peer)?;
+        frames.read.decoder_mut().set_max_frame_length(limits.frame_bytes_max);
+        Ok(Greeted { peer, frames, socket })
+    }
+
+    async fn hear<S: Stream>(
+        &self,
+        mut frames: Frames<S>,
+        socket: WriteHalf<S>,
+        limits: Limits,
+    ) -> Result<Greeted<S>, HelloError> {
+        let peer = hear(&mut frames, limits).await?;
+        self.check(&peer)?;
+        frames.read.decoder_mut().set_max_frame_length(limits.frame_bytes_max);
+        Ok(Greeted { peer, frames, socket })
+    }
+
+    async fn tell<S: Stream>(&self, socket: &mut WriteHalf<S>) -> Result<(), HelloError> {
+        let Self { cluster, node, boot } = self.clone();
+        let hello = Hello { cluster, node, boot, speaks: SPEAKS }.encode();
+        let length = u32::try_from(hello.len()).expect("a hello is short");
+        let frame = [&length.to_be_bytes(), &*hello].concat();
+        socket.write_all(&frame).await.map_err(lost)?;
+        socket.flush().await.map_err(lost)
+    }
+
+    fn check(&self, peer: &Hello) -> Result<(), HelloError> {
+        if peer.cluster != self.cluster {
+            let (theirs, ours) = (peer.cluster, self.cluster);
+            return Err(HelloError::OtherCluster { theirs, ours });
+        }
+        let (theirs, ours) = (peer.speaks, SPEAKS);
+        if theirs.0 > ours.1 || ours.0 > theirs.1 || theirs.0 > theirs.1 {
+            return Err(HelloError::Version { theirs, ours });
+        }
+        if peer.node == self.node {
+            return Err(HelloError::OwnName);
+        }
+        Ok(())
+    }
+}
+
+/// The bounds of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) hello_timeout: Duration,
+    pub(crate) frame_bytes_max: usize,
+}
+
+fn halves<S: Stream>(stream: S) -> (Frames<S>, WriteHalf<S>) {
+    let (read, write) = split(stream);
+    // Nobody is trusted with more before the greeting.
+    let codec = LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec();
+    (Frames { read: FramedRead::new(read, codec) }, write)
+}
+
+async fn hear<S: Stream>(frames: &mut Frames<S>, limits: Limits) -> Result<Hello, HelloError> {
+    let Ok(frame) = timeout(limits.hello_timeout, frames.next()).await else {
+        return Err(HelloError::Silent(limits.hello_timeout));
+    };
+    match frame {
+        Ok(Some(frame)) => Hello::decode(&frame),
+        Ok(None) => Err(HelloError::Lost("it closed before it said anything".to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(HelloError::Garbage { detail: "its first frame is longer than a greeting" })
+        }
+        Err(error) => Err(lost(error)),
+    }
+}
+
+fn lost(error: impl std::fmt::Display) -> HelloError {
+    HelloError::Lost(error.to_string())
+}

@@ -1,0 +1,337 @@
+//! The peer port: the links that other nodes make to this one, and what they ask.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::doc::Refusal;
+use crate::relay::error::{DecodeError, HelloError};
+use crate::relay::link::{Frames, Greeted, Identity, Limits, Stream};
+use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
+use crate::relay::queue::Outgoing;
+use crate::relay::subscription::{Entrance, Subscription, full};
+use crate::relay::{Config, Metrics, Pages};
+use crate::shard::{Directory, Heirs};
+use crate::task::Tasks;
+use crate::text::{Component, Operation};
+use crate::types::NodeId;
+
+/// How many connections there may be at once, and how many documents one may subscribe to.
+const LINKS_MAX: usize = 1_024;
+const SUBSCRIPTIONS_MAX: usize = 1 << 20;
+
+/// How many requests and hand-offs of one link are worked on at once.
+const CALLS_MAX: usize = 64;
+
+/// The most components of an operation, as for clients.
+const COMPONENTS_MAX: usize = 1 << 16;
+
+/// How much of a refusal's text is carried, in bytes.
+const DENIED_BYTES_MAX: usize = 128;
+
+/// How long the listener waits where the system has no more sockets to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the peer port works with.
+pub struct Ports {
+    /// Who this node is.
+    pub me: Identity,
+    /// The limits.
+    pub config: Config,
+    /// The most text that an operation inserts, in bytes.
+    pub op_bytes_max: usize,
+    /// Knows which shards are here.
+    pub directory: Arc<dyn Directory>,
+    /// Answers requests of the HTTP API.
+    pub pages: Arc<dyn Pages>,
+    /// Takes shards over.
+    pub heirs: Arc<dyn Heirs>,
+    /// Owns the links.
+    pub tasks: Tasks,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Serves the port until `stop` is cancelled; links end when the tasks of the ports do.
+pub async fn serve(listener: TcpListener, ports: Arc<Ports>, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(LINKS_MAX));
+    let strangers = Arc::new(Strangers::default());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(reason) => {
+                warn!(%reason, "could not accept a peer");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            ports.metrics.refused.with_label_values(&["full"]).inc();
+            continue;
+        };
+        let (ports, strangers) = (ports.clone(), strangers.clone());
+        let tasks = ports.tasks.clone();
+        tasks.spawn("peer", async move {
+            // A connection without it only takes longer.
+            let _ = stream.set_nodelay(true);
+            link(stream, from, ports, &strangers).await;
+            drop(permit);
+        });
+    }
+}
+
+impl Ports {
+    pub(crate) fn limits(&self) -> Limits {
+        limits(&self.config)
+    }
+
+    /// Checks an operation as if it came off a socket.
+    pub(crate) fn check(&self, op: &Operation) -> Result<(), Refusal> {
+        let text = |component: &Component| match component {
+            Component::Insert(text) => text.len(),
+            Component::Retain(_) | Component::Delete(_) => 0,
+        };
+        let bytes = op.components().iter().map(text).sum::<usize>();
+        let limit = self.op_bytes_max;
+        if bytes > limit {
+            return Err(Refusal::TooLong { bytes, limit });
+        }
+        if op.components().len() > COMPONENTS_MAX {
+            let detail = format!("it has more than {COMPONENTS_MAX} components");
+            return Err(Refusal::BadOp { detail });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn limits(config: &Config) -> Limits {
+    let frame_bytes_max = usize::try_from(config.frame_bytes_max.as_u64()).unwrap_or(usize::MAX);
+    Limits { hello_timeout: config.hello_timeout, frame_bytes_max }
+}
+
+/// Whose connections were not taken, and why: each is logged once.
+#[derive(Default)]
+pub(crate) struct Strangers {
+    known: Mutex<HashSet<(IpAddr, &'static str)>>,
+}
+
+impl Strangers {
+    /// How many are remembered; then all are forgotten, and logged once more.
+    const MAX: usize = 1_024;
+
+    fn note(&self, from: SocketAddr, error: &HelloError) {
+        let mut known = self.known.lock();
+        if known.len() >= Self::MAX {
+            known.clear();
+        }
+        if known.insert((from.ip(), error.reason())) {
+            warn!(%from, reason = %error, "a connection to the peer port is not taken");
+        } else {
+            debug!(%from, reason = %error, "a connection to the peer port is not taken");
+        }
+    }
+}
+
+/// Serves one connection, whatever it is.
+async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strangers: &Strangers) {
+    let token = ports.tasks.token().clone();
+    let greeted = tokio::select! {
+        biased;
+        () = token.cancelled() => return,
+        greeted = ports.me.answer(stream, ports.limits()) => greeted,
+    };
+    let Greeted { peer, frames, socket } = match greeted {
+        Ok(greeted) => greeted,
+        Err(error) => {
+            ports.metrics.refused.with_label_values(&[error.reason()]).inc();
+            strangers.note(from, &error);
+            return;
+        }
+    };
+    info!(node = ?peer.node, %from, "a node has made a link");
+    ports.metrics.links_in.inc();
+    let queue_bytes = usize::try_from(ports.config.queue_bytes.as_u64()).unwrap_or(usize::MAX);
+    let outgoing = Arc::new(Outgoing::new(queue_bytes, token.child_token()));
+    let writer = outgoing.clone();
+    ports.tasks.spawn("peer writer", async move { writer.write_to(socket).await });
+    let calls = Arc::new(Semaphore::new(CALLS_MAX));
+    let (node, subs) = (peer.node, HashMap::new());
+    let mut serving = Serving { ports, node, outgoing, calls, subs };
+    let why = serving.run(frames).await;
+    serving.outgoing.end.cancel();
+    serving.ports.metrics.links_in.dec();
+    serving.ports.metrics.lost.inc();
+    info!(node = ?serving.node, %from, why, "the link of a node has ended");
+}
+
+/// A link that another node has made.
+struct Serving {
+    ports: Arc<Ports>,
+    node: NodeId,
+    outgoing: Arc<Outgoing>,
+    calls: Arc<Semaphore>,
+    subs: HashMap<u64, Entrance>,
+}
+
+impl Serving {
+    /// Reads what is asked until the link ends; tells why it did.
+    async fn run<S: Stream>(&mut self, mut frames: Frames<S>) -> &'static str {
+        let end = self.outgoing.end.clone();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = end.cancelled() => return "it does not take its data, or this node stops",
+                frame = timeout(self.ports.config.silence_max, frames.next()) => frame,
+            };
+            let frame = match frame {
+                Err(_) => return "it is silent",
+                Ok(Ok(Some(frame))) => frame,
+                Ok(Ok(None)) => return "it was closed",
+                Ok(Err(_)) => return "it was lost, or a message is too long",
+            };
+            match decode::<Ask>(&frame) {
+                Ok((call, ask)) => {
+                    if !self.take(call, ask, frame.len()) {
+                        return "the peer does not keep to the rules";
+                    }
+                }
+                Err(DecodeError::Unknown { call, .. }) => {
+                    self.ports.metrics.unknown.inc();
+                    if call > 0 {
+                        self.outgoing.force(encode(call, &Told::Unknown));
+                    }
+                }
+                Err(reason) => {
+                    warn!(node = ?self.node, %reason, "a peer's message is damaged");
+                    return "a message is damaged";
+                }
+            }
+        }
+    }
+
+    /// Takes a message; tells whether the peer keeps to the rules.
+    fn take(&mut self, call: u64, ask: Ask, bytes: usize) -> bool {
+        let sub = match ask {
+            Ask::Ping => {
+                self.outgoing.force(encode(call, &Told::Pong));
+                return true;
+            }
+            Ask::Subscribe { sub, doc, from } => {
+                self.subs.retain(|_, entrance| !entrance.ended.is_cancelled());
+                if self.subs.contains_key(&sub) {
+                    return false;
+                }
+                if self.subs.len() >= SUBSCRIPTIONS_MAX {
+                    let denial = Denial::from(&Refusal::Full { retry: Duration::from_secs(1) });
+                    self.outgoing.force(encode(call, &Told::Refused(denial)));
+                    return true;
+                }
+                let subscribed = Subscription::new((sub, doc), &self.outgoing, self.ports.clone());
+                let (subscription, entrance) = subscribed;
+                self.subs.insert(sub, entrance);
+                self.ports.tasks.spawn("subscription", subscription.run(call, from));
+                return true;
+            }
+            Ask::Request(_) | Ask::Warm { .. } | Ask::Released { .. } => {
+                self.call(call, ask);
+                return true;
+            }
+            Ask::Unsubscribe { sub }
+            | Ask::Attach { sub, .. }
+            | Ask::Detach { sub, .. }
+            | Ask::Submit { sub, .. }
+            | Ask::Place { sub, .. }
+            | Ask::Missed { sub, .. } => sub,
+        };
+        match self.subs.get(&sub) {
+            Some(entrance) if !entrance.ended.is_cancelled() => {
+                if let Err(ask) = entrance.give(call, ask, bytes)
+                    && let Some(answer) = full(call, &ask)
+                {
+                    self.outgoing.force(answer);
+                }
+                !entrance.is_flooded()
+            }
+            // It is over, and the peer is being told so.
+            _ => {
+                if call > 0 {
+                    let moved = Denial::from(&Refusal::Moved);
+                    self.outgoing.force(encode(call, &Told::Refused(moved)));
+                }
+                true
+            }
+        }
+    }
+
+    /// Works on something that has one answer.
+    fn call(&self, call: u64, ask: Ask) {
+        let Ok(permit) = self.calls.clone().try_acquire_owned() else {
+            let busy = "this node works on too many requests of yours: try again".to_owned();
+            self.outgoing.force(encode(call, &Told::Denied(busy)));
+            return;
+        };
+        let (ports, node, outgoing) =
+            (self.ports.clone(), self.node.clone(), self.outgoing.clone());
+        self.ports.tasks.spawn("call", async move {
+            let answer = async {
+                match ask {
+                    Ask::Request(request) => {
+                        Told::Response(ports.bounded(ports.pages.answer(request).await))
+                    }
+                    Ask::Warm { shard } => done(ports.heirs.warm(node, shard).await),
+                    Ask::Released { shard, offset } => {
+                        done(ports.heirs.released(node, shard, offset).await)
+                    }
+                    _ => Told::Unknown,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = outgoing.end.cancelled() => {}
+                told = answer => {
+                    let frame = encode(call, &told).into();
+                    // A peer that does not take it is told nothing else either.
+                    let _ = outgoing.send(&frame, ports.config.request_timeout).await;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl Ports {
+    /// Replaces an answer that no message takes.
+    fn bounded(&self, response: Response) -> Response {
+        const HEADERS: usize = 1_024;
+        if response.body.0.len() + HEADERS <= self.limits().frame_bytes_max {
+            return response;
+        }
+        let text = "the answer is too long to be carried between nodes: ask the document's owner, \
+                    or raise relay.frame-bytes-max\n";
+        let body = Blob(text.into());
+        Response { status: 503, content_type: Some("text/plain".to_owned()), body }
+    }
+}
+
+fn done(result: Result<(), String>) -> Told {
+    match result {
+        Ok(()) => Told::Done,
+        Err(mut why) => {
+            why.truncate(why.floor_char_boundary(DENIED_BYTES_MAX));
+            Told::Denied(why)
+        }
+    }
+}
