@@ -4,6 +4,8 @@
 //! config ─► log, checkpoints ─► shards (claimed) ─► router ─► edge ─► serving ─► drained
 //! ```
 
+mod cluster;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Engine, Remote};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
+use crate::node::cluster::Clustered;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Fenced, Ports, Room};
 use crate::task::{Fatal, Tasks};
@@ -35,8 +38,11 @@ pub struct Node {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     router: Router,
+    /// All shards, where the node is alone.
     #[cfg(any(test, feature = "testing"))]
-    shards: Arc<Alone>,
+    alone: Option<Arc<Alone>>,
+    /// Its part in a cluster, where it is not.
+    clustered: Option<Clustered>,
     health: Health,
     fatal: Fatal,
     /// The shards' tasks.
@@ -229,10 +235,18 @@ impl Node {
             fenced: Fenced::EndsTheProcess,
             fatal: fatal.clone(),
         };
-        let shards = Arc::new(start_shards(&ports).await?);
-        let router = Router::over(shards.clone());
-        let (health, accepting) = (Health::default(), CancellationToken::new());
         let address = bound.address;
+        let (alone, clustered) = match config.peer_listen {
+            None => (Some(Arc::new(start_shards(&ports).await?)), None),
+            Some(peer) => {
+                let joining = Clustered::join(config, peer, address, &ports, &registry);
+                (None, Some(joining.await?))
+            }
+        };
+        let over = |alone: &Arc<Alone>| Router::over(alone.clone());
+        let router = alone.as_ref().map(over).or(clustered.as_ref().map(Clustered::router));
+        let router = router.expect("it is the one or the other");
+        let (health, accepting) = (Health::default(), CancellationToken::new());
         let shared = Arc::new(Shared {
             router: router.clone(),
             config: config.edge.clone(),
@@ -243,6 +257,9 @@ impl Node {
             tasks: edge_tasks.clone(),
             token: edge_tasks.token().clone(),
         });
+        if let Some(clustered) = &clustered {
+            clustered.serve(shared.clone(), &config.edge, &shard_tasks);
+        }
         let serving = edge::serve(bound, shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
@@ -254,7 +271,8 @@ impl Node {
             store,
             router,
             #[cfg(any(test, feature = "testing"))]
-            shards,
+            alone,
+            clustered,
             health,
             fatal,
             shard_tasks,
@@ -277,9 +295,12 @@ impl Node {
     }
 
     /// Tells where the node's shards are, for tests.
+    ///
+    /// # Panics
+    /// If it is one of a cluster.
     #[cfg(any(test, feature = "testing"))]
     pub fn shards(&self) -> &Arc<Alone> {
-        &self.shards
+        self.alone.as_ref().expect("it is alone")
     }
 
     /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
@@ -289,6 +310,9 @@ impl Node {
     pub async fn stop(&self) -> anyhow::Result<()> {
         self.health.set_ready(false);
         self.accepting.cancel();
+        if let Some(clustered) = &self.clustered {
+            clustered.empty(self.shutdown_grace).await;
+        }
         let saving = async {
             self.router.save_all().await;
             self.router.drain().await;
@@ -299,6 +323,9 @@ impl Node {
         let unsaved = timeout(UNSAVED_MAX, self.router.uncovered()).await.unwrap_or(usize::MAX);
         if timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
             warn!("not every client took its farewell");
+        }
+        if let Some(clustered) = &self.clustered {
+            clustered.leave().await;
         }
         self.shard_tasks.stop().await;
         self.log.close().await;

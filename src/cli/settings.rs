@@ -13,6 +13,9 @@ pub(crate) struct Settings {
     /// Address and port to serve on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Address and port for the other nodes of a cluster [default: none, the node is alone]
+    #[arg(long, value_name = "ADDRESS")]
+    peer_listen: Option<String>,
     /// Folder of the embedded log and checkpoints [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
@@ -47,6 +50,7 @@ impl Settings {
     pub(crate) fn load(&self) -> Result<Loaded, Mistakes> {
         let own = [
             ("listen", &self.listen),
+            ("peer-listen", &self.peer_listen),
             ("data", &self.data),
             ("log", &self.log),
             ("checkpoints", &self.checkpoints),

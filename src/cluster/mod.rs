@@ -16,6 +16,7 @@
 //! Ownership itself is decided by the claims in a shard's own log; what control says of it is news.
 //! No async, I/O, clock or randomness here: time comes in, effects go out.
 
+mod config;
 mod control;
 mod error;
 pub mod handoff;
@@ -31,6 +32,7 @@ mod snapshot;
 mod testing;
 mod topic;
 
+pub use config::Config;
 pub use control::{
     Change, Control, Drain, Lasts, Load, MEMBERS_MAX, Member, Move, Owner, Pin, REVOKED_BYTES_MAX,
     REVOKED_MAX, SNAPSHOT_EVERY, Status,

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Folder,
     /// An IP address and a port.
     Address,
+    /// An IP address and a port, or nothing.
+    AddressOrNone,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One of these words, or an address of the given scheme.
@@ -72,6 +74,9 @@ impl Kind {
             Self::Name if text.parse::<DocId>().is_err() => Err(refused("is no name")),
             Self::Folder if text.is_empty() => Err(refused("is no folder")),
             Self::Address if text.parse::<SocketAddr>().is_err() => Err(refused("is no address")),
+            Self::AddressOrNone if !text.is_empty() && text.parse::<SocketAddr>().is_err() => {
+                Err(refused("is no address"))
+            }
             Self::Word(words) if !words.contains(&text) => Err(refused("is not known")),
             Self::Engine(_, scheme) if text.starts_with(scheme) && !is_built(scheme) => {
                 let feature = scheme.trim_end_matches("://");
@@ -110,6 +115,7 @@ impl Kind {
             Self::Name
             | Self::Folder
             | Self::Address
+            | Self::AddressOrNone
             | Self::Word(_)
             | Self::Engine(..)
             | Self::Text
@@ -125,6 +131,7 @@ impl Kind {
             Self::Name
             | Self::Folder
             | Self::Address
+            | Self::AddressOrNone
             | Self::Word(_)
             | Self::Engine(..)
             | Self::Switch
@@ -157,6 +164,9 @@ impl fmt::Display for Kind {
         match self {
             Self::Name => f.write_str("a name, 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"),
             Self::Folder => f.write_str("a folder, from the working directory if relative"),
+            Self::AddressOrNone => f.write_str(
+                "an IP address and a port, like \"127.0.0.1:8090\" or \"[::]:8090\", or \"\" for none",
+            ),
             Self::Address => {
                 f.write_str("an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")
             }

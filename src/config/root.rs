@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::types::NodeId;
-use crate::{checkpoint, doc, edge, log, relay, shard, telemetry};
+use crate::{checkpoint, cluster, doc, edge, log, relay, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -20,6 +20,9 @@ pub struct Config {
     pub data: PathBuf,
     /// The address and port for HTTP and WebSocket; default `127.0.0.1:8080`. Port 0: any free.
     pub listen: SocketAddr,
+    /// The address and port for other nodes of a cluster; none by default: the node is alone.
+    #[serde(deserialize_with = "address_or_none")]
+    pub peer_listen: Option<SocketAddr>,
     /// Where the log is kept; default `embedded`.
     pub log: Engine,
     /// Where checkpoints are kept; default `embedded`.
@@ -35,6 +38,8 @@ pub struct Config {
     pub shard: shard::Config,
     /// Limits and times of the network edge.
     pub edge: edge::Config,
+    /// What the node says of itself in a cluster.
+    pub cluster: cluster::Config,
     /// Limits and times of links between nodes.
     pub relay: relay::Config,
     /// How Kafka is used, where the log is there.
@@ -43,6 +48,15 @@ pub struct Config {
     pub cql: checkpoint::cql::Config,
     /// Logs.
     pub telemetry: telemetry::Config,
+}
+
+/// Reads an address; an empty text is none.
+fn address_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Names what keeps the log or the checkpoints.
@@ -125,6 +139,7 @@ impl Default for Config {
             node: NodeId("quire-1".parse().expect("it is a name")),
             data: PathBuf::from("./data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            peer_listen: None,
             log: Engine::Embedded,
             checkpoints: Engine::Embedded,
             shards: 16,
@@ -132,6 +147,7 @@ impl Default for Config {
             document: doc::Config::default(),
             shard: shard::Config::default(),
             edge: edge::Config::default(),
+            cluster: cluster::Config::default(),
             relay: relay::Config::default(),
             kafka: log::kafka::Config::default(),
             cql: checkpoint::cql::Config::default(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher24;
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
 use crate::relay::queue::Outgoing;
 use crate::relay::server::limits;
 use crate::relay::{Config, Metrics};
+use crate::shard;
 use crate::task::Tasks;
 use crate::types::{DocId, NodeId, Offset, Revision, ShardId};
 
@@ -422,5 +424,29 @@ impl Link {
         for (sub, copy) in open.subs {
             copy.over(sub, &Refusal::Moved);
         }
+    }
+}
+
+#[async_trait]
+impl shard::Peers for Peers {
+    async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), shard::PeerError> {
+        Self::warm(self, to, shard).await.map_err(shard_error)
+    }
+
+    async fn released(
+        &self,
+        to: &NodeId,
+        shard: ShardId,
+        offset: Offset,
+    ) -> Result<(), shard::PeerError> {
+        Self::released(self, to, shard, offset).await.map_err(shard_error)
+    }
+}
+
+fn shard_error(error: PeerError) -> shard::PeerError {
+    match error {
+        PeerError::Refused(why) => shard::PeerError::Refused(why),
+        PeerError::Unknown => shard::PeerError::Refused(error.to_string()),
+        PeerError::NotSent(_) | PeerError::Lost => shard::PeerError::Gone,
     }
 }

@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("load", &["client", "wire"]),
     ("audit", &["log", "checkpoint", "crdt"]),
     ("telemetry", LAYER_0),
-    ("config", &["doc", "shard", "relay", "edge", "log", "checkpoint", "telemetry"]),
+    ("config", &["cluster", "doc", "shard", "relay", "edge", "log", "checkpoint", "telemetry"]),
     ("node", ANYTHING),
     ("cli", ANYTHING),
     ("testing", ANYTHING),

@@ -1,0 +1,21 @@
+//! How a node takes part in a cluster; not how it is read or checked (`config` does that).
+
+use serde::Deserialize;
+
+/// Holds what a node says of itself, section `[cluster]` of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Where others reach its clients' port, `host:port`; default: where it listens.
+    pub advertise_client: String,
+    /// Where other nodes reach its peer port, `host:port`; default: where it listens.
+    pub advertise_peer: String,
+    /// Its share of the shards: 1 to 100; default 10.
+    pub weight: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { advertise_client: String::new(), advertise_peer: String::new(), weight: 10 }
+    }
+}

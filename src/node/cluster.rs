@@ -1,0 +1,219 @@
+//! A node among others: its membership, its keeper, and its links.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::cluster::member::{self, Identity};
+use crate::cluster::{
+    Addresses, Command, Load, Operator, Order, Record, Text, Timing, Version, Void, WriteError,
+};
+use crate::config::{Config, Engine};
+use crate::edge::{self, Carried, Shared};
+use crate::log::{self, Log};
+use crate::relay::{self, Peers};
+use crate::router::Router;
+use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
+use crate::task::Tasks;
+use crate::telemetry;
+use crate::types::NodeId;
+
+/// Which versions of the messages between nodes are understood.
+const SPEAKS: (u16, u16) = (1, 1);
+
+/// The rule by which records of the log count.
+const ACCEPTS: u16 = 1;
+
+/// How many shards a node claims at once.
+const CLAIMS_AT_ONCE: usize = 32;
+
+/// How long leaving may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// A node's part in its cluster.
+pub(crate) struct Clustered {
+    member: member::Handle,
+    keeper: Keeper,
+    peers: Peers,
+    me: relay::Identity,
+    listener: parking_lot::Mutex<Option<TcpListener>>,
+    metrics: relay::Metrics,
+    config: relay::Config,
+    clock: Clock,
+}
+
+impl Clustered {
+    /// Joins the cluster whose log the node has, and begins to keep shards.
+    pub(crate) async fn join(
+        config: &Config,
+        peer: SocketAddr,
+        client: SocketAddr,
+        ports: &Ports,
+        registry: &telemetry::Registry,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(peer).await.with_context(|| {
+            format!("cannot listen on {peer}; choose another address with --peer-listen")
+        })?;
+        let peer = listener.local_addr()?;
+        let control = open_control(config).await?;
+        let identity = identity(config, ports.claimant.boot, client, peer)?;
+        let cluster = ports.log.id().0;
+        let doc_metrics = ports.doc_metrics.clone();
+        let documents = move || u32::try_from(doc_metrics.open.get()).unwrap_or(0);
+        let member_ports = member::Ports {
+            log: control,
+            timing: Timing::default(),
+            clock: ports.clock.clone(),
+            load: Arc::new(move || Load { documents: documents(), ..Load::default() }),
+            tasks: ports.tasks.clone(),
+            fatal: ports.fatal.clone(),
+        };
+        let member = member::join(identity, (cluster, ports.log.shards()), member_ports).await?;
+        info!(node = %member.node().0, "a member of the cluster");
+        let found = member.control().cluster().unwrap_or(cluster);
+        let (node, boot) = (member.node().clone(), member.boot());
+        let me = relay::Identity { cluster: found, node, boot };
+        let metrics = relay::Metrics::register(registry)?;
+        let peers = Peers::new(
+            me.clone(),
+            addresses(&member),
+            (config.relay.clone(), ports.doc_config.clone()),
+            ports.tasks.clone(),
+            metrics.clone(),
+        );
+        let keeper = keep(Keeping {
+            member: member.clone(),
+            shards: ports.clone(),
+            peers: Arc::new(peers.clone()),
+            deadlines: Default::default(),
+            claims_at_once: CLAIMS_AT_ONCE,
+        });
+        let (listener, clock) = (parking_lot::Mutex::new(Some(listener)), ports.clock.clone());
+        let config = config.relay.clone();
+        Ok(Self { member, keeper, peers, me, listener, metrics, config, clock })
+    }
+
+    /// Returns what finds documents in the whole cluster.
+    pub(crate) fn router(&self) -> Router {
+        Router::cluster(Arc::new(self.keeper.clone()), self.peers.clone())
+    }
+
+    /// Begins to answer other nodes.
+    pub(crate) fn serve(&self, shared: Arc<Shared>, edge: &edge::Config, tasks: &Tasks) {
+        let Some(listener) = self.listener.lock().take() else { return };
+        let ports = Arc::new(relay::Ports {
+            me: self.me.clone(),
+            config: self.config.clone(),
+            op_bytes_max: edge.op_bytes_max.as_u64() as usize,
+            directory: Arc::new(self.keeper.clone()),
+            pages: Arc::new(Carried::new(shared)),
+            heirs: Arc::new(self.keeper.clone()),
+            tasks: tasks.clone(),
+            metrics: self.metrics.clone(),
+        });
+        let stop = tasks.token().clone();
+        tasks.spawn("peer listener", relay::serve(listener, ports, stop));
+    }
+
+    /// Hands every shard over, as long as there is somebody to take it and `within` has not passed.
+    pub(crate) async fn empty(&self, within: Duration) {
+        let by = Operator {
+            name: text(&self.member.node().0.to_string()),
+            why: text("the node stops"),
+            at: self.clock.now(),
+        };
+        let order = Order::Drain { node: self.member.node().clone(), deadline: None };
+        let drain = Record::Command(Command { by, expected: None, order });
+        let emptied = timeout(within, async {
+            match self.member.write(&drain).await {
+                Ok(()) => {}
+                Err(WriteError::Void(Void::LastNode { .. })) => return,
+                Err(reason) => {
+                    warn!(%reason, "could not ask the others to take the shards");
+                    return;
+                }
+            }
+            while !self.keeper.here().is_empty() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        if emptied.await.is_err() {
+            let left = self.keeper.here().len();
+            warn!(left, "not every shard was handed over in time; the others will claim them");
+        }
+    }
+
+    /// Leaves the cluster.
+    pub(crate) async fn leave(&self) {
+        match timeout(LEAVE_MAX, self.member.leave()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => warn!(%reason, "could not leave: the others will find out"),
+            Err(_) => warn!("could not leave in time: the others will find out"),
+        }
+    }
+}
+
+fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+    let mut end = text.len().min(MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].parse().expect("names and reasons have no control characters")
+}
+
+fn identity(
+    config: &Config,
+    boot: u64,
+    client: SocketAddr,
+    peer: SocketAddr,
+) -> anyhow::Result<Identity> {
+    let told = |name: &str, told: &str, bound: SocketAddr| {
+        let told = if told.is_empty() { bound.to_string() } else { told.to_owned() };
+        told.parse().with_context(|| format!("cluster.{name}: write host:port"))
+    };
+    let cluster = &config.cluster;
+    let addresses = Addresses {
+        client: told("advertise-client", &cluster.advertise_client, client)?,
+        peer: told("advertise-peer", &cluster.advertise_peer, peer)?,
+        admin: text(""),
+    };
+    let software = text(env!("CARGO_PKG_VERSION"));
+    let version = Version { software, speaks: SPEAKS, accepts: ACCEPTS };
+    Ok(Identity { node: config.node.clone(), boot, addresses, weight: cluster.weight, version })
+}
+
+/// Tells where the peer port of a member is.
+fn addresses(member: &member::Handle) -> relay::Addresses {
+    let member = member.clone();
+    Arc::new(move |node: &NodeId| {
+        let control = member.control();
+        let known = control.member(node).filter(|member| member.is_up())?;
+        Some(known.addresses.peer.to_string())
+    })
+}
+
+/// Opens the control topic, beside the log.
+async fn open_control(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    match &config.log {
+        #[cfg(feature = "kafka")]
+        Engine::Kafka(remote) => {
+            let (hosts, topic) = (remote.hosts.clone(), format!("{}-control", remote.name));
+            let options = log::kafka::Options::new(hosts, &topic, Some(1), &config.kafka);
+            let options = options.map_err(|piece| {
+                anyhow::anyhow!("kafka.properties: {piece:?} is not written as key=value")
+            })?;
+            let metrics = log::Metrics::register(&telemetry::registry())?;
+            Ok(Arc::new(log::kafka::Kafka::open(options, metrics).await?))
+        }
+        other => anyhow::bail!(
+            "nodes of a cluster share their log: start with --log kafka://HOSTS/PREFIX instead of \
+             {other}, or without --peer-listen"
+        ),
+    }
+}
