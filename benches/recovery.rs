@@ -56,8 +56,6 @@ async fn measure(broker: &str, store: &str, mib: usize) {
     let config = cql::Config { replication_factor: 1, ..cql::Config::default() };
     let hosts: Vec<_> = store.split(',').map(str::to_owned).collect();
     let store = Cql::open(&hosts, &bench.name, &config).await.expect("it is there");
-    // A stop saves what is open.
-    drop(join_all((0..DOCS).map(|n| bench.connect(n))).await);
     println!("{:>10} {:>22} {:>22}", "documents", "opened p50 / max ms", "read p50 / max ms");
     for _ in 0..ROUNDS {
         // Everything is saved, and nothing is in memory.
