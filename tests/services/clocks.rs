@@ -86,7 +86,8 @@ async fn owners_and_a_store_whose_clocks_differ_by_hours_lose_and_double_nothing
     let mut edits = EDITS;
     for (turn, off) in (1..).zip([-hour, hour, -hour, 0]) {
         let next = owner(turn, off).await;
-        node.stop().await.expect("all is saved");
+        // It has lost the shard, and what it has not saved is the next owner's to save.
+        let _ = node.stop().await;
         node = next;
         edits += EDITS;
         storm.reach(edits).await;
@@ -96,7 +97,7 @@ async fn owners_and_a_store_whose_clocks_differ_by_hours_lose_and_double_nothing
     let own = settings(&broker, &hosts);
     let own: Vec<&str> = own.iter().map(String::as_str).chain(["shards=1"]).collect();
     let server = Server::start(folder.path(), ports[1], &own);
-    node.stop().await.expect("all is saved");
+    let _ = node.stop().await;
     edits += EDITS;
     storm.reach(edits).await;
     storm.end(server, async || (log, store)).await;
