@@ -164,9 +164,9 @@ impl fmt::Display for Kind {
         match self {
             Self::Name => f.write_str("a name, 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"),
             Self::Folder => f.write_str("a folder, from the working directory if relative"),
-            Self::AddressOrNone => f.write_str(
-                "an IP address and a port, like \"127.0.0.1:8090\" or \"[::]:8090\", or \"\" for none",
-            ),
+            Self::AddressOrNone => {
+                f.write_str("an IP address and a port, like \"127.0.0.1:8090\", or \"\" for none")
+            }
             Self::Address => {
                 f.write_str("an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")
             }

@@ -136,6 +136,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Age of the oldest record that no checkpoint covers; above, its document is written."),
     opt("shard.trim-margin", "1000", count("records", 0, 1_000_000_000),
         "Records that are kept although a checkpoint covers them."),
+    opt("shard.trim-delay", r#""30s""#, millis(0, D),
+        "Age of a low-water mark below which the log is trimmed: more than the store may forget."),
     opt("shard.recovery-read-bytes", r#""4MiB""#, kib(64, GIB),
         "Bytes of one read of the log while a shard recovers."),
 

@@ -24,6 +24,10 @@ pub struct Config {
     /// Records kept below the low-water mark when the log is trimmed: 0 to 1,000,000,000; default
     /// 1,000.
     pub trim_margin: u64,
+    /// Age of a low-water mark below which the log is trimmed: 0 s to 1 d; default 30 s. Longer
+    /// than what the checkpoint store may forget in a crash.
+    #[serde(with = "humantime_serde")]
+    pub trim_delay: Duration,
     /// Bytes of one read while a shard recovers: 64 KiB to 1 GiB; default 4 MiB.
     pub recovery_read_bytes: ByteSize,
 }
@@ -36,6 +40,7 @@ impl Default for Config {
             tail_bytes_limit: ByteSize::gib(4),
             tail_age_max: Duration::from_mins(10),
             trim_margin: 1_000,
+            trim_delay: Duration::from_secs(30),
             recovery_read_bytes: ByteSize::mib(4),
         }
     }

@@ -4,6 +4,7 @@
 //! else wrote in between. Anything else is read before it is believed, and an outcome that is
 //! unknown is made known by a claim on top of the own epoch (DESIGN: "unknown outcome").
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::checkpoint::Progress;
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, ReadError, Record, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
@@ -58,8 +60,8 @@ pub(crate) enum Command {
     Stored(DocId, Offset),
     /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
-    /// The low-water mark was stored, or was not, and the log begins there now.
-    Advanced { to: Offset, trimmed: Option<Offset> },
+    /// The low-water mark was stored and the log trimmed, or one of them failed.
+    Advanced { to: Offset, trimmable: Offset, done: bool },
     /// The shard is given up: nothing is on its way any more.
     Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
@@ -93,8 +95,13 @@ pub(crate) struct Writer {
     sweep_pause: Duration,
     /// Documents that could not be saved, and until when they are passed over.
     passed_over: FxHashMap<DocId, Instant>,
-    /// Up to where the log was last trimmed.
+    /// The mark that was stored last.
     low_water: Offset,
+    /// The marks that were stored too lately to trim below them, and when.
+    marks: VecDeque<(Instant, Offset)>,
+    /// Below which mark the log may be trimmed, and was.
+    trimmable: Offset,
+    trimmed: Offset,
     /// When the mark that could not be stored, or the log that was not trimmed, is tried again.
     advance_at: Option<Instant>,
     /// What was counted of the tail last, in bytes.
@@ -156,6 +163,9 @@ impl Writer {
             sweep_pause: SWEEP_PAUSE.0,
             passed_over: FxHashMap::default(),
             low_water,
+            marks: VecDeque::new(),
+            trimmable: Offset(0),
+            trimmed: Offset(0),
             advance_at: None,
             told_bytes: 0,
         }
@@ -167,7 +177,7 @@ impl Writer {
         loop {
             self.count_tail(self.tail.bytes());
             let sweep_at = self.sweep_at();
-            let advance_at = self.advance_at;
+            let advance_at = self.advance_at.or_else(|| self.trim_at());
             tokio::select! {
                 biased;
                 Some(landed) = self.in_log.next(), if !self.in_log.is_empty() => {
@@ -230,17 +240,7 @@ impl Writer {
                 self.advance();
             }
             Command::Release(to, reply) => self.release(to, reply),
-            Command::Advanced { to, trimmed } => {
-                self.advancing = false;
-                match trimmed {
-                    Some(low) => {
-                        self.low_water = to;
-                        self.tail.trimmed(low);
-                        self.advance();
-                    }
-                    None => self.advance_at = Some(Instant::now() + ADVANCE_PAUSE),
-                }
-            }
+            Command::Advanced { to, trimmable, done } => self.advanced(to, trimmable, done),
             Command::Swept { doc, well } => {
                 self.sweeping = false;
                 if well {
@@ -443,32 +443,54 @@ impl Writer {
 
     /// Stores the low-water mark where it has moved, then trims the log below it.
     fn advance(&mut self) {
-        let low_water = self.tail.low_water(self.next);
-        if self.advancing || self.advance_at.is_some() || low_water <= self.low_water {
+        if self.advancing || self.advance_at.is_some() {
             return;
         }
-        self.advancing = true;
-        let progress = crate::checkpoint::Progress {
+        let (low_water, delay) = (self.tail.low_water(self.next), self.ports.config.trim_delay);
+        let mark = (low_water > self.low_water).then(|| Progress {
             log: self.ports.log.id(),
             low_water,
             epoch: self.epoch_at(low_water),
             released: false,
-        };
+        });
+        let now = Instant::now();
+        while let Some((_, old)) = self.marks.pop_front_if(|(stored, _)| *stored + delay <= now) {
+            self.trimmable = old;
+        }
+        // What the store does not know yet, it is told before the log is trimmed.
+        let at_once = mark.is_some() && delay.is_zero();
+        let trimmable = if at_once { low_water } else { self.trimmable };
+        if mark.is_none() && trimmable <= self.trimmed {
+            return;
+        }
+        self.advancing = true;
         let (ports, shard, own) = (self.ports.clone(), self.shard, self.own.clone());
         self.ports.tasks.spawn("advance", async move {
-            let mut trimmed = None;
-            if let Err(reason) = ports.store.advance(shard, progress).await {
-                warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
-            } else {
-                let before = Offset(low_water.0.saturating_sub(ports.config.trim_margin));
-                match ports.log.trim(shard, before).await {
-                    Ok(()) => trimmed = Some(before),
-                    Err(reason) => warn!(%shard, reason = %Chain(&reason), "log was not trimmed"),
-                }
-            }
+            let done = advance(&ports, shard, mark, trimmable).await;
             // A writer that has ended does not need to know.
-            let _ = own.send(Command::Advanced { to: low_water, trimmed });
+            let _ = own.send(Command::Advanced { to: low_water, trimmable, done });
         });
+    }
+
+    /// Tells when a mark is old enough to trim below it.
+    fn trim_at(&self) -> Option<Instant> {
+        let first = self.marks.front().filter(|_| !self.advancing && self.advance_at.is_none());
+        first.map(|(stored, _)| *stored + self.ports.config.trim_delay)
+    }
+
+    fn advanced(&mut self, to: Offset, trimmable: Offset, done: bool) {
+        self.advancing = false;
+        if !done {
+            self.advance_at = Some(Instant::now() + ADVANCE_PAUSE);
+            return;
+        }
+        if to > self.low_water {
+            self.low_water = to;
+            self.marks.push_back((Instant::now(), to));
+        }
+        self.trimmed = trimmable;
+        self.tail.trimmed(Offset(trimmable.0.saturating_sub(self.ports.config.trim_margin)));
+        self.advance();
     }
 
     /// Returns the ownership that a reader has to begin with at an offset, and forgets older ones.
@@ -511,4 +533,20 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Stores a mark and trims the log; tells whether both was done.
+async fn advance(ports: &Ports, shard: ShardId, mark: Option<Progress>, trimmable: Offset) -> bool {
+    if let Some(mark) = mark
+        && let Err(reason) = ports.store.advance(shard, mark).await
+    {
+        warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
+        return false;
+    }
+    let before = Offset(trimmable.0.saturating_sub(ports.config.trim_margin));
+    let trimmed = ports.log.trim(shard, before).await;
+    if let Err(reason) = &trimmed {
+        warn!(%shard, reason = %Chain(reason), "log was not trimmed");
+    }
+    trimmed.is_ok()
 }

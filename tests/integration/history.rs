@@ -15,6 +15,7 @@ const SETTINGS: &[&str] = &[
     "document.segment-bytes-min=1KiB",
     "document.window-revisions=4",
     "shard.trim-margin=0",
+    "shard.trim-delay=0s",
     "telemetry.log-level=warn",
 ];
 

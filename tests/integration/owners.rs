@@ -25,7 +25,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn owner(log: &Arc<dyn Log>, store: &Arc<dyn Store>, name: &str) -> Ports {
     let config = doc::Config { idle_after: DAY, ..doc::Config::default() };
     let under = Under { log: log.clone(), store: store.clone(), config };
-    let config = Arc::new(shard::Config { trim_margin: 0, ..shard::Config::default() });
+    let config = Arc::new(shard::Config {
+        trim_margin: 0,
+        trim_delay: Duration::ZERO,
+        ..shard::Config::default()
+    });
     Ports { config, ..ports(under, name) }
 }
 
@@ -377,4 +381,29 @@ async fn a_log_that_was_not_trimmed_is_trimmed_later_although_nothing_is_written
         }
     };
     timeout(Duration::from_secs(60), trimmed).await.expect("it is tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_trimmed_below_a_mark_that_the_store_has_had_for_long() {
+    let memory = Arc::new(log::Memory::new(LogId(1), 1));
+    let (log, store): (Arc<dyn Log>, Arc<dyn Store>) =
+        (memory.clone(), Arc::new(checkpoint::Memory::new()));
+    let delay = Duration::from_secs(30);
+    let config = shard::Config { trim_margin: 0, trim_delay: delay, ..shard::Config::default() };
+    let ports = Ports { config: Arc::new(config), ..owner(&log, &store, "node") };
+    let handle = shard::start(SHARD, ports).await.expect("it is free");
+    let doc = handle.open(id("a")).await.expect("it opens");
+    let low = async || memory.marks(SHARD).await.expect("it is in memory").low;
+    write(&doc, 0).await;
+    doc.save().await.expect("the store takes it");
+    sleep(delay / 2).await;
+    write(&doc, 1).await;
+    doc.save().await.expect("the store takes it");
+    let stored = store.progress(SHARD, LogId(1)).await.expect("it is in memory");
+    assert_eq!(stored.map(|row| row.low_water), Some(Offset(3)));
+    assert_eq!(low().await, Offset(0), "the store may forget both");
+    sleep(delay * 3 / 4).await;
+    assert_eq!(low().await, Offset(2), "the first is old enough");
+    sleep(delay / 2).await;
+    assert_eq!(low().await, Offset(3), "the second, too");
 }

@@ -94,6 +94,7 @@ async fn a_store_that_forgets_takes_nothing_along_that_was_trimmed_meanwhile() {
     own.retain(|setting| !setting.starts_with("shard.trim-margin="));
     own.push("shards=1".to_owned());
     own.push("shard.tail-age-max=1s".to_owned());
+    own.push("shard.trim-delay=3s".to_owned());
     let settings: Vec<&str> = own.iter().map(String::as_str).collect();
     let mut server = Server::start(folder.path(), port, &settings);
     let log = logged(&broker).await;

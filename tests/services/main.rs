@@ -4,6 +4,7 @@ mod backup;
 mod brokers;
 mod choices;
 mod clocks;
+mod cluster;
 mod cql;
 mod faults;
 mod fight;

@@ -350,6 +350,7 @@ async fn without_checkpoints_the_log_keeps_everything_up_to_a_bound_and_is_trimm
         config.cql.request_timeout = Duration::from_secs(2);
         config.shards = SHARDS;
         config.shard.trim_margin = 0;
+        config.shard.trim_delay = Duration::ZERO;
         config.shard.tail_age_max = Duration::from_secs(1);
         config.shard.tail_bytes_limit = LIMIT;
         config.document.idle_after = Duration::from_secs(1);

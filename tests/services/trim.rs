@@ -22,6 +22,7 @@ async fn a_document_from_before_the_trim_opens_with_its_history() {
         "cql.replication-factor=1".to_owned(),
         "shards=1".to_owned(),
         "shard.trim-margin=0".to_owned(),
+        "shard.trim-delay=0s".to_owned(),
         "telemetry.log-level=warn".to_owned(),
     ];
     let own: Vec<&str> = own.iter().map(String::as_str).collect();

@@ -153,6 +153,7 @@ fn shard_config(rng: &mut ChaCha8Rng, untrimmed: bool) -> shard::Config {
         tail_age_max: millis(rng, 500..5_000),
         // Whoever is stale, or has lost a checkpoint, must find what it has yet to read.
         trim_margin: if untrimmed { 10_000 } else { rng.random_range(0..30) },
+        trim_delay: Duration::ZERO,
         recovery_read_bytes: ByteSize::b(rng.random_range(100..5_000)),
         ..shard::Config::default()
     }
