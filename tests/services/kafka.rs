@@ -73,6 +73,7 @@ pub(crate) async fn create(
         ("retention.bytes", "-1"),
         ("unclean.leader.election.enable", "false"),
         ("max.message.bytes", "17000000"),
+        ("message.timestamp.type", "LogAppendTime"),
     ];
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
     for (key, value) in all {
@@ -105,12 +106,19 @@ async fn a_topic_that_would_lose_records_is_refused() {
         ("cleanup.policy", "compact"),
         ("unclean.leader.election.enable", "true"),
         ("max.message.bytes", "1000000"),
+        ("message.timestamp.type", "CreateTime"),
     ] {
         let topic = fresh_topic();
         create(&at, &topic, (1, 1), &[(key, value)]).await;
         let refused = open(&topic, 1, &trusting).await.expect_err("it is not trusted");
         assert!(refused.to_string().contains(&format!("{key} = {value}")), "{refused}");
     }
+    // The time of the node is as good where it may be any.
+    let topic = fresh_topic();
+    let any = i64::MAX.to_string();
+    let own = [("message.timestamp.type", "CreateTime"), ("message.timestamp.after.max.ms", &any)];
+    create(&at, &topic, (1, 1), &own).await;
+    open(&topic, 1, &trusting).await.expect("no clock is too far ahead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

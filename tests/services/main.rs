@@ -2,6 +2,7 @@
 
 mod brokers;
 mod choices;
+mod clock;
 mod cql;
 mod faults;
 mod fight;
