@@ -115,6 +115,7 @@ impl Stores {
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Arc<dyn Log>> {
         let metrics = log::Metrics::register(registry)?;
+        let new = log::Options::default().shards;
         Ok(match &config.log {
             Engine::Embedded => {
                 let (kept, lost) = (checkpoint::Embedded::FILE, log::Embedded::FILE);
@@ -129,13 +130,15 @@ impl Stores {
                     let options = log::Options { shards, ..log::Options::default() };
                     log::Embedded::open(&config.data, options, metrics.clone())
                 };
-                let opened = match (with(config.shards), shards) {
+                let opened = match (with(shards.unwrap_or(new)), shards) {
                     (Err(log::OpenError::Shards { found, .. }), None) => with(found),
                     (opened, _) => opened,
                 };
                 Arc::new(opened?)
             }
-            Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
+            Engine::Memory => {
+                Arc::new(log::Memory::new(LogId(rand::random()), shards.unwrap_or(new)))
+            }
             #[cfg(feature = "kafka")]
             Engine::Kafka(remote) => {
                 let (hosts, topic) = (remote.hosts.clone(), format!("{}-log", remote.name));
@@ -191,7 +194,7 @@ impl Node {
         let registry = telemetry::registry();
         let bound = edge::bind(config.listen).await?;
         let fatal = Fatal::default();
-        let stores = Stores::open(config, Some(config.shards), &registry, &fatal).await?;
+        let stores = Stores::open(config, config.shards(), &registry, &fatal).await?;
         Self::assemble(config, clock, registry, bound, stores, fatal).await
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
     let fatal = Fatal::default();
     let old = Stores::open(from, None, &telemetry::registry(), &fatal).await?;
-    let new = Stores::open(to, Some(to.shards), &telemetry::registry(), &fatal).await?;
+    let new = Stores::open(to, to.shards(), &telemetry::registry(), &fatal).await?;
     check_empty(&*new.log).await?;
     // Whatever is in the log alone goes into checkpoints first.
     let unsaved = save_everything(&old, from).await?;

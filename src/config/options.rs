@@ -76,8 +76,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Where the log is kept: the data folder, memory (gone with the process), or Kafka."),
     opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),
         "Where checkpoints are kept: the data folder, memory (gone with the process), or CQL."),
-    opt("shards", "16", count("shards", 1, 65_536),
-        "Shards of the log: partitions in Kafka. Fixed when the log is made."),
+    opt("shards", "0", count("shards", 0, 65_536),
+        "Shards of the log, fixed when it is made. 0: those that it has; a new one gets 16, in \
+         Kafka 256 partitions."),
     opt("adopt-log", "false", Kind::Switch,
         "Whether checkpoints of another log are served, without what only that log had."),
 

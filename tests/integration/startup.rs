@@ -35,7 +35,11 @@ fn serve(data: &Path, more: &[&str]) -> Command {
 
 /// Starts a node and waits until it serves.
 fn start(data: &Path) -> Serving {
-    let mut child = serve(data, &[]).spawn().expect("the binary runs");
+    start_with(data, &[])
+}
+
+fn start_with(data: &Path, more: &[&str]) -> Serving {
+    let mut child = serve(data, more).spawn().expect("the binary runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("it can be read");
@@ -97,6 +101,14 @@ fn another_number_of_shards_is_refused_and_the_data_untouched() {
     check(&refused(data.path(), &["--shards", "3"]), "start with --shards 16");
     assert_eq!(contents(data.path()).len(), before.len());
     drop(start(data.path()));
+}
+
+#[test]
+fn shards_that_are_there_are_taken_where_no_number_is_said() {
+    let data = tempfile::tempdir().expect("a folder");
+    drop(start_with(data.path(), &["--shards", "3"]));
+    drop(start(data.path()));
+    check(&refused(data.path(), &["--shards", "16"]), "start with --shards 3");
 }
 
 #[test]

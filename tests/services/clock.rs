@@ -70,9 +70,9 @@ async fn a_clock_that_is_wrong_by(seconds: i64) {
         }
         // In order, with checkpoints, or from the log alone.
         if round % 2 == 0 {
-            server.stop()
+            server.stop();
         } else {
-            server.kill()
+            server.kill();
         }
         if round == 0 {
             let ahead = ahead(&log);

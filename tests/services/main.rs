@@ -16,6 +16,7 @@ mod secured;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;
+mod shards;
 #[path = "../integration/storm.rs"]
 mod storm;
 mod trim;
