@@ -68,7 +68,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let node = Node::start(&config, Clock::wall()).await?;
+    let node = tokio::select! {
+        started = Node::start(&config, Clock::wall()) => started?,
+        () = stop() => {
+            info!("told to stop before it served: nothing was promised");
+            return Ok(());
+        }
+    };
     println!("listening on http://{}", node.address);
     let failed = tokio::select! {
         () = stop() => None,
