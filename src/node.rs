@@ -132,8 +132,12 @@ impl Stores {
                          put it back, or move {kept} away to start empty"
                     );
                 }
+                // More than of batches, for what is around them.
+                let waiting = config.document.queue_bytes_total.as_u64() as usize;
+                let queue_bytes_max = waiting + waiting / 4;
                 let with = |shards| {
-                    let options = log::Options { shards, ..log::Options::default() };
+                    let options =
+                        log::Options { shards, queue_bytes_max, ..log::Options::default() };
                     log::Embedded::open(&config.data, options, metrics.clone())
                 };
                 let opened = match (with(shards.unwrap_or(new)), shards) {

@@ -175,8 +175,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time after which a request is tried again, at another broker if there is one."),
     opt("kafka.linger", r#""0s""#, millis(0, S),
         "Time for which a record waits for others to share its request."),
-    opt("kafka.queue-bytes", r#""64MiB""#, kib(MIB, 2 * GIB),
-        "Bytes of records that may wait for the brokers."),
+    opt("kafka.queue-bytes", r#""320MiB""#, kib(MIB, 8 * GIB),
+        "Bytes of records that may wait for the brokers: more than of batches, for what is around \
+         them."),
     opt("kafka.properties", r#""""#, Kind::Text,
         "Settings of librdkafka, like \"security.protocol=ssl; ssl.ca.location=ca.pem\"."),
 
@@ -227,6 +228,11 @@ pub(crate) const RELATIONS: &[Relation] = &[
         small: "document.frame-bytes-max",
         large: "document.queue-bytes",
         why: "a frame is filled from the queue",
+    },
+    Relation {
+        small: "document.queue-bytes-total",
+        large: "kafka.queue-bytes",
+        why: "what waits in documents is handed to Kafka's client",
     },
     Relation {
         small: "document.tick-subscribers",

@@ -292,6 +292,9 @@ impl Writer {
                     Ok(offset) => {
                         warn!(shard = %self.shard, %offset, next = %self.next, "gap in the log");
                     }
+                    Err(reason @ AppendError::NotWritten { .. }) => {
+                        warn!(shard = %self.shard, %reason, "handed over again after a claim");
+                    }
                     Err(reason) => {
                         warn!(shard = %self.shard, %reason, "outcome of an append is not known");
                     }

@@ -123,6 +123,11 @@ fn bad_files_are_refused_with_the_line() {
              \"512KiB\", but a frame is filled from the queue: lower the first"],
         ),
         (
+            "log = \"kafka://h/p\"\n[document]\nqueue-bytes-total = \"1GiB\"",
+            &["q.toml:3: document.queue-bytes-total = \"1GiB\" exceeds kafka.queue-bytes = \
+             \"320MiB\", but what waits in documents is handed to Kafka's client: lower the first"],
+        ),
+        (
             "checkpoints = \"memory\"",
             &["q.toml:1: checkpoints = \"memory\" would be lost with the process"],
         ),
