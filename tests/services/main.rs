@@ -11,6 +11,7 @@ mod kill;
 mod large;
 mod migrate;
 mod outage;
+mod queue;
 mod replay;
 mod secured;
 #[path = "../integration/server.rs"]
