@@ -76,7 +76,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let node = Node::start(&config, Clock::wall()).await?;
+    let node = tokio::select! {
+        started = Node::start(&config, Clock::wall()) => started?,
+        () = stop() => {
+            info!("told to stop before it served: nothing was promised");
+            return Ok(());
+        }
+    };
     println!("listening on http://{}", node.address);
     let failed = tokio::select! {
         () = stop() => None,
@@ -124,6 +130,7 @@ impl Stores {
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Arc<dyn Log>> {
         let metrics = log::Metrics::register(registry)?;
+        let new = log::Options::default().shards;
         Ok(match &config.log {
             Engine::Embedded => {
                 let (kept, lost) = (checkpoint::Embedded::FILE, log::Embedded::FILE);
@@ -134,17 +141,23 @@ impl Stores {
                          put it back, or move {kept} away to start empty"
                     );
                 }
+                // More than of batches, for what is around them.
+                let waiting = config.document.queue_bytes_total.as_u64() as usize;
+                let queue_bytes_max = waiting + waiting / 4;
                 let with = |shards| {
-                    let options = log::Options { shards, ..log::Options::default() };
+                    let options =
+                        log::Options { shards, queue_bytes_max, ..log::Options::default() };
                     log::Embedded::open(&config.data, options, metrics.clone())
                 };
-                let opened = match (with(config.shards), shards) {
+                let opened = match (with(shards.unwrap_or(new)), shards) {
                     (Err(log::OpenError::Shards { found, .. }), None) => with(found),
                     (opened, _) => opened,
                 };
                 Arc::new(opened?)
             }
-            Engine::Memory => Arc::new(log::Memory::new(LogId(rand::random()), config.shards)),
+            Engine::Memory => {
+                Arc::new(log::Memory::new(LogId(rand::random()), shards.unwrap_or(new)))
+            }
             #[cfg(feature = "kafka")]
             Engine::Kafka(remote) => {
                 let (hosts, topic) = (remote.hosts.clone(), format!("{}-log", remote.name));
@@ -204,7 +217,7 @@ impl Node {
         let registry = telemetry::registry();
         let bound = edge::bind(config.listen).await?;
         let fatal = Fatal::default();
-        let stores = Stores::open(config, Some(config.shards), &registry, &fatal, &clock).await?;
+        let stores = Stores::open(config, config.shards(), &registry, &fatal, &clock).await?;
         Self::assemble(config, clock, registry, bound, stores, fatal).await
     }
 

@@ -71,9 +71,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn migrate(from: &Config, to: &Config) -> anyhow::Result<Exit> {
     let fatal = Fatal::default();
-    let old = Stores::open(from, None, &telemetry::registry(), &fatal, &Clock::wall()).await?;
-    let new =
-        Stores::open(to, Some(to.shards), &telemetry::registry(), &fatal, &Clock::wall()).await?;
+    let (one, other) = (telemetry::registry(), telemetry::registry());
+    let old = Stores::open(from, None, &one, &fatal, &Clock::wall()).await?;
+    let new = Stores::open(to, to.shards(), &other, &fatal, &Clock::wall()).await?;
     check_empty(&*new.log).await?;
     // Whatever is in the log alone goes into checkpoints first.
     let unsaved = save_everything(&old, from).await?;

@@ -22,6 +22,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .thread_name("quire")
         .build()
         .context("threads could not be started")?;
-    runtime.block_on(node::serve(config))?;
+    let served = runtime.block_on(node::serve(config));
+    // What still blocks waits for what does not answer: everything else was awaited.
+    runtime.shutdown_background();
+    served?;
     Ok(Exit::Success)
 }

@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     /// Name of the node [default: quire-1]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Shards of a new log [default: 16]
+    /// Shards of a new log [default: 16, in Kafka 256]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
     /// Create the topic where it is missing

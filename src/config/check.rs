@@ -49,7 +49,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     }
     for relation in RELATIONS {
         let known = |key: &str| !doubtful.iter().any(|doubtful| doubtful == key);
-        if known(relation.small) && known(relation.large) {
+        if known(relation.small) && known(relation.large) && matters(relation, &values) {
             mistakes.extend(broken(relation, &values));
         }
     }
@@ -102,6 +102,12 @@ fn unknown(Raw { key, origin, .. }: &Raw) -> String {
             format!("unknown key: there are {} and {}", names.join(", "), sections.join(", "))
         }
     }
+}
+
+/// Tells whether the log is where both options are of use.
+fn matters(relation: &Relation, values: &BTreeMap<&'static str, Effective>) -> bool {
+    let log = values.get("log").and_then(|log| log.value.as_str());
+    !relation.large.starts_with("kafka.") || log.is_some_and(|log| log.starts_with("kafka:"))
 }
 
 /// Tells if a relation does not hold, at the place of the one of the two that was set.

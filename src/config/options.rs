@@ -80,8 +80,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Where the log is kept: the data folder, memory (gone with the process), or Kafka."),
     opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),
         "Where checkpoints are kept: the data folder, memory (gone with the process), or CQL."),
-    opt("shards", "16", count("shards", 1, 65_536),
-        "Shards of the log: partitions in Kafka. Fixed when the log is made."),
+    opt("shards", "0", count("shards", 0, 65_536),
+        "Shards of the log, fixed when it is made. 0: those that it has; a new one gets 16, in \
+         Kafka 256 partitions."),
     opt("adopt-log", "false", Kind::Switch,
         "Whether checkpoints of another log are served, without what only that log had."),
 
@@ -202,8 +203,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time after which a request is tried again, at another broker if there is one."),
     opt("kafka.linger", r#""0s""#, millis(0, S),
         "Time for which a record waits for others to share its request."),
-    opt("kafka.queue-bytes", r#""64MiB""#, kib(MIB, 2 * GIB),
-        "Bytes of records that may wait for the brokers."),
+    opt("kafka.queue-bytes", r#""320MiB""#, kib(MIB, 8 * GIB),
+        "Bytes of records that may wait for the brokers: more than of batches, for what is around \
+         them."),
     opt("kafka.properties", r#""""#, Kind::Text,
         "Settings of librdkafka, like \"security.protocol=ssl; ssl.ca.location=ca.pem\"."),
 
@@ -254,6 +256,11 @@ pub(crate) const RELATIONS: &[Relation] = &[
         small: "document.frame-bytes-max",
         large: "document.queue-bytes",
         why: "a frame is filled from the queue",
+    },
+    Relation {
+        small: "document.queue-bytes-total",
+        large: "kafka.queue-bytes",
+        why: "what waits in documents is handed to Kafka's client",
     },
     Relation {
         small: "document.tick-subscribers",

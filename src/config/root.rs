@@ -27,7 +27,7 @@ pub struct Config {
     pub log: Engine,
     /// Where checkpoints are kept; default `embedded`.
     pub checkpoints: Engine,
-    /// Shards of the log: 1 to 65,536, fixed when the data folder is made; default 16.
+    /// Shards of the log: 1 to 65,536, fixed when it is made; default 0: those that it has.
     pub shards: u32,
     /// Whether checkpoints of another log are served, without what only that log had; default
     /// false.
@@ -57,6 +57,13 @@ fn address_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAd
         return Ok(None);
     }
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl Config {
+    /// Returns how many shards the log must have, where that is said.
+    pub fn shards(&self) -> Option<u32> {
+        (self.shards > 0).then_some(self.shards)
+    }
 }
 
 /// Names what keeps the log or the checkpoints.
@@ -142,7 +149,7 @@ impl Default for Config {
             peer_listen: None,
             log: Engine::Embedded,
             checkpoints: Engine::Embedded,
-            shards: 16,
+            shards: 0,
             adopt_log: false,
             document: doc::Config::default(),
             shard: shard::Config::default(),

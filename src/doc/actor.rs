@@ -36,6 +36,9 @@ const AWAY_RETRY: Duration = Duration::from_millis(500);
 /// When a client may come back while the log cannot be written.
 const STALL_RETRY: Duration = Duration::from_secs(2);
 
+/// When a client may come back whose change the log does not take.
+const TOO_LONG_RETRY: Duration = Duration::from_secs(30);
+
 /// What an actor is told; built by [`Handle`]'s methods only.
 pub(crate) enum Message {
     Join(Join, oneshot::Sender<Result<Welcome, Refusal>>),
@@ -373,6 +376,16 @@ impl Running {
                 self.stalled = true;
                 self.close_all(&stalled());
             }
+            Outcome::TooLong => {
+                error!(doc = %self.state.doc(), "the log does not take a record of its length");
+                let refusal = too_long();
+                self.close_all(&refusal);
+                for done in self.state.give_up() {
+                    // Whoever asked may have gone.
+                    let _ = done.send(Err(Failure::Refused(refusal.clone())));
+                }
+                self.me.stop(Some("the log does not take its record".to_owned()));
+            }
             Outcome::Reclaimed(epoch) => {
                 self.stalled = false;
                 self.state.reclaimed(epoch, now, &mut self.effects);
@@ -558,6 +571,13 @@ impl Running {
 fn stalled() -> Refusal {
     let reason = "the log cannot be written for the time being".to_owned();
     Refusal::Unavailable { reason, retry: STALL_RETRY }
+}
+
+fn too_long() -> Refusal {
+    let reason = "the log takes no record as long as the change: an operator has to let it take \
+                  longer ones"
+        .to_owned();
+    Refusal::Unavailable { reason, retry: TOO_LONG_RETRY }
 }
 
 impl std::fmt::Debug for Join {

@@ -99,6 +99,8 @@ pub enum Outcome {
     Recovered(Offset, Arc<Record>),
     /// The shard was claimed again: what is open now was not written.
     Reclaimed(Epoch),
+    /// The log takes no record as long as one that is open, which was not written.
+    TooLong,
     /// The log cannot be written for the time being; what is open stays open.
     Stalled,
     /// Another node owns the shard.

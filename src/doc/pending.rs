@@ -99,6 +99,12 @@ impl Pending {
         }
     }
 
+    /// Returns who waits for the outcome of what is open.
+    pub(crate) fn into_waiting(mut self) -> impl Iterator<Item = Done> {
+        self.recall();
+        self.queue.into_iter().filter_map(|item| item.done)
+    }
+
     /// Makes the next record of what is queued: one event, or as many changes as fit.
     pub(crate) fn take_off(&mut self, made: &Making<'_>) -> Option<Record> {
         let first = self.queue.pop_front()?;

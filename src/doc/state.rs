@@ -292,6 +292,12 @@ impl State {
         }
     }
 
+    /// Lets go of everything that is open, none of which was written, and returns who waits for it.
+    /// What has its place behind it has lost it, too: the state has to be rebuilt.
+    pub(in crate::doc) fn give_up(&mut self) -> impl Iterator<Item = Done> + use<> {
+        std::mem::take(&mut self.pending).into_waiting()
+    }
+
     /// Hands as many records to the writer as may be on their way.
     pub fn flush(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(epoch) = self.epoch else { return };

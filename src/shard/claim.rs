@@ -3,6 +3,7 @@
 //! After that every record of earlier owners is either before the claim, and judged, or void.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -29,8 +30,10 @@ pub struct Claimed {
     pub unreadable: u64,
 }
 
-/// How often a read may find nothing before the end that the log has told.
-const IDLE_READS_MAX: usize = 100;
+/// How long reads may find nothing before the end that the log has told: a new leader may have to
+/// learn of it. And the pause between two of them.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// How many late claims of our own one claim puts up with.
 const ATTEMPTS_MAX: usize = 8;
@@ -198,14 +201,16 @@ impl Reader {
     }
 
     async fn read_up_to(&mut self, end: Offset) -> Result<(), StartError> {
-        let mut idle = 0;
+        let mut found = Instant::now();
         while self.next < end {
             let read = self.log.read(self.shard, self.next, self.bytes_max).await;
             let batch = read.map_err(|error| self.failed(error))?;
-            // A new leader may learn a little later what was reported.
-            idle = if batch.records.is_empty() { idle + 1 } else { 0 };
-            if idle > IDLE_READS_MAX {
+            if !batch.records.is_empty() {
+                found = Instant::now();
+            } else if found.elapsed() > IDLE_MAX {
                 return Err(self.shrunk(self.next));
+            } else {
+                tokio::time::sleep(IDLE_PAUSE).await;
             }
             for stored in &batch.records {
                 self.observe(stored);

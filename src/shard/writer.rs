@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::checkpoint::Progress;
 use crate::doc::{self, Append, Outcome};
-use crate::log::{AppendError, Fence, Log, ReadError, Record, Release};
+use crate::log::{AppendError, Fence, Log, ReadError, Record, Refusal, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::{Fenced, Ports};
 use crate::shard::tail::{Indexed, Oldest};
@@ -87,6 +87,8 @@ pub(crate) struct Writer {
     tail: Tail,
     open: FxHashMap<DocId, doc::Handle>,
     in_log: FuturesOrdered<BoxFuture<'static, InLog>>,
+    /// Documents with a record that the log does not take: it would be handed over for ever.
+    too_long: FxHashSet<DocId>,
     /// Whether the shard is another's: nothing is written any more.
     fenced: bool,
     advancing: bool,
@@ -156,6 +158,7 @@ impl Writer {
             tail,
             open: FxHashMap::default(),
             in_log: FuturesOrdered::new(),
+            too_long: FxHashSet::default(),
             fenced: false,
             advancing: false,
             sweeping: false,
@@ -309,10 +312,17 @@ impl Writer {
                 self.ports.metrics.accepted.inc();
                 from.settle(Outcome::Accepted(offset));
             }
-            InLog::Appended { result, .. } => {
+            InLog::Appended { from, result, .. } => {
                 match result {
                     Ok(offset) => {
                         warn!(shard = %self.shard, %offset, next = %self.next, "gap in the log");
+                    }
+                    Err(AppendError::NotWritten { reason: reason @ Refusal::TooLarge { .. } }) => {
+                        warn!(shard = %self.shard, doc = %from.doc(), %reason, "not written");
+                        self.too_long.insert(from.doc().clone());
+                    }
+                    Err(reason @ AppendError::NotWritten { .. }) => {
+                        warn!(shard = %self.shard, %reason, "handed over again after a claim");
                     }
                     Err(reason) => {
                         let reason = Chain(&reason);
@@ -331,6 +341,11 @@ impl Writer {
         while let Some(landed) = self.in_log.next().await {
             match landed {
                 InLog::Marker(doc, reply) => markers.push((doc, reply)),
+                InLog::Appended {
+                    from,
+                    result: Err(AppendError::NotWritten { reason: Refusal::TooLarge { .. } }),
+                    ..
+                } => drop(self.too_long.insert(from.doc().clone())),
                 // What becomes of these is read in the log, up to the claim.
                 InLog::Appended { .. } => {}
                 InLog::Released { reply, .. } => drop(reply.send(Err(HandOverError::Undone))),
@@ -376,9 +391,14 @@ impl Writer {
             let _ = reply.send(self.tail.indexed(&doc, self.next));
         }
         info!(shard = %self.shard, epoch = %self.epoch, "claimed again");
-        for handle in self.open.values() {
-            handle.settle(Outcome::Reclaimed(self.epoch));
+        for (doc, handle) in &self.open {
+            if self.too_long.remove(doc) {
+                handle.settle(Outcome::TooLong);
+            } else {
+                handle.settle(Outcome::Reclaimed(self.epoch));
+            }
         }
+        self.too_long.clear();
     }
 
     /// Shortens a pause by up to a half, each shard and each pause by another part: the same for

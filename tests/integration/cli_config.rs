@@ -32,7 +32,12 @@ fn exit_codes_tell_success_failure_and_usage_apart() {
     check(&[], 2, "", "Usage: quire");
     check(&["sing"], 2, "", "unrecognized subcommand 'sing'");
     check(&["serve", "--listne", "x"], 2, "", "--listen");
-    check(&["serve", "--shards", "0"], 2, "", "flag --shards: shards: \"0\" is out of range");
+    check(
+        &["serve", "--shards", "65537"],
+        2,
+        "",
+        "flag --shards: shards: \"65537\" is out of range",
+    );
     check(&["config", "check", "--config", "no/such/file"], 2, "", "it cannot be read");
     check(&["doc", "cat", "a/b"], 2, "", "a document id is 1 to 128 of the characters");
     check(&["doc", "cat", "x", "--url", "https://h"], 1, "", "--url takes an http:// address");

@@ -53,7 +53,7 @@ impl Given {
 fn every_mistake_is_reported_at_once_with_its_place_and_what_is_allowed() {
     Given {
         file: "\
-shards = 0
+shards = 65537
 listne = \"127.0.0.1:1\"
 document = 5
 [edge]
@@ -73,7 +73,7 @@ tail-age-max = [1]
         own: &[("log", "kafka://host"), ("listen", "localhost:80")],
     }
     .refused(&[
-        "q.toml:1: shards: 0 is out of range: write a number of shards from 1 to 65536",
+        "q.toml:1: shards: 65537 is out of range: write a number of shards from 0 to 65536",
         "q.toml:2: listne: unknown key: did you mean listen?",
         "q.toml:3: document: it is a section: write [document]",
         "q.toml:5: edge.hello-timeout: \"1h\" is out of range: write a duration from 100ms to 1m",
@@ -124,6 +124,11 @@ fn bad_files_are_refused_with_the_line() {
              \"512KiB\", but a frame is filled from the queue: lower the first"],
         ),
         (
+            "log = \"kafka://h/p\"\n[document]\nqueue-bytes-total = \"1GiB\"",
+            &["q.toml:3: document.queue-bytes-total = \"1GiB\" exceeds kafka.queue-bytes = \
+             \"320MiB\", but what waits in documents is handed to Kafka's client: lower the first"],
+        ),
+        (
             "checkpoints = \"memory\"",
             &["q.toml:1: checkpoints = \"memory\" would be lost with the process"],
         ),
@@ -168,8 +173,8 @@ fn flags_win_over_the_environment_and_it_wins_over_the_file() {
 
 #[test]
 fn a_replaced_value_is_judged_all_the_same() {
-    let given = Given { file: "shards = 0", own: &[("shards", "4")], ..Given::default() };
-    given.refused(&["q.toml:1: shards: 0 is out of range"]);
+    let given = Given { file: "shards = -1", own: &[("shards", "4")], ..Given::default() };
+    given.refused(&["q.toml:1: shards: -1 is out of range"]);
 }
 
 #[test]

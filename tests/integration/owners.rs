@@ -11,10 +11,10 @@ use bytes::Bytes;
 use quire::checkpoint::{self, CheckpointId, Store};
 use quire::doc::{self, Failure, Refusal};
 use quire::log::{self, Appended, Batch, EventKind, Log, Marks, ReadError, Record, Stored};
-use quire::shard::{self, Claimant, Handle, Ports};
+use quire::shard::{self, Claimant, Handle, Ports, StartError};
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::inner::{PATIENCE, Under, id, join, ports, write};
 
@@ -63,12 +63,14 @@ struct Trimmed {
     looks: AtomicUsize,
     /// How many trims fail first.
     refused_trims: AtomicUsize,
+    /// Until when nothing can be read, as of a new leader that does not know yet where it ends.
+    blind: OnceLock<Instant>,
 }
 
 impl Trimmed {
     fn new(inner: &Arc<log::Memory>, when: When) -> Arc<Self> {
-        let (owner, looks, refused_trims) = Default::default();
-        Arc::new(Self { inner: inner.clone(), when, owner, looks, refused_trims })
+        let (owner, looks, refused_trims, blind) = Default::default();
+        Arc::new(Self { inner: inner.clone(), when, owner, looks, refused_trims, blind })
     }
 
     fn begin(&self, owner: &Handle, looks: Range<usize>) {
@@ -110,6 +112,9 @@ impl Log for Trimmed {
     }
 
     async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
+        if self.blind.get().is_some_and(|until| Instant::now() < *until) {
+            return Ok(Batch { records: Vec::new(), next: from });
+        }
         self.inner.read(shard, from, most).await
     }
 
@@ -155,6 +160,27 @@ async fn take_over_from_one_who_trims(when: When) {
     let op = Operation::builder().insert("late").build();
     let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(4), op };
     assert_eq!(old.write(SessionId([7; 16]), late).await, Err(Failure::Closed), "it is replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_whose_end_is_not_there_yet_is_waited_for_and_not_for_ever() {
+    let memory = Arc::new(log::Memory::new(LogId(1), 1));
+    let log: Arc<dyn Log> = memory.clone();
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let first = shard::start(SHARD, owner(&log, &store, "first")).await.expect("it starts");
+    write(&first.open(id("a")).await.expect("it opens"), 0).await;
+    let start = async |name: &str, seconds: u64| {
+        let blind = Trimmed::new(&memory, When::Before);
+        let until = Instant::now() + Duration::from_secs(seconds);
+        blind.blind.set(until).expect("it is set once");
+        let under: Arc<dyn Log> = blind;
+        shard::start(SHARD, owner(&under, &store, name)).await
+    };
+    let second = start("second", 20).await.expect("the end was told, and comes late");
+    let head = second.open(id("a")).await.expect("it opens").past().await.expect("it is open");
+    assert_eq!(head.head(), Revision(1));
+    let lost = start("third", 3_600).await.err().expect("it does not come");
+    assert!(matches!(lost, StartError::Shrunk { .. }), "{lost}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on `port` and waits until it serves.
     pub(crate) fn start(data: &Path, port: u16, set: &[&str]) -> Self {
+        Self::start_under(&[], data, port, set)
+    }
+
+    /// Starts a server under variables of the environment, too.
+    pub(crate) fn start_under(
+        variables: &[(&str, &str)],
+        data: &Path,
+        port: u16,
+        set: &[&str],
+    ) -> Self {
         let mut command = Command::new(QUIRE);
+        command.envs(variables.iter().copied());
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
         for setting in set {
             command.args(["--set", setting]);

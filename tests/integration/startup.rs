@@ -1,13 +1,19 @@
 //! A node that cannot start says why in one sentence, exits non-zero and leaves the data alone.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::server::{QUIRE, terminate};
+
+/// A guard against a test that hangs, not a measure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running node, killed when the test ends.
 struct Serving {
@@ -35,7 +41,11 @@ fn serve(data: &Path, more: &[&str]) -> Command {
 
 /// Starts a node and waits until it serves.
 fn start(data: &Path) -> Serving {
-    let mut child = serve(data, &[]).spawn().expect("the binary runs");
+    start_with(data, &[])
+}
+
+fn start_with(data: &Path, more: &[&str]) -> Serving {
+    let mut child = serve(data, more).spawn().expect("the binary runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("it can be read");
@@ -100,6 +110,14 @@ fn another_number_of_shards_is_refused_and_the_data_untouched() {
 }
 
 #[test]
+fn shards_that_are_there_are_taken_where_no_number_is_said() {
+    let data = tempfile::tempdir().expect("a folder");
+    drop(start_with(data.path(), &["--shards", "3"]));
+    drop(start(data.path()));
+    check(&refused(data.path(), &["--shards", "16"]), "start with --shards 3");
+}
+
+#[test]
 fn a_data_folder_of_a_newer_format_is_refused_and_untouched() {
     let data = tempfile::tempdir().expect("a folder");
     drop(start(data.path()));
@@ -160,6 +178,37 @@ fn a_data_folder_that_cannot_be_written_is_refused() {
     }
     check(&refused(&inside, &[]), "cannot be written");
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_node_that_waits_for_its_log_stops_when_it_is_told_to() {
+    let data = tempfile::tempdir().expect("a folder");
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let log = format!("kafka://{}/quire", silent.local_addr().expect("it is bound"));
+    let mut serving =
+        serve(data.path(), &["--log", &log, "--set", "kafka.open-timeout=1h"]).spawn();
+    let serving = serving.as_mut().expect("the binary runs");
+    let mut stderr = serving.stderr.take().expect("it is piped");
+    let connection = silent.accept().expect("the node connects");
+    terminate(serving);
+    let (ended, end) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        let mut said = String::new();
+        let read = stderr.read_to_string(&mut said);
+        // Whoever waited has given up.
+        let _ = ended.send(read.map(|_| said));
+    });
+    let said = end.recv_timeout(PATIENCE);
+    // Where it still runs; otherwise it keeps the code that it ended with.
+    let _ = serving.kill();
+    let status = serving.wait().expect("it was started here");
+    let said = said.expect("it ends").expect("it can be read");
+    assert_eq!(status.code(), Some(0), "{said}");
+    check(&said, "told to stop before it served");
+    reading.join().expect("it has read everything");
+    drop(connection);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use scylla::client::session_builder::SessionBuilder;
 use crate::server::{QUIRE, Server, free_port, quire};
 use crate::service::Service;
 
-fn hosts() -> Vec<String> {
+pub(crate) fn hosts() -> Vec<String> {
     let hosts = env::var("CQL_HOSTS").ok().filter(|hosts| !hosts.is_empty());
     let hosts = hosts.expect(
         "CQL_HOSTS is not set: run tests/run, or tests/services/cassandra DIR start and set it",

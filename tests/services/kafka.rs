@@ -9,13 +9,17 @@ use bytes::Bytes;
 use prometheus::Registry;
 use quire::log::contract::{self, Subject};
 use quire::log::kafka::{Config, Kafka, OpenError, Options};
-use quire::log::{AppendError, Log, Metrics};
+use quire::log::{AppendError, Log, Metrics, ReadError};
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use tokio::time::timeout;
 
 use crate::service::Service;
+
+/// A guard against a test that hangs, not a measure.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SHARD: ShardId = ShardId(0);
 
@@ -73,6 +77,7 @@ pub(crate) async fn create(
         ("retention.bytes", "-1"),
         ("unclean.leader.election.enable", "false"),
         ("max.message.bytes", "17000000"),
+        ("message.timestamp.type", "LogAppendTime"),
     ];
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
     for (key, value) in all {
@@ -105,12 +110,19 @@ async fn a_topic_that_would_lose_records_is_refused() {
         ("cleanup.policy", "compact"),
         ("unclean.leader.election.enable", "true"),
         ("max.message.bytes", "1000000"),
+        ("message.timestamp.type", "CreateTime"),
     ] {
         let topic = fresh_topic();
         create(&at, &topic, (1, 1), &[(key, value)]).await;
         let refused = open(&topic, 1, &trusting).await.expect_err("it is not trusted");
         assert!(refused.to_string().contains(&format!("{key} = {value}")), "{refused}");
     }
+    // The time of the node is as good where it may be any.
+    let topic = fresh_topic();
+    let any = i64::MAX.to_string();
+    let own = [("message.timestamp.type", "CreateTime"), ("message.timestamp.after.max.ms", &any)];
+    create(&at, &topic, (1, 1), &own).await;
+    open(&topic, 1, &trusting).await.expect("no clock is too far ahead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,15 +207,20 @@ async fn a_throttled_producer_is_slow_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     let (kafka, address) = Service::start("kafka").await;
+    // Records that come together are damaged together.
+    let config = Config { linger: Duration::from_millis(200), ..config() };
     let open = async || {
-        let options = Options::new(vec![address.clone()], "rotten-log", Some(1), &config());
+        let options = Options::new(vec![address.clone()], "rotten-log", Some(1), &config);
         let metrics = Metrics::register(&Registry::new()).expect("a new registry");
         Kafka::open(options.expect("no properties"), metrics).await.expect("it is there")
     };
     let log = open().await;
-    for text in ["first", "second", "third"] {
-        append(&log, text).await.expect("it is written");
+    append(&log, "first").await.expect("it is written");
+    let together = ["second", "2b", "2c"].map(|text| append(&log, text));
+    for appended in futures_util::future::join_all(together).await {
+        appended.expect("it is written");
     }
+    append(&log, "third").await.expect("it is written");
     log.close().await;
     // In order: a broker that was killed would mend its files by cutting them off.
     kafka.run("stop").await;
@@ -215,9 +232,55 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     kafka.run("start").await;
     let log = open().await;
     let there = records(&log).await;
-    let wanted = [(0, "first"), (1, ""), (2, "third")];
+    let wanted = [(0, "first"), (1, ""), (2, ""), (3, ""), (4, "third")];
     assert_eq!(there, wanted.map(|(offset, text)| (offset, Bytes::from_static(text.as_bytes()))));
-    assert_eq!(append(&log, "fourth").await.ok(), Some(Offset(3)));
+    // Who asks for single ones, as they were there before, gets one for each.
+    let single = async |offsets: &[u64]| {
+        let offsets: Vec<_> = offsets.iter().copied().map(Offset).collect();
+        let found = log.fetch(SHARD, &offsets).await.expect("none was trimmed");
+        let found = found.into_iter().map(|stored| (stored.offset.0, stored.bytes.len()));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(single(&[0, 1, 2, 3, 4]).await, [(0, 5), (1, 0), (2, 0), (3, 0), (4, 5)]);
+    assert_eq!(single(&[3]).await, [(3, 0)]);
+    assert_eq!(append(&log, "fourth").await.ok(), Some(Offset(5)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_wait_others_read() {
+    const SHARDS: u32 = 40;
+    let log = Arc::new(open(&fresh_topic(), SHARDS, &config()).await.expect("it is created"));
+    let wait = |shard, past| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.wait(ShardId(shard), Offset(past)).await })
+    };
+    // One that is given up leaves nothing behind, and two may wait for one shard.
+    wait(0, 0).abort();
+    let waits: Vec<_> = (0..SHARDS).map(|shard| wait(shard, 0)).collect();
+    let twice = wait(0, 1);
+    for round in 0..3 {
+        let marks = timeout(PATIENCE, log.marks(SHARD)).await.expect("it answers");
+        assert_eq!(marks.expect("it is there").high, Offset(0), "{round}");
+        let read = timeout(PATIENCE, log.read(SHARD, Offset(0), 1)).await.expect("it answers");
+        assert!(read.expect("it is there").records.is_empty());
+    }
+    assert!(!waits.iter().any(tokio::task::JoinHandle::is_finished), "there is nothing yet");
+    for (shard, waited) in (0..).zip(waits) {
+        let appended = log.append(ShardId(shard), Bytes::from_static(b"record")).await;
+        assert_eq!(appended.ok(), Some(Offset(0)));
+        timeout(PATIENCE, waited)
+            .await
+            .expect("it is told")
+            .expect("it ends")
+            .expect("it is there");
+    }
+    assert!(!twice.is_finished(), "it waits for the one after");
+    append(&log, "second").await.expect("it is written");
+    timeout(PATIENCE, twice).await.expect("it is told").expect("it ends").expect("it is there");
+    let last = wait(0, 2);
+    log.close().await;
+    let ended = timeout(PATIENCE, last).await.expect("it is told").expect("it ends");
+    assert!(matches!(ended, Err(ReadError::Stopped)), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

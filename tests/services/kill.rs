@@ -25,6 +25,7 @@ pub(crate) fn settings(broker: &str, hosts: &str) -> Vec<String> {
         format!("checkpoints=cql://{hosts}/kill"),
         "kafka.create-topics=true".to_owned(),
         "kafka.allow-single-replica=true".to_owned(),
+        "shards=16".to_owned(),
         "cql.replication-factor=1".to_owned(),
     ];
     SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(own).collect()

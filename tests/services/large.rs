@@ -1,12 +1,18 @@
 //! The longest record, over a real Kafka: what is longer is refused before it has a place in the
 //! order, so that nothing waits for a record which no broker takes.
 
+use std::time::Duration;
+
 use quire::log::{ENTRY_BYTES_MAX, Log};
 use quire::types::{Offset, ShardId};
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use reqwest::StatusCode;
 
-use crate::kafka::{config, fresh_topic, hosts, open};
-use crate::server::{Server, free_port};
+use crate::kafka::{admin, config, fresh_topic, hosts, open};
+use crate::server::{Server, free_port, quire};
+
+/// A guard against a test that hangs, not a measure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_that_no_record_holds_is_refused_before_it_is_sequenced() {
@@ -51,4 +57,55 @@ async fn a_text_that_no_record_holds_is_refused_before_it_is_sequenced() {
     let (status, said) = put("short").await;
     assert!(status.is_success(), "{said}");
     server.stop();
+}
+
+/// Sets how long a message of a topic may be.
+async fn set_longest(topic: &str, bytes: &str) {
+    let setting = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let setting = setting.set("max.message.bytes", bytes);
+    let asked = AdminOptions::new();
+    let hosts = hosts().join(",");
+    let altered = admin(&hosts).alter_configs([&setting], &asked).await;
+    altered.expect("it answers").pop().expect("one topic").expect("it is set");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_brokers_no_longer_take_is_refused_and_others_go_on() {
+    let topic = fresh_topic();
+    let prefix = topic.strip_suffix("-log").expect("it is a log's");
+    let log = format!("log=kafka://{}/{prefix}", hosts().join(","));
+    let own = [
+        log.as_str(),
+        "kafka.create-topics=true",
+        "kafka.allow-single-replica=true",
+        "shards=1",
+        "telemetry.log-level=error",
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), free_port(), &own);
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
+    let put = async |doc: &str, text: &str| {
+        let body = serde_json::json!({ "text": text }).to_string();
+        let url = format!("{}/v1/docs/{doc}", server.url);
+        let answer = client.put(url).body(body).send().await.expect("it answers");
+        (answer.status(), answer.text().await.expect("it is text"))
+    };
+    let (status, said) = put("long", "short").await;
+    assert!(status.is_success(), "{said}");
+    set_longest(&topic, "100000").await;
+    let long = "long ".repeat(40_000);
+    let (refused, other) = tokio::join!(put("long", &long), put("other", "text"));
+    assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.1);
+    assert!(refused.1.contains("takes no record as long as the change"), "{}", refused.1);
+    assert!(other.0.is_success(), "{}", other.1);
+    let metrics = reqwest::get(format!("{}/metrics", server.url)).await.expect("it answers");
+    let metrics = metrics.text().await.expect("it is text");
+    assert!(metrics.contains("quire_shard_reclaims_total 1\n"), "{metrics}");
+    assert_eq!(quire(&["doc", "cat", "long", "--url", &server.url]), "short");
+    let (status, said) = put("long", "short again").await;
+    assert!(status.is_success(), "{said}");
+    set_longest(&topic, "17000000").await;
+    let (status, said) = put("long", &long).await;
+    assert!(status.is_success(), "{said}");
+    server.kill();
 }

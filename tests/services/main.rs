@@ -3,6 +3,7 @@
 mod backup;
 mod brokers;
 mod choices;
+mod clock;
 mod clocks;
 mod cluster;
 mod cql;
@@ -13,6 +14,7 @@ mod kill;
 mod large;
 mod migrate;
 mod outage;
+mod queue;
 #[path = "../integration/raw.rs"]
 #[expect(dead_code, reason = "the tests of the protocol say more")]
 mod raw;
@@ -21,6 +23,7 @@ mod secured;
 #[path = "../integration/server.rs"]
 mod server;
 mod service;
+mod shards;
 #[path = "../integration/storm.rs"]
 mod storm;
 mod trim;

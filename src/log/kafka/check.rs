@@ -66,6 +66,12 @@ const RULES: [Rule; 4] = [
     },
 ];
 
+/// What the time of a record is, and how far it may be from the brokers' where it is the node's:
+/// without a bound. A broker before 3.6 knows none.
+const TIME: &str = "message.timestamp.type";
+const TIME_OF_BROKER: &str = "LogAppendTime";
+const TIME_APART: [&str; 2] = ["message.timestamp.after.max.ms", "message.timestamp.before.max.ms"];
+
 /// Finds the topic, or creates it, checks it, and returns the id of the log and its shards.
 ///
 /// # Errors
@@ -143,7 +149,8 @@ async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
     let (in_sync, longest) = (in_sync.to_string(), MESSAGE_BYTES_MAX.to_string());
     let mut topic = NewTopic::new(&options.topic, partitions, TopicReplication::Fixed(replicas))
         .set("min.insync.replicas", &in_sync)
-        .set("max.message.bytes", &longest);
+        .set("max.message.bytes", &longest)
+        .set(TIME, TIME_OF_BROKER);
     for Rule { key, wanted, .. } in &RULES {
         topic = topic.set(key, wanted);
     }
@@ -212,6 +219,12 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
         if found.as_deref() != Some(*wanted) {
             return Err(setting(key, found, (*wanted).to_owned(), why));
         }
+    }
+    let unbounded = |key: &&str| value(key).is_none_or(|apart| apart == i64::MAX.to_string());
+    let time = value(TIME);
+    if time.as_deref() != Some(TIME_OF_BROKER) && !TIME_APART.iter().all(unbounded) {
+        let why = "the records of a node whose clock is wrong are refused otherwise";
+        return Err(setting(TIME, time, TIME_OF_BROKER.to_owned(), why));
     }
     let at_least = |key, least: usize, why| {
         let found = value(key);

@@ -25,7 +25,7 @@ pub struct Config {
     /// How long a record waits for others to share its request: 0 ms to 1 s; default 0 ms.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// Bytes of records that may wait for the brokers: 1 MiB to 2 GiB; default 64 MiB.
+    /// Bytes of records that may wait for the brokers: 1 MiB to 8 GiB; default 320 MiB.
     pub queue_bytes: ByteSize,
     /// Settings of librdkafka, `key=value` separated by semicolons; default none.
     pub properties: String,
@@ -40,7 +40,7 @@ impl Default for Config {
             append_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_millis(1_500),
             linger: Duration::ZERO,
-            queue_bytes: ByteSize::mib(64),
+            queue_bytes: ByteSize::mib(320),
             properties: String::new(),
         }
     }

@@ -26,6 +26,9 @@ const KEPT_MAX: usize = 4;
 /// How long one poll waits.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
+/// How long is waited before the marks are asked for again: an error may come back at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// How long is waited for what comes after damaged records.
 const DAMAGED_MAX: Duration = Duration::from_secs(2);
 
@@ -79,7 +82,10 @@ impl Readers {
                 Ok((low, high)) => {
                     break Marks { low: offset(low)?, high: offset(high)? };
                 }
-                Err(error) => self.go_on(began, &error)?,
+                Err(error) => {
+                    self.go_on(began, &error)?;
+                    std::thread::sleep(PAUSE);
+                }
             }
         };
         self.keep(reader);
@@ -138,9 +144,16 @@ impl Readers {
                         found.push(stored);
                         break;
                     }
-                    Next::Record(_) => {
+                    Next::Record(later) => {
                         let low = self.marks(shard)?.low;
-                        return Err(ReadError::Trimmed { low });
+                        if low > wanted {
+                            return Err(ReadError::Trimmed { low });
+                        }
+                        // It was damaged meanwhile, with what lies around it.
+                        reader.at = Some((shard, later.offset));
+                        reader.held = Some(later);
+                        found.push(unreadable(shard, wanted));
+                        break;
                     }
                     // A new leader learns of the end a little later.
                     Next::End if began.elapsed() < self.patience => {
@@ -153,33 +166,6 @@ impl Readers {
         reader.at = None;
         self.keep(reader);
         Ok(found)
-    }
-
-    /// Waits until there is a record at or after `from`, which is at most the end. Blocks until
-    /// then, or until `given_up`.
-    pub(crate) fn wait(
-        &self,
-        shard: ShardId,
-        from: Offset,
-        given_up: &CancellationToken,
-    ) -> Result<(), ReadError> {
-        let mut reader = self.take(None)?;
-        self.begin(&mut reader, shard, from)?;
-        loop {
-            if given_up.is_cancelled() {
-                return Ok(());
-            }
-            self.check_open()?;
-            match reader.consumer.poll(POLL_MAX) {
-                Some(Ok(_)) => break,
-                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) if is_outside(&error) => return self.outside(shard, from),
-                Some(Err(error)) => tracing::debug!(%shard, %error, "waiting for records"),
-            }
-        }
-        reader.at = None;
-        self.keep(reader);
-        Ok(())
     }
 
     /// Drops what is kept. Blocks a little.
@@ -332,7 +318,7 @@ fn is_damaged(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| damaged.contains(&code))
 }
 
-fn partition(shard: ShardId) -> i32 {
+pub(crate) fn partition(shard: ShardId) -> i32 {
     i32::try_from(shard.0).expect("a topic's partitions are counted by an i32")
 }
 
@@ -343,4 +329,31 @@ fn offset(number: i64) -> Result<Offset, ReadError> {
 fn is_outside(error: &KafkaError) -> bool {
     let outside = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
     error.rdkafka_error_code().is_some_and(|code| outside.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::log::kafka::{Config, Options};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn marks_that_fail_at_once_are_asked_for_again_with_a_pause() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("t", 1, 1).unwrap();
+        let hosts = vec![brokers.bootstrap_servers()];
+        let options = Options::new(hosts, "t", None, &Config::default()).unwrap();
+        let patience = Duration::from_secs(1);
+        let readers = Readers::new("t", options.consumer(), patience, CancellationToken::new());
+        assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
+        // More than there are pauses in this time.
+        let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        brokers.request_errors(RDKafkaApiKey::ListOffsets, &vec![denied; 60]);
+        let failed = readers.marks(ShardId(0));
+        assert!(matches!(failed, Err(ReadError::Failed { .. })), "{failed:?}");
+        brokers.clear_request_errors(RDKafkaApiKey::ListOffsets);
+        assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
+    }
 }

@@ -90,7 +90,7 @@ impl Options {
         default(&mut config, "retry.backoff.ms", "50".to_owned());
         default(&mut config, "retry.backoff.max.ms", "500".to_owned());
         // What waits has one bound, in bytes; there is no second one in messages.
-        default(&mut config, "queue.buffering.max.messages", "10000000".to_owned());
+        default(&mut config, "queue.buffering.max.messages", "0".to_owned());
         // No record is acknowledged by fewer replicas than are in sync.
         config.set("acks", "all");
         // A retry neither doubles a record nor overtakes the one before it.
