@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quire::client::{Document, Options, Status};
-use quire::relay::PeerError;
+use quire::shard::{PeerError, Peers};
 use quire::text::Operation;
 use quire::types::{Offset, ShardId};
 use quire::wire::Codec;
@@ -333,7 +333,7 @@ async fn a_node_hands_shards_over_by_the_same_link() {
     *nodes.owner_at.lock() = None;
     owner.peers.give_up(&name(9));
     let never = owner.peers.warm(&name(9), ShardId(0)).await;
-    assert!(matches!(never, Err(PeerError::NotSent(_))), "{never:?}");
+    assert_eq!(never, Err(PeerError::Gone));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
