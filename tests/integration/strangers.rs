@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quire::relay::{Ask, Hello, Told, decode, encode};
+use quire::relay::{Ask, Denial, Hello, Told, decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -129,4 +129,42 @@ async fn a_newer_peer_is_told_what_is_unknown_and_a_broken_one_is_cut_off() {
     }
     assert_eq!(nodes.all[0].relay.unknown.get(), 2);
     check(&nodes, &[]).await;
+}
+
+#[tokio::test]
+async fn a_link_that_does_not_take_its_data_ends_its_subscriptions_and_nothing_else() {
+    let mut settings = Settings::default();
+    settings.relay.silence_max = PATIENCE;
+    settings.relay.queue_bytes = bytesize::ByteSize::kib(64);
+    let nodes = Nodes::start(1, settings).await;
+    let mut stream = link(&nodes).await;
+    let subscribe = Ask::Subscribe { sub: 1, doc: id("a"), from: None };
+    stream.write_all(&framed(&encode(1, &subscribe))).await.expect("it is open");
+    frame(&mut stream).await;
+    let owner = &nodes.all[0];
+    assert_eq!(owner.relay.subscriptions.get(), 1);
+    let (mut writer, _) = Raw::join(owner, "a", '1', "").await;
+    let (mut other, _) = Raw::join(&nodes.all[1], "a", '2', "").await;
+    let (text, mut seq) = ("x".repeat(200 << 10), 0);
+    while owner.relay.overflows.get() == 0 {
+        // Far more than the buffers of a socket take.
+        assert!(seq < 40, "the queue has a bound");
+        writer
+            .send(&format!(r#"{{"t":"op","seq":{},"base":{seq},"op":["{text}"]}}"#, seq + 1))
+            .await;
+        writer.hear("ack").await;
+        seq += 1;
+        assert_eq!(other.hear("op").await["rev"], seq);
+    }
+    let closed = async {
+        loop {
+            match decode::<Told>(&frame(&mut stream).await).expect("a message") {
+                (_, Told::Closed { sub, denial }) => return (sub, denial),
+                (_, told) => assert!(matches!(told, Told::Changed { .. } | Told::Presence { .. })),
+            }
+        }
+    };
+    let closed = timeout(PATIENCE, closed).await.expect("it is told");
+    assert_eq!(closed, (1, Denial::Moved));
+    assert_eq!(owner.relay.overflows.get(), 1);
 }
