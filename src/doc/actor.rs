@@ -208,13 +208,19 @@ impl Running {
     fn take(&mut self, message: Message) {
         self.activity += 1;
         match message {
-            // A client that went away before it was welcomed leaves by its own message.
             Message::Join(join, reply) if self.state.may_be_forgotten(&join) => {
                 let sessions = self.recalls.wait((join, reply));
                 self.search(sessions);
             }
-            Message::Join(join, reply) => drop(reply.send(self.join(join))),
-            Message::Listen(listen, reply) => drop(reply.send(self.listen(listen))),
+            Message::Join(join, reply) => {
+                let welcome = self.join(join);
+                self.welcome(welcome, reply);
+            }
+            Message::Listen(listen, reply) => {
+                if let Err(Ok(heard)) = reply.send(self.listen(listen)) {
+                    self.forget(heard.conn);
+                }
+            }
             Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
@@ -282,6 +288,17 @@ impl Running {
         self.participants.join(conn, welcome.you, join.user);
         self.watch_presence();
         Ok(welcome)
+    }
+
+    /// Answers a client; one that has gone meanwhile leaves.
+    pub(in crate::doc) fn welcome(
+        &mut self,
+        welcome: Result<Welcome, Refusal>,
+        reply: oneshot::Sender<Result<Welcome, Refusal>>,
+    ) {
+        if let Err(Ok(welcome)) = reply.send(welcome) {
+            self.leave(welcome.conn);
+        }
     }
 
     fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {

@@ -108,8 +108,7 @@ impl Running {
                 Some(failure) => Err(failure.into_refusal()),
                 None => self.join(join),
             };
-            // A client that went away leaves by its own message.
-            drop(reply.send(welcome));
+            self.welcome(welcome, reply);
         }
         self.search(next);
     }

@@ -133,40 +133,12 @@ impl Peers {
         }
     }
 
-    /// Has another node warm up for a shard.
-    ///
-    /// # Errors
-    /// [`PeerError`].
-    pub async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), PeerError> {
-        self.done(to, &Ask::Warm { shard }).await
-    }
-
-    /// Has another node claim a shard that was released with the record at `offset`.
-    ///
-    /// # Errors
-    /// [`PeerError`].
-    pub async fn released(
-        &self,
-        to: &NodeId,
-        shard: ShardId,
-        offset: Offset,
-    ) -> Result<(), PeerError> {
-        self.done(to, &Ask::Released { shard, offset }).await
-    }
-
     /// Gives the link to a node up, where it is known to be gone: its copies do not wait until it
     /// has been silent for long enough.
     pub fn give_up(&self, node: &NodeId) {
         let peer = self.inner.peers.lock().get(node).cloned();
         if let Some(link) = peer.and_then(|peer| peer.link.lock().clone()) {
             link.outgoing.end.cancel();
-        }
-    }
-
-    async fn done(&self, to: &NodeId, ask: &Ask) -> Result<(), PeerError> {
-        match self.ask(to, ask, HAND_OFF_MAX).await? {
-            Told::Done => Ok(()),
-            other => Err(unwanted(other)),
         }
     }
 
@@ -259,6 +231,34 @@ impl Peers {
         let (reading, silence_max) = (link.clone(), config.silence_max);
         tasks.spawn("link", async move { reading.run(frames, silence_max).await });
         link
+    }
+}
+
+#[async_trait]
+impl shard::Peers for Peers {
+    async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), shard::PeerError> {
+        done(self.ask(to, &Ask::Warm { shard }, HAND_OFF_MAX).await)
+    }
+
+    async fn released(
+        &self,
+        to: &NodeId,
+        shard: ShardId,
+        offset: Offset,
+    ) -> Result<(), shard::PeerError> {
+        done(self.ask(to, &Ask::Released { shard, offset }, HAND_OFF_MAX).await)
+    }
+}
+
+fn done(told: Result<Told, PeerError>) -> Result<(), shard::PeerError> {
+    match told {
+        Ok(Told::Done) => Ok(()),
+        Ok(Told::Denied(why)) => Err(shard::PeerError::Refused(why)),
+        Ok(other) => Err(shard::PeerError::Refused(unwanted(other).to_string())),
+        Err(PeerError::NotSent(_) | PeerError::Lost) => Err(shard::PeerError::Gone),
+        Err(error @ (PeerError::Refused(_) | PeerError::Unknown)) => {
+            Err(shard::PeerError::Refused(error.to_string()))
+        }
     }
 }
 
@@ -424,29 +424,5 @@ impl Link {
         for (sub, copy) in open.subs {
             copy.over(sub, &Refusal::Moved);
         }
-    }
-}
-
-#[async_trait]
-impl shard::Peers for Peers {
-    async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), shard::PeerError> {
-        Self::warm(self, to, shard).await.map_err(shard_error)
-    }
-
-    async fn released(
-        &self,
-        to: &NodeId,
-        shard: ShardId,
-        offset: Offset,
-    ) -> Result<(), shard::PeerError> {
-        Self::released(self, to, shard, offset).await.map_err(shard_error)
-    }
-}
-
-fn shard_error(error: PeerError) -> shard::PeerError {
-    match error {
-        PeerError::Refused(why) => shard::PeerError::Refused(why),
-        PeerError::Unknown => shard::PeerError::Refused(error.to_string()),
-        PeerError::NotSent(_) | PeerError::Lost => shard::PeerError::Gone,
     }
 }

@@ -72,6 +72,22 @@ struct Seat {
     welcome: Option<Welcome>,
 }
 
+impl Seat {
+    /// Has the owner tell the revisions since `from` where the copy is younger than that, so that
+    /// the client needs no text.
+    async fn resume(&mut self, from: Revision) {
+        let Some(welcome) = &mut self.welcome else { return };
+        if matches!(welcome.content, Content::Changes(_)) || from > welcome.head {
+            return;
+        }
+        if let Ok(Some(mut changes)) = self.handle.ask_missed(from).await {
+            // What came meanwhile is in the outbox.
+            changes.retain(|change| change.rev <= welcome.head);
+            (welcome.rev, welcome.content) = (from, Content::Changes(changes));
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(welcome) = &self.welcome {
@@ -122,16 +138,18 @@ impl Copy {
             Ok(handle) => handle,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let (reply, seat) = oneshot::channel();
+        let ((reply, seat), from) = (oneshot::channel(), join.rev);
         self.attach(&handle, join, reply);
-        Some(match seat.await {
-            Ok(Ok(mut seat)) => {
-                let welcome = seat.welcome.take().expect("a seat has a welcome until it is taken");
-                Ok((seat.handle.clone(), welcome))
-            }
-            Ok(Err(refusal)) => Err(refusal),
-            Err(_) => Err(Refusal::Moved),
-        })
+        let mut seat = match seat.await {
+            Ok(Ok(seat)) => seat,
+            Ok(Err(refusal)) => return Some(Err(refusal)),
+            Err(_) => return Some(Err(Refusal::Moved)),
+        };
+        if let Some(from) = from {
+            seat.resume(from).await;
+        }
+        let welcome = seat.welcome.take().expect("a seat has a welcome until it is taken");
+        Some(Ok((seat.handle.clone(), welcome)))
     }
 
     /// Makes sure that the copy follows the owner.

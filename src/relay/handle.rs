@@ -75,6 +75,14 @@ impl Handle {
         if let Some(changes) = self.copy.missed(self.sub, from)? {
             return Ok(Some(changes));
         }
+        self.ask_missed(from).await
+    }
+
+    /// Asks the owner for the revisions after `from`.
+    pub(in crate::relay) async fn ask_missed(
+        &self,
+        from: Revision,
+    ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
         match self.link.ask(&Ask::Missed { sub: self.sub, from }).await {
             Some(Told::Missed(rows)) => {
                 let change = |row| Arc::new(Change::from(row));

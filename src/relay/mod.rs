@@ -37,7 +37,10 @@ pub use config::Config;
 pub use error::{DecodeError, HelloError, PeerError};
 pub use handle::Handle;
 pub use link::Identity;
-pub use message::{Ask, Blob, Hello, Request, Response, Told, decode, encode};
+pub use message::{
+    Access, Alone, Ask, Blob, Client, Content, Denial, Hello, Message, Op, People, Person, Request,
+    Response, Row, Told, decode, encode,
+};
 pub use metrics::Metrics;
 pub use server::{Ports, serve};
 

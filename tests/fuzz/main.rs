@@ -3,4 +3,5 @@
 mod checkpoint;
 mod crdt;
 mod record;
+mod relay;
 mod wire;

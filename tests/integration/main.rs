@@ -23,6 +23,7 @@ mod server;
 mod slow;
 mod startup;
 mod storm;
+mod strangers;
 mod supervision;
 mod tidy;
 mod verbs;

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::{Under, id, ports};
+use crate::raw::Listens;
 
 pub(crate) const CLUSTER: u128 = 7;
 
@@ -34,7 +35,6 @@ pub(crate) struct Settings {
 pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) peer: SocketAddr,
-    pub(crate) router: Router,
     pub(crate) peers: Peers,
     pub(crate) relay: relay::Metrics,
     pub(crate) heirs: Arc<Heir>,
@@ -142,7 +142,7 @@ async fn member(
     let bound = edge::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = bound.address;
     let shared = Arc::new(Shared {
-        router: router.clone(),
+        router,
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         bodies: Arc::new(Semaphore::new(1 << 20)),
@@ -167,7 +167,13 @@ async fn member(
     let stop = tasks.token().clone();
     tasks.spawn("peers", relay::serve(listener, Arc::new(ports), stop));
     tasks.spawn("edge", edge::serve(bound, shared, CancellationToken::new()));
-    Member { address, peer, router, peers, relay: metrics, heirs, tasks }
+    Member { address, peer, peers, relay: metrics, heirs, tasks }
+}
+
+impl Listens for Member {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 impl Drop for Member {

@@ -31,6 +31,17 @@ pub(crate) async fn node(change: impl FnOnce(&mut Config)) -> Node {
     Node::start(&config, Clock::wall()).await.expect("the node starts")
 }
 
+/// A node that listens.
+pub(crate) trait Listens {
+    fn address(&self) -> SocketAddr;
+}
+
+impl Listens for Node {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// One connection.
 pub(crate) struct Raw {
     socket: WebSocketStream<TcpStream>,
@@ -49,23 +60,23 @@ pub(crate) fn hello(digit: char, more: &str) -> String {
 
 impl Raw {
     /// Upgrades; the status is the error where the server refuses.
-    pub(crate) async fn upgrade(node: &Node, path: &str, offer: &str) -> Result<Self, u16> {
+    pub(crate) async fn upgrade(node: &impl Listens, path: &str, offer: &str) -> Result<Self, u16> {
         let headers = [("sec-websocket-protocol", offer)];
         Self::upgrade_with(node, path, &headers[usize::from(offer.is_empty())..]).await
     }
 
     /// Upgrades as a browser does on a page of `origin`.
-    pub(crate) async fn upgrade_from(node: &Node, origin: &str) -> Result<Self, u16> {
+    pub(crate) async fn upgrade_from(node: &impl Listens, origin: &str) -> Result<Self, u16> {
         Self::upgrade_with(node, "/ws/a", &[("origin", origin)]).await
     }
 
     async fn upgrade_with(
-        node: &Node,
+        node: &impl Listens,
         path: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, u16> {
-        let stream = TcpStream::connect(node.address).await.expect("the node listens");
-        let request = format!("ws://{}{path}", node.address).into_client_request();
+        let stream = TcpStream::connect(node.address()).await.expect("the node listens");
+        let request = format!("ws://{}{path}", node.address()).into_client_request();
         let mut request = request.expect("an address");
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().expect("a header value"));
@@ -82,7 +93,7 @@ impl Raw {
     }
 
     /// Connects and says something.
-    pub(crate) async fn say(node: &Node, doc: &str, first: &str) -> Self {
+    pub(crate) async fn say(node: &impl Listens, doc: &str, first: &str) -> Self {
         let path = format!("/ws/{doc}");
         let mut raw = Self::upgrade(node, &path, "quire.v1").await.expect("it is taken");
         raw.send(first).await;
@@ -90,7 +101,12 @@ impl Raw {
     }
 
     /// Connects and is welcomed.
-    pub(crate) async fn join(node: &Node, doc: &str, digit: char, more: &str) -> (Self, Value) {
+    pub(crate) async fn join(
+        node: &impl Listens,
+        doc: &str,
+        digit: char,
+        more: &str,
+    ) -> (Self, Value) {
         let mut raw = Self::say(node, doc, &hello(digit, more)).await;
         let welcome = raw.hear("welcome").await;
         (raw, welcome)

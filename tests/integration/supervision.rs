@@ -1,9 +1,13 @@
 //! A document that fails is rebuilt while the others of its shard do not notice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use quire::doc::{Event, Outcome, Refusal};
+use futures_util::FutureExt;
+use quire::doc::{self, Event, Join, Mode, Outcome, Refusal};
 use quire::log::{self, Claim, Entry, Frame, Log, Record};
+use quire::router::Router;
+use quire::shard;
 use quire::text::Operation;
 use quire::types::{
     Author, Epoch, LogId, NodeId, Offset, Revision, Seq, SessionId, ShardId, Timestamp,
@@ -11,7 +15,7 @@ use quire::types::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, Under, id, join, router, write};
+use crate::inner::{PATIENCE, Told, Under, id, join, ports, router, write};
 use crate::raw::{Raw, node};
 
 #[tokio::test]
@@ -84,4 +88,33 @@ async fn a_client_of_a_document_that_fails_is_told_internal_and_finds_it_whole()
     assert_eq!((error["code"].as_str(), code), (Some("internal"), 4500));
     let (_, welcome) = Raw::join(&node, "a", '1', "").await;
     assert_eq!((&welcome["text"], &welcome["seq"]), (&json!("text"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_before_it_is_welcomed_is_not_kept() {
+    let config = doc::Config { idle_after: Duration::from_millis(50), ..doc::Config::default() };
+    let ports = ports(Under { config, ..Under::default() }, "node");
+    let open = ports.doc_metrics.open.clone();
+    let router = Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")]);
+    let handle = router.open(&id("a")).await.expect("it opens");
+    let join = Join {
+        session: SessionId([1; 16]),
+        rev: None,
+        mode: Mode::Edit,
+        ordered: false,
+        user: None,
+        author: Author::anonymous(),
+        through: None,
+        outbox: Arc::new(Told::default()),
+    };
+    // Asked once, and gone.
+    let mut joining = Box::pin(handle.join(join));
+    assert!(joining.as_mut().now_or_never().is_none());
+    drop(joining);
+    let closed = async {
+        while open.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.expect("a document that nobody uses is closed");
 }

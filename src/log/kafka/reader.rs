@@ -84,7 +84,7 @@ impl Readers {
                 }
                 Err(error) => {
                     self.go_on(began, &error)?;
-                    std::thread::sleep(PAUSE);
+                    rest();
                 }
             }
         };
@@ -329,6 +329,12 @@ fn offset(number: i64) -> Result<Offset, ReadError> {
 fn is_outside(error: &KafkaError) -> bool {
     let outside = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
     error.rdkafka_error_code().is_some_and(|code| outside.contains(&code))
+}
+
+/// Rests between two tries, on a thread that may block.
+#[expect(clippy::disallowed_methods, reason = "the client tells nobody when it may be asked again")]
+fn rest() {
+    std::thread::sleep(PAUSE);
 }
 
 #[cfg(test)]
