@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message, Offset as Position, TopicPartitionList};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +34,7 @@ struct Asked {
     reply: oneshot::Sender<Result<(), ReadError>>,
 }
 
-/// Those who wait for one shard, from the lowest of their offsets on.
+/// Those who wait for one shard, for a record at this offset or after it.
 struct Waiting {
     from: Offset,
     replies: Vec<oneshot::Sender<Result<(), ReadError>>>,
@@ -43,8 +44,8 @@ impl Waiter {
     pub(crate) fn new(topic: &str, config: ClientConfig, closed: CancellationToken) -> Self {
         let (asked, asks) = mpsc::unbounded_channel();
         let (topic, tasks) = (topic.to_owned(), Tasks::new());
-        let waiting = FxHashMap::default();
-        let work = Work { topic, config, asks, waiting, consumer: None };
+        let (waiting, assigned) = Default::default();
+        let work = Work { topic, config, asks, waiting, assigned, consumer: None };
         tasks.spawn("kafka-waiter", async move {
             let work = work.run(closed).await;
             // To end a consumer blocks a little.
@@ -75,12 +76,13 @@ struct Work {
     config: ClientConfig,
     asks: mpsc::UnboundedReceiver<Asked>,
     waiting: FxHashMap<ShardId, Waiting>,
+    assigned: FxHashSet<ShardId>,
     consumer: Option<StreamConsumer<Quiet>>,
 }
 
 enum Happened {
     Asked(Asked),
-    Told(Result<i32, KafkaError>),
+    Told(Result<(i32, i64), KafkaError>),
     Looked,
 }
 
@@ -100,7 +102,7 @@ impl Work {
             };
             match happened {
                 Happened::Asked(asked) => self.add(asked),
-                Happened::Told(Ok(partition)) => self.tell(partition),
+                Happened::Told(Ok((partition, offset))) => self.tell(partition, offset),
                 Happened::Told(Err(KafkaError::PartitionEOF(_))) => {}
                 Happened::Told(Err(error)) => {
                     tracing::debug!(%error, "waiting for records");
@@ -117,34 +119,37 @@ impl Work {
     fn add(&mut self, asked: Asked) {
         let Asked { shard, from, reply } = asked;
         if let Some(waiting) = self.waiting.get_mut(&shard) {
-            waiting.replies.push(reply);
-            if waiting.from <= from {
-                return;
+            if from < waiting.from {
+                // Somebody knows of records there. Whoever waited may have gone.
+                let _ = reply.send(Ok(()));
+            } else {
+                waiting.replies.push(reply);
             }
-            // What it would be told of may be there already.
-            waiting.from = from;
-            self.unassign(shard);
-        } else {
-            self.waiting.insert(shard, Waiting { from, replies: vec![reply] });
+            return;
         }
-        if let Err(error) = self.assign(shard, from) {
-            let replies = self.waiting.remove(&shard).map(|waiting| waiting.replies);
-            for reply in replies.into_iter().flatten() {
-                // Whoever waited has gone.
-                let _ = reply.send(Err(ReadError::failed(error.clone())));
-            }
+        if let Err(error) = self.begin(shard, from) {
+            // Whoever waited may have gone.
+            let _ = reply.send(Err(ReadError::failed(error)));
+            return;
         }
+        self.waiting.insert(shard, Waiting { from, replies: vec![reply] });
     }
 
-    fn tell(&mut self, from: i32) {
-        let shard = u32::try_from(from).map(ShardId);
-        shard.into_iter().for_each(|shard| self.end(shard));
+    /// Tells of a record, unless it was there before the wait began.
+    fn tell(&mut self, partition: i32, offset: i64) {
+        let (Ok(shard), Ok(offset)) = (u32::try_from(partition), u64::try_from(offset)) else {
+            return;
+        };
+        if self.waiting.get(&ShardId(shard)).is_some_and(|waiting| waiting.from.0 <= offset) {
+            self.end(ShardId(shard));
+        }
     }
 
     /// Ends the wait for a shard.
     fn end(&mut self, shard: ShardId) {
         let Some(waiting) = self.waiting.remove(&shard) else { return };
-        self.unassign(shard);
+        // What comes all the same is passed over.
+        let _ = self.consumer.as_ref().map(|consumer| consumer.pause(&self.list(shard)));
         for reply in waiting.replies {
             // Whoever waited has gone.
             let _ = reply.send(Ok(()));
@@ -162,29 +167,43 @@ impl Work {
         left.into_iter().for_each(|shard| self.end(shard));
     }
 
-    fn assign(&mut self, shard: ShardId, from: Offset) -> Result<(), KafkaError> {
+    /// Has records of a shard come in. What is assigned once stays so, and is paused meanwhile:
+    /// librdkafka aborts where one that is being given up is given up again.
+    fn begin(&mut self, shard: ShardId, from: Offset) -> Result<(), KafkaError> {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
             None => self.config.create_with_context(Quiet)?,
         };
-        let mut list = TopicPartitionList::new();
         let position = Position::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
-        list.add_partition_offset(&self.topic, partition(shard), position)?;
-        self.consumer.insert(consumer).incremental_assign(&list)
+        let mut list = self.list(shard);
+        let consumer = self.consumer.insert(consumer);
+        if self.assigned.insert(shard) {
+            list.set_partition_offset(&self.topic, partition(shard), position)?;
+            let assigned = consumer.incremental_assign(&list);
+            if assigned.is_err() {
+                self.assigned.remove(&shard);
+            }
+            return assigned;
+        }
+        // Where that does not succeed, it reads on from where it stood, which is not above.
+        let _ = consumer.seek(&self.topic, partition(shard), position, Duration::ZERO);
+        consumer.resume(&list)
     }
 
-    fn unassign(&self, shard: ShardId) {
+    fn list(&self, shard: ShardId) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, partition(shard));
-        // One that is not assigned is as good.
-        let _ = self.consumer.as_ref().map(|consumer| consumer.incremental_unassign(&list));
+        list
     }
 }
 
-/// Returns the partition of the next record, or what is the matter.
-async fn told(consumer: Option<&StreamConsumer<Quiet>>) -> Result<i32, KafkaError> {
+/// Returns partition and offset of the next record, or what is the matter.
+async fn told(consumer: Option<&StreamConsumer<Quiet>>) -> Result<(i32, i64), KafkaError> {
     match consumer {
-        Some(consumer) => consumer.recv().await.map(|message| message.partition()),
+        Some(consumer) => {
+            let place = |message: BorrowedMessage<'_>| (message.partition(), message.offset());
+            consumer.recv().await.map(place)
+        }
         None => std::future::pending().await,
     }
 }
