@@ -10,6 +10,7 @@ use prometheus::Registry;
 use quire::log::contract::{self, Subject};
 use quire::log::kafka::{Config, Kafka, OpenError, Options};
 use quire::log::{AppendError, Log, Metrics, ReadError};
+use quire::task::Tasks;
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -250,9 +251,10 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
 async fn however_many_wait_others_read() {
     const SHARDS: u32 = 40;
     let log = Arc::new(open(&fresh_topic(), SHARDS, &config()).await.expect("it is created"));
+    let tasks = Tasks::new();
     let wait = |shard, past| {
         let log = Arc::clone(&log);
-        tokio::spawn(async move { log.wait(ShardId(shard), Offset(past)).await })
+        tasks.spawn("wait", async move { log.wait(ShardId(shard), Offset(past)).await })
     };
     // One that is given up leaves nothing behind, and two may wait for one shard.
     wait(0, 0).abort();

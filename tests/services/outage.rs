@@ -9,6 +9,7 @@ use quire::client::{Document, Options, Status};
 use quire::config::{Config, Engine, Remote};
 use quire::log::{Log, Marks};
 use quire::node::Node;
+use quire::shard;
 use quire::text::Operation;
 use quire::types::{DocId, Offset, ShardId};
 use serde_json::Value;
@@ -338,6 +339,17 @@ async fn fill(fillers: &mut [Filler], url: &str) {
     }
 }
 
+/// Returns the limits of shards whose logs are short.
+fn trimmed_at_once() -> shard::Config {
+    shard::Config {
+        trim_margin: 0,
+        trim_delay: Duration::ZERO,
+        tail_age_max: Duration::from_secs(1),
+        tail_bytes_limit: LIMIT,
+        ..shard::Config::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_checkpoints_the_log_keeps_everything_up_to_a_bound_and_is_trimmed_afterwards() {
     let (_kafka, broker) = Service::start("kafka").await;
@@ -349,10 +361,7 @@ async fn without_checkpoints_the_log_keeps_everything_up_to_a_bound_and_is_trimm
         config.cql.replication_factor = 1;
         config.cql.request_timeout = Duration::from_secs(2);
         config.shards = SHARDS;
-        config.shard.trim_margin = 0;
-        config.shard.trim_delay = Duration::ZERO;
-        config.shard.tail_age_max = Duration::from_secs(1);
-        config.shard.tail_bytes_limit = LIMIT;
+        config.shard = trimmed_at_once();
         config.document.idle_after = Duration::from_secs(1);
     };
     let node = node(configure).await;
