@@ -117,11 +117,14 @@ impl Which {
     ) -> anyhow::Result<()> {
         for shard in self.shards(log) {
             let mut reader = Reader::begin(log, shard).await?;
-            while let Some(batch) = reader.next().await? {
-                for judged in batch {
-                    if self.chooses(&judged) {
-                        take(shard, judged)?;
-                    }
+            loop {
+                let (from, batch) = reader.next_left().await?;
+                if let Some(from) = from {
+                    eprintln!("shard {shard}: trimmed meanwhile, going on at offset {from}");
+                }
+                let Some(batch) = batch else { break };
+                for judged in batch.into_iter().filter(|judged| self.chooses(judged)) {
+                    take(shard, judged)?;
                 }
             }
         }

@@ -24,7 +24,7 @@ use crate::doc::saving::{Asker, Saving};
 use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{
-    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room,
+    Access, Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room,
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
@@ -83,15 +83,6 @@ pub struct Ports {
     pub budget: Budget,
     /// What may be done with documents.
     pub access: Access,
-}
-
-/// What a shard's documents can be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// They are read and written.
-    Full,
-    /// They are read: the log has lost records, and nobody may write on top of that.
-    ReadOnly,
 }
 
 /// Starts the actor of a document whose state was rebuilt, under the shard's supervision.

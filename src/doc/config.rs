@@ -88,3 +88,12 @@ impl Default for Config {
         }
     }
 }
+
+/// What a shard's documents can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// They are read and written.
+    Full,
+    /// They are read: the log has lost records, and nobody may write on top of that.
+    ReadOnly,
+}

@@ -30,10 +30,10 @@ mod tests;
 mod window;
 mod write;
 
-pub use actor::{Access, Ports, spawn};
+pub use actor::{Ports, spawn};
 pub use audience::{Merged, Outbox};
 pub use change::{Batch, Change, ConnId, Encodings, Event, Mode, Update, User};
-pub use config::Config;
+pub use config::{Access, Config};
 pub use error::{Failure, Refusal};
 pub use handle::{
     Budget, Closed, Content, Handle, Heard, Join, Listen, NotTaken, Outcome, Room, Welcome,

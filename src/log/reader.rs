@@ -14,6 +14,9 @@ use crate::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
 
+/// How often a reading begins again because the log was trimmed under it.
+const TRIES: usize = 10;
+
 /// A record and what becomes of it.
 #[derive(Debug, Clone)]
 pub struct Judged {
@@ -74,12 +77,43 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If the log cannot be read.
     pub async fn begin(log: &'a dyn Log, shard: ShardId) -> Result<Self, ReadError> {
-        let marks = log.marks(shard).await?;
-        let trimmed = marks.low > Offset(0);
-        let fence = if trimmed { fence_at(log, shard, marks).await? } else { Fence::default() };
-        let judge = Judge { fence, ..Judge::default() };
-        let begin = (marks.low, fence);
-        Ok(Self { log, shard, next: marks.low, end: marks.high, judge, begin })
+        let mut tries = 1;
+        loop {
+            let marks = log.marks(shard).await?;
+            let trimmed = marks.low > Offset(0);
+            let fence =
+                if trimmed { fence_at(log, shard, marks).await } else { Ok(Fence::default()) };
+            let fence = match fence {
+                // The owner has trimmed it meanwhile.
+                Err(ReadError::Trimmed { .. }) if tries < TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                fence => fence?,
+            };
+            let judge = Judge { fence, ..Judge::default() };
+            let begin = (marks.low, fence);
+            return Ok(Self { log, shard, next: marks.low, end: marks.high, judge, begin });
+        }
+    }
+
+    /// Returns the next records as [`Reader::next`] does. Where an owner that lives has trimmed
+    /// them meanwhile, it begins again where the log does now, and tells where that is.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn next_left(&mut self) -> Result<(Option<Offset>, Option<Vec<Judged>>), ReadError> {
+        let (mut from, mut tries) = (None, 1);
+        loop {
+            match self.next().await {
+                Err(ReadError::Trimmed { .. }) if tries < TRIES => {
+                    tries += 1;
+                    *self = Self::begin(self.log, self.shard).await?;
+                    from = Some(self.next);
+                }
+                next => return Ok((from, next?)),
+            }
+        }
     }
 
     /// Passes over the records before an offset, which are judged all the same: what counts
@@ -129,6 +163,11 @@ impl<'a> Reader<'a> {
     pub async fn follow(&mut self) -> Result<(), ReadError> {
         self.log.wait(self.shard, self.next).await?;
         self.end = self.log.marks(self.shard).await?.high;
+        // What is known of the documents so far is in the judge; others may begin here.
+        self.begin = (self.next, self.judge.fence);
+        if self.judge.bases.is_some() {
+            self.judge.bases = Some(self.find_bases().await?);
+        }
         Ok(())
     }
 
@@ -287,6 +326,45 @@ mod tests {
         let (followed, ()) = futures_util::future::join(reader.follow(), more).await;
         followed.unwrap();
         assert_eq!(offsets(reader.next().await.unwrap().unwrap()), [3]);
+    }
+
+    fn about(doc: &str, record: Record) -> Record {
+        let Record::Frame(frame) = record else { panic!("a frame") };
+        Record::Frame(Frame { doc: doc.parse().unwrap(), ..frame })
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_met_later_begins_where_its_records_do() {
+        let log = Memory::new(LogId(1), 1);
+        for record in [claim(1, None), frame(0, 0, 1), frame(0, 1, 2)] {
+            log.append(SHARD, record.encode()).await.unwrap();
+        }
+        log.trim(SHARD, Offset(2)).await.unwrap();
+        let mut reader = Reader::begin(&log, SHARD).await.unwrap();
+        while let Some(batch) = reader.next().await.unwrap() {
+            assert!(batch.iter().all(|judged| judged.verdict.is_ok()));
+        }
+        for record in [about("e", frame(0, 5, 3)), about("e", frame(0, 6, 4)), frame(0, 2, 3)] {
+            log.append(SHARD, record.encode()).await.unwrap();
+        }
+        reader.follow().await.unwrap();
+        let batch = reader.next().await.unwrap().unwrap();
+        let verdicts: Vec<_> = batch.into_iter().map(|judged| judged.verdict).collect();
+        assert_eq!(verdicts, [Ok(()), Ok(()), Ok(())]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_goes_on_where_the_log_was_trimmed_under_it() {
+        let log = Memory::new(LogId(1), 1);
+        for record in [claim(1, None), frame(0, 0, 1), frame(0, 1, 2), frame(0, 2, 3)] {
+            log.append(SHARD, record.encode()).await.unwrap();
+        }
+        let mut reader = Reader::begin(&log, SHARD).await.unwrap();
+        log.trim(SHARD, Offset(3)).await.unwrap();
+        assert!(matches!(reader.next().await, Err(ReadError::Trimmed { .. })));
+        let (from, batch) = reader.next_left().await.unwrap();
+        assert_eq!((from, batch.map(|batch| batch.len())), (Some(Offset(3)), Some(1)));
+        assert!(matches!(reader.next_left().await, Ok((None, None))));
     }
 
     async fn verdicts(log: &Memory) -> Vec<Result<(), Void>> {
