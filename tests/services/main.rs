@@ -14,7 +14,6 @@ mod kill;
 mod large;
 mod migrate;
 mod outage;
-mod queue;
 #[path = "../integration/raw.rs"]
 #[expect(dead_code, reason = "the tests of the protocol say more")]
 mod raw;
