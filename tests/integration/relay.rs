@@ -402,3 +402,21 @@ async fn a_copy_that_nobody_uses_is_dropped() {
     let (_, welcome) = Raw::join(&nodes.all[1], "a", '1', "").await;
     assert_eq!(welcome["head"], 0);
 }
+
+#[tokio::test]
+async fn a_copy_without_clients_does_not_keep_its_document_open_and_goes_on_where_it_was() {
+    let mut settings = Settings::default();
+    settings.doc.idle_after = Duration::from_millis(50);
+    let nodes = Nodes::start(1, settings).await;
+    let (owner, node) = (&nodes.all[0].relay, &nodes.all[1]);
+    let (mut raw, _) = Raw::join(node, "a", '1', "").await;
+    raw.send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    raw.hear("ack").await;
+    drop(raw);
+    until(|| owner.subscriptions.get() == 0).await;
+    assert_eq!(node.relay.copies.get(), 1, "text and window are kept");
+    let (_, welcome) = Raw::join(node, "a", '2', "").await;
+    assert_eq!(welcome["text"], "x");
+    let begun = |content| node.relay.subscribed.with_label_values(&[content]).get();
+    assert_eq!((begun("text"), begun("changes")), (1, 1));
+}
