@@ -15,7 +15,7 @@ use tracing::{debug, error};
 
 use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
-use crate::doc::audience::{Audience, Hears, Tick};
+use crate::doc::audience::{Audience, Tick};
 use crate::doc::handle::{Handle, Heard, Join, Listen, Outcome, Welcome};
 use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
@@ -28,7 +28,7 @@ use crate::doc::{
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
-use crate::types::{Author, LogId, Revision, SessionId};
+use crate::types::{LogId, Revision, SessionId};
 
 /// When a client may come back that was sent away because the node stops.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -260,72 +260,6 @@ impl Running {
         }
     }
 
-    pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
-        self.check_open()?;
-        if join.through.is_some_and(|copy| !self.audience.is_copy(copy)) {
-            return Err(Refusal::Moved);
-        }
-        self.audience.catch_up();
-        let conn = ConnId(self.next_conn);
-        self.next_conn += 1;
-        let welcome = self.state.join(conn, &join, &mut self.effects)?;
-        // The connection that this one replaces must be told before the newcomer is added.
-        self.carry_out();
-        let hears = join.through.map_or(Hears::Client(welcome.mode), Hears::Behind);
-        self.audience.add(conn, hears, join.author, join.outbox);
-        if join.through.is_none() {
-            self.tell_who_is_there(conn);
-        }
-        self.participants.join(conn, welcome.you, join.user);
-        self.watch_presence();
-        Ok(welcome)
-    }
-
-    /// Answers a client; one that has gone meanwhile leaves.
-    pub(in crate::doc) fn welcome(
-        &mut self,
-        welcome: Result<Welcome, Refusal>,
-        reply: oneshot::Sender<Result<Welcome, Refusal>>,
-    ) {
-        if let Err(Ok(welcome)) = reply.send(welcome) {
-            self.leave(welcome.conn);
-        }
-    }
-
-    fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {
-        self.check_open()?;
-        let conn = ConnId(self.next_conn);
-        self.next_conn += 1;
-        let (head, (_, content)) = (self.state.head(), self.state.content(listen.from));
-        self.audience.add(conn, Hears::Copy, Author::anonymous(), listen.outbox);
-        self.tell_who_is_there(conn);
-        Ok(Heard { conn, head, content })
-    }
-
-    /// Refuses where nobody is taken just now.
-    fn check_open(&self) -> Result<(), Refusal> {
-        if self.handing_over {
-            return Err(Refusal::Moved);
-        }
-        if self.draining {
-            return Err(self.going_away());
-        }
-        if self.stalled {
-            return Err(stalled());
-        }
-        Ok(())
-    }
-
-    fn tell_who_is_there(&self, conn: ConnId) {
-        if self.participants.is_empty() {
-            return;
-        }
-        let listed_max = self.ports.config.participants_listed_max;
-        let map = |placed| self.state.mapped(placed);
-        let all = self.participants.all(self.state.head(), listed_max, map);
-        self.audience.tell(conn, Event::Presence(Arc::new(all)));
-    }
-
     fn submit(&mut self, conn: ConnId, batch: Batch) {
         let received = batch.received;
         self.look_for_room();
@@ -350,7 +284,7 @@ impl Running {
         }
     }
 
-    fn leave(&mut self, conn: ConnId) {
+    pub(in crate::doc) fn leave(&mut self, conn: ConnId) {
         self.state.leave(conn);
         self.forget(conn);
     }
@@ -419,7 +353,7 @@ impl Running {
     }
 
     /// Carries out what the state machine decided, in order; that may lead to more of it.
-    fn carry_out(&mut self) {
+    pub(in crate::doc) fn carry_out(&mut self) {
         while !self.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.effects);
             for effect in effects.drain(..) {
@@ -487,7 +421,7 @@ impl Running {
         });
     }
 
-    fn watch_presence(&mut self) {
+    pub(in crate::doc) fn watch_presence(&mut self) {
         if !self.presence_ticking && self.participants.is_changed() && !self.audience.is_empty() {
             self.presence_ticking = true;
             let interval = self.ports.config.presence_interval;
@@ -571,12 +505,12 @@ impl Running {
         }
     }
 
-    fn going_away(&self) -> Refusal {
+    pub(in crate::doc) fn going_away(&self) -> Refusal {
         Refusal::Unavailable { reason: "the node is going away".to_owned(), retry: AWAY_RETRY }
     }
 }
 
-fn stalled() -> Refusal {
+pub(in crate::doc) fn stalled() -> Refusal {
     let reason = "the log cannot be written for the time being".to_owned();
     Refusal::Unavailable { reason, retry: STALL_RETRY }
 }

@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod handle;
 mod history;
+mod join;
 mod metrics;
 mod order;
 mod pending;

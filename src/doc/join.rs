@@ -1,0 +1,79 @@
+//! Who is taken: clients, and copies on other nodes with the clients behind them.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::doc::actor::{Running, stalled};
+use crate::doc::audience::Hears;
+use crate::doc::handle::{Heard, Join, Listen, Welcome};
+use crate::doc::{ConnId, Event, Refusal};
+use crate::types::Author;
+
+impl Running {
+    pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
+        self.check_open()?;
+        if join.through.is_some_and(|copy| !self.audience.is_copy(copy)) {
+            return Err(Refusal::Moved);
+        }
+        self.audience.catch_up();
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let welcome = self.state.join(conn, &join, &mut self.effects)?;
+        // The connection that this one replaces must be told before the newcomer is added.
+        self.carry_out();
+        let hears = join.through.map_or(Hears::Client(welcome.mode), Hears::Behind);
+        self.audience.add(conn, hears, join.author, join.outbox);
+        if join.through.is_none() {
+            self.tell_who_is_there(conn);
+        }
+        self.participants.join(conn, welcome.you, join.user);
+        self.watch_presence();
+        Ok(welcome)
+    }
+
+    /// Answers a client; one that has gone meanwhile leaves.
+    pub(in crate::doc) fn welcome(
+        &mut self,
+        welcome: Result<Welcome, Refusal>,
+        reply: oneshot::Sender<Result<Welcome, Refusal>>,
+    ) {
+        if let Err(Ok(welcome)) = reply.send(welcome) {
+            self.leave(welcome.conn);
+        }
+    }
+
+    pub(in crate::doc) fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {
+        self.check_open()?;
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let (head, (_, content)) = (self.state.head(), self.state.content(listen.from));
+        self.audience.add(conn, Hears::Copy, Author::anonymous(), listen.outbox);
+        self.tell_who_is_there(conn);
+        Ok(Heard { conn, head, content })
+    }
+
+    /// Refuses where nobody is taken just now.
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.handing_over {
+            return Err(Refusal::Moved);
+        }
+        if self.draining {
+            return Err(self.going_away());
+        }
+        if self.stalled {
+            return Err(stalled());
+        }
+        Ok(())
+    }
+
+    fn tell_who_is_there(&self, conn: ConnId) {
+        if self.participants.is_empty() {
+            return;
+        }
+        let listed_max = self.ports.config.participants_listed_max;
+        let map = |placed| self.state.mapped(placed);
+        let all = self.participants.all(self.state.head(), listed_max, map);
+        self.audience.tell(conn, Event::Presence(Arc::new(all)));
+    }
+}
