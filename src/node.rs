@@ -172,6 +172,22 @@ impl Stores {
     }
 }
 
+/// Opens the checkpoint store that a configuration names, for reading only; a keyspace is made
+/// where it is missing.
+///
+/// # Errors
+/// Where it cannot be opened; the message says what to do next.
+pub(crate) async fn open_store_to_read(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let file = config.data.join(checkpoint::Embedded::FILE);
+    if config.checkpoints == Engine::Embedded && !file.exists() {
+        anyhow::bail!(
+            "there are no checkpoints at {}: name their folder with --data",
+            file.display()
+        );
+    }
+    open_store(config, &Fatal::default(), &Clock::wall()).await
+}
+
 /// Opens the checkpoint store that a configuration names, and makes there what is missing.
 ///
 /// # Errors
@@ -202,6 +218,10 @@ pub(crate) async fn open_store(
 /// # Errors
 /// Where it cannot be opened; the message says what to do next.
 pub(crate) async fn open_log_to_read(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let file = config.data.join(log::Embedded::FILE);
+    if config.log == Engine::Embedded && !file.exists() {
+        anyhow::bail!("there is no log at {}: name its folder with --data", file.display());
+    }
     let mut config = config.clone();
     config.kafka.create_topics = false;
     config.kafka.allow_single_replica = true;

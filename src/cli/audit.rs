@@ -11,11 +11,9 @@ use crate::audit::{History, Range, Report, Sources, run as decide};
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;
 use crate::cli::settings::Settings;
-use crate::clock::Clock;
 use crate::config::Mistakes;
 use crate::load::Progress;
-use crate::node::{open_log_to_read, open_store};
-use crate::task::Fatal;
+use crate::node::{open_log_to_read, open_store_to_read};
 use crate::types::{Offset, ShardId};
 
 /// Holds the arguments of `quire audit`.
@@ -74,7 +72,7 @@ async fn audit(args: &Args) -> anyhow::Result<Report> {
     let named = loaded.effective.iter().any(|it| it.key == "checkpoints" && it.origin.is_some());
     let log = open_log_to_read(&loaded.config).await?;
     let store = match named {
-        true => Some(open_store(&loaded.config, &Fatal::default(), &Clock::wall()).await?),
+        true => Some(open_store_to_read(&loaded.config).await?),
         false => None,
     };
     let mut records = 0;

@@ -67,6 +67,7 @@ fn as_toml(loaded: &Loaded) -> String {
     let mut out = String::new();
     let mut section = None;
     for Effective { key, value, origin } in &loaded.effective {
+        let value = &without_secrets(value);
         let (of, name) = match key.split_once('.') {
             Some((of, name)) => (Some(of), name),
             None => (None, *key),
@@ -86,7 +87,35 @@ fn as_toml(loaded: &Loaded) -> String {
 fn as_json(loaded: &Loaded) -> serde_json::Value {
     let entry = |value: &Effective| {
         let origin = value.origin.as_ref().map(ToString::to_string);
-        (value.key.to_owned(), serde_json::json!({ "value": value.value, "origin": origin }))
+        (
+            value.key.to_owned(),
+            serde_json::json!({ "value": without_secrets(&value.value), "origin": origin }),
+        )
     };
     loaded.effective.iter().map(entry).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Blanks what is secret among settings of librdkafka: `sasl.password=...`.
+fn without_secrets(value: &toml::Value) -> toml::Value {
+    let Some(text) = value.as_str().filter(|text| text.contains('=')) else { return value.clone() };
+    let blanked = |piece: &str| match piece.split_once('=') {
+        Some((key, _)) if ["password", "secret"].iter().any(|word| key.contains(word)) => {
+            format!("{key}=***")
+        }
+        _ => piece.to_owned(),
+    };
+    text.split(';').map(blanked).collect::<Vec<_>>().join(";").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let shown = |text: &str| without_secrets(&text.into());
+        let set = "security.protocol=ssl; sasl.password=a=b;sasl.username=u";
+        assert_eq!(shown(set), "security.protocol=ssl; sasl.password=***;sasl.username=u".into());
+        assert_eq!(shown("kafka://h/p"), "kafka://h/p".into());
+    }
 }

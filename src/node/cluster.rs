@@ -87,6 +87,7 @@ impl Clustered {
             ports.tasks.clone(),
             metrics.clone(),
         );
+        ports.tasks.spawn("links", give_up(member.clone(), peers.clone()));
         let keeper = keep(Keeping {
             member: member.clone(),
             shards: ports.clone(),
@@ -186,6 +187,19 @@ fn identity(
     let software = text(env!("CARGO_PKG_VERSION"));
     let version = Version { software, speaks: SPEAKS, accepts: ACCEPTS };
     Ok(Identity { node: config.node.clone(), boot, addresses, weight: cluster.weight, version })
+}
+
+/// Gives up the links to nodes that are gone: whoever waits behind one joins elsewhere.
+async fn give_up(member: member::Handle, peers: Peers) {
+    let mut control = member.control();
+    while let Ok(newer) = member.newer(control.at()).await {
+        for (node, before) in control.up() {
+            if !newer.is_up(node, before.boot) {
+                peers.give_up(node);
+            }
+        }
+        control = newer;
+    }
 }
 
 /// Tells where the peer port of a member is.

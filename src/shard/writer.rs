@@ -174,7 +174,8 @@ impl Writer {
         }
     }
 
-    /// Works until the shard's group of tasks is stopped and everything appended has landed.
+    /// Works until the shard's group of tasks is stopped, or the shard is released. What is on its
+    /// way to the log then is found there by the next owner.
     pub(crate) async fn run(mut self) {
         let token = self.ports.tasks.token().clone();
         loop {

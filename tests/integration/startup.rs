@@ -239,3 +239,19 @@ fn a_second_signal_stops_at_once() {
     assert!(stderr.any(|line| line.expect("it can be read").contains("stopped at once")));
     drop(start(data.path()));
 }
+
+#[test]
+fn a_command_that_reads_makes_nothing_where_there_is_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("UTF-8");
+    // An auditor that could decide nothing has a code of its own.
+    let commands = [(&["log", "stats", "--data", data][..], 1), (&["audit", "--data", data], 2)];
+    for (args, code) in commands {
+        let output = Command::new(QUIRE).args(args).stdin(Stdio::null()).output();
+        let Output { status, stderr, .. } = output.expect("the binary runs");
+        let said = String::from_utf8(stderr).expect("it is text");
+        assert_eq!(status.code(), Some(code), "{said}");
+        check(&said, "there is no log at");
+        assert_eq!(contents(folder.path()), []);
+    }
+}
