@@ -89,6 +89,8 @@ await() {
   shift 2
   for line in "$@"; do
     until grep -qF "$line" "$folder/$file" 2>/dev/null; do
+      # While it becomes another program it has no command line, for a moment.
+      runs "$folder" || sleep 1
       runs "$folder" || { tail -n 30 "$folder/$file" >&2; die 'it ended before it was ready'; }
       [ "$SECONDS" -lt "$deadline" ] || { tail -n 30 "$folder/$file" >&2; die 'it is not ready'; }
       sleep 0.1
