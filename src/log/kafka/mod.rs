@@ -27,8 +27,6 @@ mod settings;
 mod topic;
 #[cfg(feature = "kafka")]
 mod topic_id;
-#[cfg(feature = "kafka")]
-mod waiter;
 
 pub use config::Config;
 #[cfg(feature = "kafka")]
