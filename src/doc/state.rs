@@ -19,7 +19,6 @@ use crate::doc::window::Window;
 use crate::doc::write::Done;
 use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Mode, Refusal, Update};
 use crate::log::{ENTRIES_MAX, EventKind, Position};
-use crate::text::{Side, map_position};
 use crate::types::{Author, DocId, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
 
 /// When a client may come back whose session is just being forgotten, or brought back.
@@ -231,10 +230,9 @@ impl State {
     /// Returns what brings whoever stands at `rev` to the newest durable revision, and the revision
     /// that it begins at.
     pub(in crate::doc) fn content(&self, rev: Option<Revision>) -> (Revision, Content) {
-        let head = self.head();
-        match rev.filter(|rev| self.window.base() <= *rev && *rev <= head) {
-            Some(rev) => (rev, Content::Changes(self.changes(rev, head))),
-            None => (head, Content::Text(self.live.text())),
+        match rev.and_then(|rev| Some((rev, self.missed(rev)?))) {
+            Some((rev, changes)) => (rev, Content::Changes(changes)),
+            None => (self.head(), Content::Text(self.live.text())),
         }
     }
 
@@ -245,20 +243,12 @@ impl State {
 
     /// Returns what a connection that stands at `from` has missed, if the window reaches it.
     pub fn missed(&self, from: Revision) -> Option<Vec<Arc<Change>>> {
-        let head = self.head();
-        (self.window.base() <= from && from <= head).then(|| self.changes(from, head))
+        self.window.between(from, self.head())
     }
 
     /// Maps a selection to the durable revision; nothing where that is no longer possible.
     pub(in crate::doc) fn mapped(&self, placed: Placed) -> Option<(u64, u64)> {
-        let chars = self.window.chars_at(placed.rev)?;
-        let head = self.head();
-        let (mut anchor, mut caret) = (placed.sel.0.min(chars), placed.sel.1.min(chars));
-        for change in self.window.after(placed.rev).take_while(|change| change.rev <= head) {
-            anchor = map_position(anchor, &change.op, Side::Left);
-            caret = map_position(caret, &change.op, Side::Left);
-        }
-        Some((anchor, caret))
+        self.window.mapped(placed.rev, placed.sel, self.head())
     }
 
     /// Queues a record that forgets sessions silent since `before`, or above the limit; tells
@@ -315,9 +305,5 @@ impl State {
             self.pending.note_bytes(bytes.len());
             out.push(Effect::Append(epoch, bytes));
         }
-    }
-
-    fn changes(&self, from: Revision, until: Revision) -> Vec<Arc<Change>> {
-        self.window.after(from).take_while(|change| change.rev <= until).cloned().collect()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::doc::Change;
+use crate::text::{Side, map_position};
 use crate::types::Revision;
 
 /// Keeps consecutive revisions up to the ordered head, and the length of the text at each.
@@ -58,6 +59,29 @@ impl Window {
         let skipped = rev.0.saturating_sub(self.base.0).min(self.entries.len() as u64);
         let skipped = usize::try_from(skipped).expect("at most the number of entries");
         self.entries.range(skipped..).map(|entry| &entry.change)
+    }
+
+    /// Returns the revisions after `from` up to and with `until`, if all of them are kept.
+    pub(crate) fn between(&self, from: Revision, until: Revision) -> Option<Vec<Arc<Change>>> {
+        let kept = self.base <= from && from <= until;
+        let upto = || self.after(from).take_while(|change| change.rev <= until);
+        kept.then(|| upto().cloned().collect())
+    }
+
+    /// Maps a selection made at `rev` to `until`, where that is still possible.
+    pub(crate) fn mapped(
+        &self,
+        rev: Revision,
+        (anchor, caret): (u64, u64),
+        until: Revision,
+    ) -> Option<(u64, u64)> {
+        let chars = self.chars_at(rev)?;
+        let (mut anchor, mut caret) = (anchor.min(chars), caret.min(chars));
+        for change in self.after(rev).take_while(|change| change.rev <= until) {
+            anchor = map_position(anchor, &change.op, Side::Left);
+            caret = map_position(caret, &change.op, Side::Left);
+        }
+        Some((anchor, caret))
     }
 
     /// Adds the next revision, after which the text has `chars` characters.

@@ -10,4 +10,4 @@ mod records;
 pub use faulty_log::{Faults, FaultyLog};
 pub use faulty_store::{FaultyStore, StoreFaults};
 pub use recording::Recording;
-pub use records::{every_kind, random_record};
+pub use records::{every_kind, random_operation, random_record};

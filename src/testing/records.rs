@@ -75,7 +75,8 @@ pub fn random_record(rng: &mut impl Rng) -> Record {
     record
 }
 
-fn random_entry(rng: &mut impl Rng) -> Entry {
+/// Returns a random operation, from none to three components.
+pub fn random_operation(rng: &mut impl Rng) -> Operation {
     let mut op = Operation::builder();
     for _ in 0..rng.random_range(0..4) {
         let chars = u32::try_from(number(rng) >> 36).unwrap_or(u32::MAX);
@@ -88,12 +89,16 @@ fn random_entry(rng: &mut impl Rng) -> Entry {
             }
         };
     }
+    op.build()
+}
+
+fn random_entry(rng: &mut impl Rng) -> Entry {
     Entry {
         session: SessionId(rng.random()),
         seq: Seq(number(rng)),
         author: author(["", "ann", "Ünal 😀"][rng.random_range(0..3)]),
         base: Revision(number(rng)),
-        op: op.build(),
+        op: random_operation(rng),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! An [`Operation`] rewrites one text into the next. [`transform`] rebases it over another one made
 //! on the same text, [`compose`] joins two in a row, [`apply`] runs it, [`diff`] finds one, and
-//! [`map_position`] carries a place through it. [`Run`] and [`Stick`] are the rule that keeps one
-//! writer's run of text together where several type at one place.
+//! [`map_position`] carries a place through it; a [`Rope`] takes many in a row. [`Run`] and
+//! [`Stick`] are the rule that keeps one writer's run of text together where several type at one
+//! place.
 //!
 //! This module knows no history, no storage and no encoding.
 
@@ -16,6 +17,7 @@ mod error;
 mod myers;
 mod op;
 mod position;
+mod rope;
 mod run;
 mod split;
 mod transform;
@@ -31,6 +33,7 @@ pub use diff::diff;
 pub use error::{Invalid, OutOfBounds};
 pub use op::{Builder, Component, Operation};
 pub use position::map_position;
+pub use rope::Rope;
 pub use run::{Run, Stick};
 pub use split::split;
 pub use transform::{Side, collides, transform};

@@ -5,7 +5,7 @@ use quire::testing::{every_kind, random_record};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const RUNS: u64 = 5_000;
+pub(crate) const RUNS: u64 = 5_000;
 
 /// Decodes the bytes; what comes out is a record that survives the round trip.
 fn check(bytes: &[u8], seed: u64) -> bool {
@@ -21,7 +21,7 @@ fn seal(bytes: &mut [u8]) {
     }
 }
 
-fn mutate(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
     for _ in 0..rng.random_range(1..4) {
         let at = rng.random_range(0..=bytes.len());
         match rng.random_range(0..5) {
@@ -79,6 +79,6 @@ fn every_single_byte_of_every_kind_may_change() {
     }
 }
 
-fn runs() -> u64 {
+pub(crate) fn runs() -> u64 {
     std::env::var("QUIRE_FUZZ_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
 }

@@ -8,14 +8,14 @@ use quire::relay::{
     Access, Alone, Ask, Blob, Client, Content, DecodeError, Denial, Hello, Message, Op, People,
     Person, Request, Response, Row, Told, decode, encode,
 };
-use quire::text::Operation;
+use quire::testing::random_operation;
 use quire::types::{
     Author, DocId, NodeId, Offset, ParticipantId, Revision, Seq, SessionId, ShardId,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const RUNS: u64 = 5_000;
+use crate::record::{RUNS, mutate, runs};
 
 /// Draws a number of any length in bits.
 fn number(rng: &mut impl Rng) -> u64 {
@@ -27,16 +27,7 @@ fn text(rng: &mut impl Rng) -> String {
 }
 
 fn op(rng: &mut impl Rng) -> Op {
-    let mut op = Operation::builder();
-    for _ in 0..rng.random_range(0..4) {
-        let chars = u32::try_from(number(rng) >> 36).unwrap_or(u32::MAX);
-        op = match rng.random_range(0..3) {
-            0 => op.retain(chars),
-            1 => op.delete(chars),
-            _ => op.insert(&text(rng)),
-        };
-    }
-    Op(op.build())
+    Op(random_operation(rng))
 }
 
 fn rows(rng: &mut impl Rng) -> Vec<Row> {
@@ -132,19 +123,6 @@ fn mutated<M: Message + PartialEq + Debug>(
     (decoded, refused)
 }
 
-fn mutate(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
-    for _ in 0..rng.random_range(1..4) {
-        let at = rng.random_range(0..=bytes.len());
-        match rng.random_range(0..5) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at, rng.random()),
-            2 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
-            3 if at < bytes.len() => bytes[at] = [0, 1, 127, 128, 255][rng.random_range(0..5)],
-            _ => bytes.splice(at..at, bytes[..at].to_vec()).for_each(drop),
-        }
-    }
-}
-
 #[test]
 fn damaged_messages_are_refused_or_decode() {
     let mut sums = (0, 0);
@@ -197,8 +175,4 @@ fn greetings_decode_or_are_refused() {
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello), "seed {seed}");
         }
     }
-}
-
-fn runs() -> u64 {
-    std::env::var("QUIRE_FUZZ_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
 }

@@ -24,9 +24,9 @@ fn doc() -> DocId {
     "moving".parse().expect("a valid id")
 }
 
-async fn write(document: &Document, number: usize) {
-    for n in 0..EDITS {
-        let letter = char::from(b'a' + u8::try_from((number + n) % 26).expect("below 26"));
+/// Types letters in the middle of a document, and waits now and then until they are durable.
+pub(crate) async fn type_in(document: &Document, letters: impl Iterator<Item = char>) {
+    for (n, letter) in letters.enumerate() {
         let edited = document.change(|view| {
             let at = u32::try_from(view.chars() / 2).expect("short");
             Operation::builder().retain(at).insert(letter.encode_utf8(&mut [0; 4])).build()
@@ -96,7 +96,8 @@ async fn type_while(moving: impl AsyncFn(&Node)) {
     documents[0].wait_durable().await.expect("the server takes the client");
     let viewer = Document::open(doc(), Options { mode: Mode::View, ..Options::new(&url) });
     let writing = async {
-        let all = documents.iter().enumerate().map(|(number, one)| write(one, number));
+        let letters = |first: usize| ('a'..='z').cycle().skip(first).take(EDITS);
+        let all = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));
         futures_util::future::join_all(all).await;
     };
     let both = futures_util::future::join(writing, moving(&node));

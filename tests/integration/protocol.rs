@@ -8,7 +8,7 @@ use quire::types::{Author, SessionId};
 use serde_json::{Value, json};
 
 use crate::inner::id;
-use crate::raw::{Raw, hello, node};
+use crate::raw::{Listens, Raw, hello, node};
 use crate::slow::metric;
 
 #[tokio::test]
@@ -138,16 +138,16 @@ async fn a_client_resumes_from_its_revision_or_gets_the_text() {
     assert_eq!((&ack["rev"], &ack["op"]), (&json!(7), &json!([6, "L"])));
 }
 
-#[tokio::test]
-async fn revisions_reach_the_others_and_viewers_get_them_composed() {
-    let node = node(|_| {}).await;
-    let (mut writer, _) = Raw::join(&node, "a", '1', r#","ordered":true"#).await;
+/// Checks what the clients of a document are told, one of which writes at one node and two listen
+/// at another; returns the one that writes.
+pub(crate) async fn all_are_told(here: &impl Listens, there: &impl Listens) -> Raw {
+    let (mut writer, _) = Raw::join(here, "a", '1', r#","ordered":true"#).await;
     writer.send(r#"{"t":"op","seq":1,"base":0,"op":["ab"]}"#).await;
     assert_eq!(writer.hear("ordered").await["rev"], 1);
-    writer.hear("ack").await;
-    let (mut other, _) = Raw::join(&node, "a", '2', "").await;
-    let (mut viewer, welcome) = Raw::join(&node, "a", '3', r#","mode":"view""#).await;
-    assert_eq!(welcome["mode"], "view");
+    assert_eq!(writer.hear("ack").await, json!({"t":"ack","seq":1,"rev":1}));
+    let (mut other, _) = Raw::join(there, "a", '2', "").await;
+    let (mut viewer, welcome) = Raw::join(there, "a", '3', r#","mode":"view""#).await;
+    assert_eq!((&welcome["mode"], &welcome["text"]), (&json!("view"), &json!("ab")));
     for (seq, op) in [(2, r#"[2,"c"]"#), (3, r#"[{"d":1}]"#)] {
         let base = seq - 1;
         writer.send(&format!(r#"{{"t":"op","seq":{seq},"base":{base},"op":{op}}}"#)).await;
@@ -162,6 +162,13 @@ async fn revisions_reach_the_others_and_viewers_get_them_composed() {
     viewer.send(r#"{"t":"op","seq":1,"base":3,"op":["x"]}"#).await;
     let (error, code) = viewer.end().await;
     assert_eq!((error["code"].as_str(), code), (Some("forbidden"), 4403));
+    writer
+}
+
+#[tokio::test]
+async fn revisions_reach_the_others_and_viewers_get_them_composed() {
+    let node = node(|_| {}).await;
+    all_are_told(&node, &node).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, id};
+use crate::moves::type_in;
 use crate::nodes::{Nodes, Settings, name};
+use crate::protocol::all_are_told;
 use crate::proxy::{Line, Proxy};
 use crate::raw::{Raw, hello};
 
@@ -38,19 +40,7 @@ async fn until(reached: impl Fn() -> bool) {
 }
 
 async fn write(document: &Document, letter: char, edits: usize) {
-    for n in 0..edits {
-        let edited = document.change(|view| {
-            let at = u32::try_from(view.chars() / 2).expect("short");
-            Operation::builder().retain(at).insert(letter.encode_utf8(&mut [0; 4])).build()
-        });
-        edited.expect("the place is inside");
-        if n % 3 == 0 {
-            document.wait_durable().await.expect("the server takes the client");
-        } else {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    document.wait_durable().await.expect("the server takes the client");
+    type_in(document, std::iter::repeat_n(letter, edits)).await;
 }
 
 /// Waits until every replica is equal and returns the text.
@@ -119,27 +109,7 @@ async fn the_owner_tells_each_node_once_however_many_clients_are_behind_it() {
 async fn a_client_of_any_node_is_told_what_a_client_of_the_owner_is() {
     let nodes = Nodes::start(2, Settings::default()).await;
     let (here, there) = (&nodes.all[1], &nodes.all[2]);
-    let (mut writer, _) = Raw::join(here, "a", '1', r#","ordered":true"#).await;
-    writer.send(r#"{"t":"op","seq":1,"base":0,"op":["ab"]}"#).await;
-    assert_eq!(writer.hear("ordered").await["rev"], 1);
-    assert_eq!(writer.hear("ack").await, json!({"t":"ack","seq":1,"rev":1}));
-    let (mut other, _) = Raw::join(there, "a", '2', "").await;
-    let (mut viewer, welcome) = Raw::join(there, "a", '3', r#","mode":"view""#).await;
-    assert_eq!((&welcome["mode"], &welcome["text"]), (&json!("view"), &json!("ab")));
-    for (seq, op) in [(2, r#"[2,"c"]"#), (3, r#"[{"d":1}]"#)] {
-        let base = seq - 1;
-        writer.send(&format!(r#"{{"t":"op","seq":{seq},"base":{base},"op":{op}}}"#)).await;
-        writer.hear("ordered").await;
-        writer.hear("ack").await;
-    }
-    let told = other.hear("op").await;
-    assert_eq!((&told["rev"], &told["op"]), (&json!(2), &json!([2, "c"])));
-    assert_eq!(other.hear("op").await["rev"], 3);
-    let merged = viewer.hear("merged").await;
-    assert_eq!((&merged["rev"], &merged["op"]), (&json!(3), &json!([{"d":1}, 1, "c"])));
-    viewer.send(r#"{"t":"op","seq":1,"base":3,"op":["x"]}"#).await;
-    let (error, code) = viewer.end().await;
-    assert_eq!((error["code"].as_str(), code), (Some("forbidden"), 4403));
+    let mut writer = all_are_told(here, there).await;
     // A batch that came long ago is acknowledged again.
     writer.send(r#"{"t":"op","seq":3,"base":2,"op":[{"d":1}]}"#).await;
     assert_eq!(writer.hear("ack").await["rev"], 3);

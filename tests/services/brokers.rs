@@ -9,7 +9,6 @@ use quire::client::{Document, Options, Status};
 use quire::log::kafka::{self, Kafka, OpenError};
 use quire::log::{Log, Metrics};
 use quire::task::{Fatal, Tasks};
-use quire::text::Operation;
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -17,6 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::timeout;
 
 use crate::kafka::{admin, create};
+use crate::outage::{append, durable};
 use crate::server::{Server, free_port, quire};
 use crate::service::Service;
 use crate::storm::{SETTINGS, Storm};
@@ -144,18 +144,6 @@ async fn ends(log: &Kafka) -> Vec<Option<Offset>> {
         ends.push(log.marks(ShardId(shard)).await.ok().map(|marks| marks.high));
     }
     ends
-}
-
-fn append(document: &Document, text: &str) {
-    let end = |chars: u64| u32::try_from(chars).expect("short");
-    let edited =
-        document.change(|view| Operation::builder().retain(end(view.chars())).insert(text).build());
-    edited.expect("the end is not past the end");
-}
-
-async fn durable(document: &Document) {
-    let durable = timeout(PATIENCE, document.wait_durable()).await.expect("it becomes durable");
-    durable.expect("the server takes the client");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,14 +27,14 @@ fn open(server: &Server, doc: &str) -> Document {
     Document::open(doc.parse().expect("an id"), Options::new(&server.url))
 }
 
-fn append(document: &Document, text: &str) {
+pub(crate) fn append(document: &Document, text: &str) {
     let end = |chars: u64| u32::try_from(chars).expect("short");
     let edited =
         document.change(|view| Operation::builder().retain(end(view.chars())).insert(text).build());
     edited.expect("the end is not past the end");
 }
 
-async fn durable(document: &Document) {
+pub(crate) async fn durable(document: &Document) {
     let durable = timeout(PATIENCE, document.wait_durable()).await.expect("it becomes durable");
     durable.expect("the server takes the client");
 }

@@ -3,9 +3,7 @@
 //! The view is not stored; it is this text and two operations. So a keystroke costs nothing here,
 //! and a remote one the logarithm of the text's length.
 
-use jumprope::JumpRope;
-
-use crate::text::{Component, Operation, OutOfBounds, diff};
+use crate::text::{Operation, OutOfBounds, Rope, diff};
 
 /// Tells how much of the text a replica keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +16,21 @@ pub enum Keep {
 
 #[derive(Debug)]
 pub(in crate::client::replica) enum Confirmed {
-    Text(Box<JumpRope>),
+    Text(Rope),
     Length(u64),
 }
 
 impl Confirmed {
     pub(in crate::client::replica) fn empty(keep: Keep) -> Self {
         match keep {
-            Keep::Text => Self::Text(Box::new(JumpRope::new())),
+            Keep::Text => Self::Text(Rope::new("")),
             Keep::Length => Self::Length(0),
         }
     }
 
     pub(in crate::client::replica) fn chars(&self) -> u64 {
         match self {
-            Self::Text(rope) => rope.len_chars() as u64,
+            Self::Text(rope) => rope.chars(),
             Self::Length(chars) => *chars,
         }
     }
@@ -46,24 +44,13 @@ impl Confirmed {
     }
 
     pub(in crate::client::replica) fn apply(&mut self, op: &Operation) -> Result<(), OutOfBounds> {
-        let after = op.chars_after(self.chars())?;
         match self {
-            Self::Length(chars) => *chars = after,
-            Self::Text(rope) => {
-                let mut at = 0;
-                for component in op.components() {
-                    match component {
-                        Component::Retain(chars) => at += *chars as usize,
-                        Component::Insert(text) => {
-                            rope.insert(at, text);
-                            at += text.chars().count();
-                        }
-                        Component::Delete(chars) => rope.remove(at..at + *chars as usize),
-                    }
-                }
+            Self::Text(rope) => rope.apply(op),
+            Self::Length(chars) => {
+                *chars = op.chars_after(*chars)?;
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Returns an operation that leads to `text`: a replacement where only the length is kept.

@@ -39,6 +39,7 @@ const ANYTHING: &[&str] = &["*"];
 /// Says where a crate or a type may be named; `*` stands for any folders.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("diamond_types", &["src/crdt/"]),
+    ("jumprope", &["src/text/rope.rs"]),
     (
         "redb",
         &[
