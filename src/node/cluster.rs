@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -140,9 +140,7 @@ impl Clustered {
                     return;
                 }
             }
-            while !self.keeper.here().is_empty() {
-                sleep(Duration::from_millis(20)).await;
-            }
+            self.keeper.emptied().await;
         });
         if emptied.await.is_err() {
             let left = self.keeper.here().len();

@@ -152,14 +152,18 @@ async fn serve_what_is_left(
         "the low-water mark is outside the log: acknowledged records are lost; documents can only \
          be read until the log is restored"
     );
-    ports.metrics.lost.inc();
     let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
     let left = if high < low_water { Marks { low: high, high } } else { marks };
     let ports = ports.of_one_shard();
     let tail = index(ports.log.clone(), shard, left, bytes_max).await?;
     let (writer, inbox) = mpsc::unbounded_channel();
     let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
-    tasks.spawn_vital("index", fatal, tell_offsets(tail, inbox, tasks.token().clone()));
+    let (lost, token) = (ports.metrics.lost.clone(), tasks.token().clone());
+    lost.inc();
+    tasks.spawn_vital("index", fatal, async move {
+        tell_offsets(tail, inbox, token).await;
+        lost.dec();
+    });
     spawn(Start { shard, ports, writer, access: Access::ReadOnly }, None).await
 }
 

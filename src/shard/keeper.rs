@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::cluster::handoff::Deadlines;
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) member: member::Handle,
     /// The shards of this node, by number.
     pub(crate) locals: RwLock<Vec<Local>>,
+    /// Tells that the locals have changed.
+    changed: Notify,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -76,7 +78,8 @@ pub fn keep(keeping: Keeping) -> Keeper {
     let (events, inbox) = mpsc::unbounded_channel();
     let locals = (0..count).map(|_| Local::default()).collect();
     let (member, locals) = (keeping.member.clone(), RwLock::new(locals));
-    let shared = Arc::new(Shared { member, locals, events: events.clone() });
+    let shared =
+        Arc::new(Shared { member, locals, changed: Notify::new(), events: events.clone() });
     let (tasks, fatal) = (keeping.shards.tasks.clone(), keeping.shards.fatal.clone());
     let (told, fenced) = mpsc::unbounded_channel();
     let shards = Ports { fenced: Fenced::IsTold(told), ..keeping.shards.clone() };
@@ -84,6 +87,19 @@ pub fn keep(keeping: Keeping) -> Keeper {
     let run = Run::new(keeping, shared.clone(), (events, inbox), fenced);
     tasks.spawn_vital("keeper", fatal, run.run());
     Keeper { shared }
+}
+
+impl Keeper {
+    /// Waits until this node has no shards.
+    pub async fn emptied(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.here().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Directory for Keeper {
@@ -126,6 +142,7 @@ impl Shared {
         if let Some(place) = self.locals.write().get_mut(at) {
             *place = local;
         }
+        self.changed.notify_waiters();
     }
 
     async fn ask<T>(

@@ -129,6 +129,7 @@ enum InLog {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.count_tail(0);
+        self.ports.metrics.owned.dec();
     }
 }
 
@@ -143,6 +144,7 @@ impl Writer {
         let claimant = ports.claimant.clone();
         let Claimed { epoch, fence, epochs, next, tail, unreadable } = claimed;
         ports.metrics.unreadable.inc_by(unreadable);
+        ports.metrics.owned.inc();
         let low_water = tail.low_water(next);
         Self {
             ports,

@@ -38,7 +38,7 @@ impl Run {
     }
 
     pub(crate) fn began(&mut self, shard: ShardId, attempt: u64, result: Result<(), WriteError>) {
-        self.control = self.keeping.member.control();
+        self.read(self.keeping.member.control());
         match result {
             Ok(()) => self.given(shard, attempt, OwnerInput::Begun),
             Err(reason) => {

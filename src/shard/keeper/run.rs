@@ -37,6 +37,8 @@ pub(crate) struct Run {
     unpublished: BTreeMap<ShardId, Epoch>,
     publishing: bool,
     suspended: bool,
+    /// Whether what is has to be compared with what is to be.
+    stale: bool,
 }
 
 impl Run {
@@ -63,6 +65,7 @@ impl Run {
             unpublished: BTreeMap::new(),
             publishing: false,
             suspended: false,
+            stale: true,
         }
     }
 
@@ -71,7 +74,10 @@ impl Run {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.reconcile();
+            if std::mem::take(&mut self.stale) {
+                self.reconcile();
+            }
+            self.publish();
             let at = self.control.at();
             tokio::select! {
                 biased;
@@ -79,7 +85,7 @@ impl Run {
                 Some((shard, epoch)) = self.fenced.recv() => self.fenced(shard, epoch),
                 Some(event) = self.inbox.recv() => self.take(event),
                 newer = self.keeping.member.newer(at) => match newer {
-                    Ok(control) => self.control = control,
+                    Ok(control) => self.read(control),
                     // The node is stopping.
                     Err(_) => return,
                 },
@@ -130,6 +136,13 @@ impl Run {
         for shard in self.all() {
             self.given_at(shard, OwnerInput::Tick);
         }
+        self.stale = true;
+    }
+
+    /// Takes note of a newer state of the cluster.
+    pub(crate) fn read(&mut self, control: Arc<Control>) {
+        self.control = control;
+        self.stale = true;
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = ShardId> + use<> {
@@ -148,7 +161,6 @@ impl Run {
         if !self.suspended {
             self.begin_moves();
         }
-        self.publish();
     }
 
     fn reconcile_one(&mut self, shard: ShardId) {
@@ -244,7 +256,6 @@ impl Run {
     fn serve(&mut self, shard: ShardId, handle: Handle) {
         info!(%shard, epoch = ?handle.epoch(), "serving the shard");
         self.answer_standing_by(shard, Ok(()));
-        self.keeping.shards.metrics.owned.inc();
         self.shared.set(shard, Local { handle: Some(handle.clone()), gone_to: None });
         if let Some(epoch) = handle.epoch() {
             self.unpublished.insert(shard, epoch);
@@ -259,7 +270,6 @@ impl Run {
         self.unpublished.remove(&shard);
         if let Ward::Serving(serving) = before {
             self.shared.set(shard, Local::default());
-            self.keeping.shards.metrics.owned.dec();
             serving.handle.end();
         }
     }
@@ -327,7 +337,7 @@ impl Run {
 
     fn published(&mut self, shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError>) {
         self.publishing = false;
-        self.control = self.keeping.member.control();
+        self.read(self.keeping.member.control());
         if let Err(reason) = result {
             // What is still not news is told with the next state.
             warn!(%reason, shards = shards.len(), "could not tell which shards are owned");
