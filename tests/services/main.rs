@@ -3,7 +3,6 @@
 mod backup;
 mod brokers;
 mod choices;
-mod clock;
 mod clocks;
 mod cluster;
 mod cql;
@@ -23,6 +22,7 @@ mod secured;
 mod server;
 mod service;
 mod shards;
+mod shifted;
 #[path = "../integration/storm.rs"]
 mod storm;
 mod trim;
