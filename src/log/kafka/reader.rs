@@ -178,10 +178,7 @@ impl Readers {
     ) -> Result<(), ReadError> {
         let mut reader = self.take(None)?;
         self.begin(&mut reader, shard, from)?;
-        loop {
-            if given_up.is_cancelled() {
-                return Ok(());
-            }
+        while !given_up.is_cancelled() {
             self.check_open()?;
             match reader.consumer.poll(POLL_MAX) {
                 Some(Ok(_)) => break,
@@ -228,6 +225,7 @@ impl Readers {
         if reader.at.is_none() {
             // What it had fetched ahead is of no use.
             let _ = reader.consumer.unassign();
+            settle(&reader.consumer);
         }
         let mut kept = self.kept.lock();
         if kept.len() < KEPT_MAX {
@@ -245,7 +243,9 @@ impl Readers {
         let position = Position::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
         list.add_partition_offset(&self.topic, partition(shard), position)
             .map_err(ReadError::failed)?;
-        reader.consumer.assign(&list).map_err(ReadError::failed)?;
+        let assigned = reader.consumer.assign(&list);
+        settle(&reader.consumer);
+        assigned.map_err(ReadError::failed)?;
         reader.at = Some((shard, from));
         Ok(())
     }
@@ -324,6 +324,18 @@ impl Readers {
     }
 }
 
+/// Waits until a consumer has stopped reading what it was assigned before.
+///
+/// librdkafka up to 2.15 stops a partition twice, and aborts the process at the second answer,
+/// where a reader is moved within its partition and moved on or given up before the first answer
+/// (its issue 5573). A stop and its answer go one after the other through the queue that this
+/// question goes through: the first question is answered after the stop has begun, the second after
+/// its answer. Each takes tens of microseconds.
+fn settle(consumer: &BaseConsumer<Quiet>) {
+    let _ = consumer.rebalance_protocol();
+    let _ = consumer.rebalance_protocol();
+}
+
 /// Stands for records that the broker gave back damaged: no record has no bytes.
 fn unreadable(shard: ShardId, offset: Offset) -> Stored {
     tracing::error!(%shard, %offset, "records at this offset are damaged in Kafka, passing over");
@@ -388,5 +400,22 @@ mod tests {
         assert!(matches!(failed, Err(ReadError::Failed { .. })), "{failed:?}");
         brokers.clear_request_errors(RDKafkaApiKey::ListOffsets);
         assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
+    }
+    /// Where the consumer is not waited for, librdkafka aborts this process.
+    #[test]
+    fn a_reader_may_move_and_stop_faster_than_the_client_stops() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("t", 1, 1).unwrap();
+        let hosts = vec![brokers.bootstrap_servers()];
+        let options = Options::new(hosts, "t", None, &Config::default()).unwrap();
+        let patience = Duration::from_secs(1);
+        let readers = Readers::new("t", options.consumer(), patience, CancellationToken::new());
+        for _ in 0..200 {
+            let mut reader = readers.take(None).unwrap();
+            readers.begin(&mut reader, ShardId(0), Offset(0)).unwrap();
+            readers.begin(&mut reader, ShardId(0), Offset(1)).unwrap();
+            reader.at = None;
+            readers.keep(reader);
+        }
     }
 }
