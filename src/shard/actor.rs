@@ -34,7 +34,7 @@ pub(crate) enum Message {
     Idle(DocId),
     Busy(DocId),
     Drain(oneshot::Sender<()>),
-    HandOver(oneshot::Sender<()>),
+    Hold(oneshot::Sender<()>),
     Resume,
     Stop,
 }
@@ -163,7 +163,7 @@ impl Running {
             Message::Idle(doc) => self.idle(&doc),
             Message::Busy(doc) => self.busy(&doc),
             Message::Drain(reply) => self.drain(reply),
-            Message::HandOver(reply) => self.hand_over(reply),
+            Message::Hold(reply) => self.hold(reply),
             Message::Resume => {
                 if !matches!(self.handing, Handing::GivenUp) {
                     self.handing = Handing::No;
@@ -210,8 +210,9 @@ impl Running {
         let (ports, shard, writer) = (self.ports.clone(), self.shard, self.writer.clone());
         async move {
             let (reply, offsets) = oneshot::channel();
-            let asked = writer.send(Command::Offsets(doc.clone(), reply));
-            let (Ok(()), Ok(indexed)) = (asked, offsets.await) else { return Err(stopping()) };
+            // What could not be sent holds the reply: it is dropped before that is awaited.
+            writer.send(Command::Offsets(doc.clone(), reply)).map_err(|_| stopping())?;
+            let indexed = offsets.await.map_err(|_| stopping())?;
             let (log, store) = (&*ports.log, &*ports.store);
             let state = hydrate(log, store, shard, &doc, &indexed, &ports.doc_config);
             // What was accepted and cannot be applied is for a person to look at.
@@ -297,7 +298,7 @@ impl Running {
         self.finish_draining();
     }
 
-    fn hand_over(&mut self, reply: oneshot::Sender<()>) {
+    fn hold(&mut self, reply: oneshot::Sender<()>) {
         if matches!(self.handing, Handing::GivenUp) {
             return;
         }
