@@ -56,7 +56,7 @@ async fn start(stores: &Stores) -> (Router, doc::Metrics) {
         tasks: Tasks::new(),
         budget: doc::Budget::new(64 << 20),
         room: Arc::new(Room::new(u64::MAX)),
-        fenced: shard::Fenced::EndsTheProcess,
+        when_fenced: shard::WhenFenced::EndsTheProcess,
         fatal: Fatal::default(),
     };
     let shard = shard::start(ShardId(0), ports).await.expect("it starts");

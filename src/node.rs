@@ -26,7 +26,7 @@ use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::node::cluster::Clustered;
 use crate::router::Router;
-use crate::shard::{self, Alone, Claimant, Fenced, Ports, Room};
+use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, Offset, ShardId};
 use crate::{doc, telemetry};
@@ -265,7 +265,7 @@ impl Node {
             tasks: shard_tasks.clone(),
             budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
             room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
-            fenced: Fenced::EndsTheProcess,
+            when_fenced: WhenFenced::EndsTheProcess,
             fatal: fatal.clone(),
         };
         let address = bound.address;
@@ -444,7 +444,7 @@ pub(crate) async fn save_everything(
         tasks: tasks.clone(),
         budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
         room: Arc::new(Room::new(u64::MAX)),
-        fenced: Fenced::EndsTheProcess,
+        when_fenced: WhenFenced::EndsTheProcess,
         fatal: Fatal::default(),
     };
     let router = Router::over(Arc::new(start_shards(&ports).await?));

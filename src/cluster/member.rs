@@ -36,7 +36,7 @@ const NAME_LOST: &str = "another process runs under this node's name: give one o
 pub struct Identity {
     /// The node.
     pub node: NodeId,
-    /// Tells this start from others: a later one has a higher number.
+    /// Tells this start from others; usually, but not surely, a later one has a higher number.
     pub boot: u64,
     /// Where it listens.
     pub addresses: Addresses,
@@ -75,6 +75,12 @@ pub enum JoinError {
     /// Somebody else has the name.
     #[error(transparent)]
     Refused(Refusal),
+    /// The cluster was founded over another log.
+    #[error(
+        "the control topic belongs to the cluster of another log: correct --log; where the log was \
+         made anew, delete the control topic (PREFIX-control) while no node runs"
+    )]
+    OtherLog,
     /// The cluster was founded with another number of shards.
     #[error(
         "the cluster has {found} shards and {asked} are asked for: start with --shards {found}"
@@ -230,7 +236,11 @@ impl Shared {
                 Err(error) => return Err(error.into()),
             }
         }
-        let found = self.topic.control().shards();
+        let control = self.topic.control();
+        if control.cluster() != Some(cluster) {
+            return Err(JoinError::OtherLog);
+        }
+        let found = control.shards();
         if found == shards { Ok(()) } else { Err(JoinError::Shards { found, asked: shards }) }
     }
 

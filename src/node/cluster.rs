@@ -65,20 +65,27 @@ impl Clustered {
         let identity = identity(config, ports.claimant.boot, client, peer)?;
         let cluster = ports.log.id().0;
         let doc_metrics = ports.doc_metrics.clone();
-        let documents = move || u32::try_from(doc_metrics.open.get()).unwrap_or(0);
+        let load = move || {
+            let documents = u32::try_from(doc_metrics.open.get()).unwrap_or(0);
+            Load { documents, ..Load::default() }
+        };
         let member_ports = member::Ports {
             log: control,
             timing: Timing::default(),
             clock: ports.clock.clone(),
-            load: Arc::new(move || Load { documents: documents(), ..Load::default() }),
+            load: Arc::new(load),
             tasks: ports.tasks.clone(),
             fatal: ports.fatal.clone(),
         };
         let member = member::join(identity, (cluster, ports.log.shards()), member_ports).await?;
         info!(node = %member.node().0, "a member of the cluster");
-        let found = member.control().cluster().unwrap_or(cluster);
+        if member.control().member(member.node()).is_some_and(|own| own.drain.is_some()) {
+            // It was ended while it handed its shards over.
+            let order = Order::Undrain { node: member.node().clone() };
+            member.write(&command(&member, "the node starts", &ports.clock, order)).await?;
+        }
         let (node, boot) = (member.node().clone(), member.boot());
-        let me = relay::Identity { cluster: found, node, boot };
+        let me = relay::Identity { cluster, node, boot };
         let metrics = relay::Metrics::register(registry)?;
         let peers = Peers::new(
             me.clone(),
@@ -124,13 +131,8 @@ impl Clustered {
 
     /// Hands every shard over, as long as there is somebody to take it and `within` has not passed.
     pub(crate) async fn empty(&self, within: Duration) {
-        let by = Operator {
-            name: text(&self.member.node().0.to_string()),
-            why: text("the node stops"),
-            at: self.clock.now(),
-        };
         let order = Order::Drain { node: self.member.node().clone(), deadline: None };
-        let drain = Record::Command(Command { by, expected: None, order });
+        let drain = command(&self.member, "the node stops", &self.clock, order);
         let emptied = timeout(within, async {
             match self.member.write(&drain).await {
                 Ok(()) => {}
@@ -158,12 +160,17 @@ impl Clustered {
     }
 }
 
+/// Returns a command that a node gives of itself.
+fn command(member: &member::Handle, why: &str, clock: &Clock, order: Order) -> Record {
+    let name = text(member.node().0.as_str());
+    let by = Operator { name, why: text(why), at: clock.now() };
+    Record::Command(Command { by, expected: None, order })
+}
+
 fn text<const MAX: usize>(text: &str) -> Text<MAX> {
-    let mut end = text.len().min(MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].parse().expect("names and reasons have no control characters")
+    text[..text.floor_char_boundary(MAX)]
+        .parse()
+        .expect("names and reasons have no control characters")
 }
 
 fn identity(
@@ -173,6 +180,9 @@ fn identity(
     peer: SocketAddr,
 ) -> anyhow::Result<Identity> {
     let told = |name: &str, told: &str, bound: SocketAddr| {
+        if told.is_empty() && bound.ip().is_unspecified() {
+            anyhow::bail!("nobody reaches {bound} elsewhere: set cluster.{name} to host:port");
+        }
         let told = if told.is_empty() { bound.to_string() } else { told.to_owned() };
         told.parse().with_context(|| format!("cluster.{name}: write host:port"))
     };

@@ -55,6 +55,9 @@ pub enum Claiming {
     /// Only that of this start of the node, a claim of which may come late. To any other the shard
     /// is lost.
     Again,
+    /// Only the one that was released with the record at this offset: whoever claims on top of it
+    /// first has the shard.
+    Released(Offset),
 }
 
 /// Claims a shard whose records from `from` on have not been read, with `fence` as it stood there.
@@ -154,7 +157,12 @@ impl Reader {
     ) -> Result<Claimed, StartError> {
         for _ in 0..ATTEMPTS_MAX {
             self.read_to_end().await?;
-            if claiming == Claiming::Again && self.is_lost_to_another(claimant) {
+            let lost = match claiming {
+                Claiming::First => false,
+                Claiming::Again => self.is_lost_to_another(claimant),
+                Claiming::Released(at) => self.fence.epoch.is_some_and(|epoch| epoch.0 > at.0),
+            };
+            if lost {
                 break;
             }
             let epoch = self.append_claim(claimant).await?;

@@ -71,14 +71,17 @@ impl Follower {
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
-    pub async fn claim(self: Box<Self>) -> Result<Handle, StartError> {
+    pub async fn claim(self: Box<Self>, claiming: Claiming) -> Result<Handle, StartError> {
         let (shard, ports) = (self.shard, self.ports.clone());
-        handle::serve(shard, ports, self.claim_only().await?).await
+        handle::serve(shard, ports, self.claim_only(claiming).await?).await
     }
 
-    pub(crate) async fn claim_only(self: Box<Self>) -> Result<Claimed, StartError> {
+    pub(crate) async fn claim_only(
+        self: Box<Self>,
+        claiming: Claiming,
+    ) -> Result<Claimed, StartError> {
         let Self { ports, reader, stored, .. } = *self;
-        let mut claimed = reader.claim(&ports.claimant, Claiming::First).await?;
+        let mut claimed = reader.claim(&ports.claimant, claiming).await?;
         stored.iter().for_each(|(doc, offset)| claimed.tail.store(doc, *offset));
         Ok(claimed)
     }

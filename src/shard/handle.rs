@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::doc::{self, Access, Append, Refusal};
 use crate::log::{Log, Marks};
 use crate::shard::actor::{Message, ShardActor, Start};
-use crate::shard::claim::{Claimant, Claimed, index};
+use crate::shard::claim::{Claimant, Claimed, Claiming, index};
 use crate::shard::follower::{Begun, Follower};
 use crate::shard::tail::Room;
 use crate::shard::writer::{Command, Writer};
@@ -46,7 +46,7 @@ pub struct Ports {
     /// The room that records take until checkpoints cover them.
     pub room: Arc<Room>,
     /// What becomes of the node where another one claims a shard.
-    pub fenced: Fenced,
+    pub when_fenced: WhenFenced,
     /// Ends the process where it cannot go on.
     pub fatal: Fatal,
 }
@@ -59,13 +59,13 @@ pub struct Handle {
     writer: mpsc::UnboundedSender<Command>,
     room: Arc<Room>,
     tasks: Tasks,
-    /// The ownership that it began with, unless it only reads.
+    /// The ownership that it began with; none where it only reads, and for the shard's documents.
     epoch: Option<Epoch>,
 }
 
 /// What becomes of a node one of whose shards another one has claimed.
 #[derive(Clone)]
-pub enum Fenced {
+pub enum WhenFenced {
     /// It ends: all shards are meant to be its own.
     EndsTheProcess,
     /// It goes on without the shard; whoever keeps its shards is told, with the epoch that ended.
@@ -78,10 +78,22 @@ pub enum Fenced {
 /// # Errors
 /// [`StartError`]; nothing is served then.
 pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
+    start_over(shard, ports, Claiming::First).await
+}
+
+/// Does what [`start`] does, where that ends the ownership of whom it may end.
+///
+/// # Errors
+/// [`StartError`]; nothing is served then.
+pub(crate) async fn start_over(
+    shard: ShardId,
+    ports: Ports,
+    claiming: Claiming,
+) -> Result<Handle, StartError> {
     let mut tries = 1;
     loop {
         let claimed = match Follower::begin(shard, ports.clone()).await {
-            Ok(Begun::Following(follower)) => follower.claim_only().await,
+            Ok(Begun::Following(follower)) => follower.claim_only(claiming).await,
             Ok(Begun::Lost(marks, low_water)) => {
                 return serve_what_is_left(shard, ports, marks, low_water).await;
             }
@@ -134,7 +146,10 @@ async fn spawn(start: Start, epoch: Option<Epoch>) -> Result<Handle, StartError>
     let shard = start.shard;
     let (writer, ports) = (start.writer.clone(), start.ports.clone());
     let spawned = Actor::spawn(None, ShardActor, start).await;
-    let (actor, _) = spawned.map_err(|_| StartError::Stopping { shard })?;
+    let (actor, _) = spawned.map_err(|_| {
+        ports.tasks.token().cancel();
+        StartError::Stopping { shard }
+    })?;
     Ok(Handle { epoch, ..Handle::new(shard, actor, writer, &ports) })
 }
 
@@ -154,8 +169,8 @@ async fn serve_what_is_left(
     );
     let bytes_max = ports.config.recovery_read_bytes.as_u64() as usize;
     let left = if high < low_water { Marks { low: high, high } } else { marks };
-    let ports = ports.of_one_shard();
     let tail = index(ports.log.clone(), shard, left, bytes_max).await?;
+    let ports = ports.of_one_shard();
     let (writer, inbox) = mpsc::unbounded_channel();
     let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
     let (lost, token) = (ports.metrics.lost.clone(), tasks.token().clone());
@@ -278,36 +293,31 @@ impl Handle {
         }
     }
 
-    /// Gives the shard up: [`Handle::settle`], then [`Handle::release`].
+    /// Gives the shard up: [`Handle::hold`], then [`Handle::release`].
     ///
     /// # Errors
     /// [`HandOverError`]; after `Undone` the shard is served on.
     pub async fn hand_over(&self, to: Option<NodeId>) -> Result<Offset, HandOverError> {
-        self.settle().await?;
+        self.hold().await?;
         self.release(to).await
     }
 
     /// Has the documents take nothing new, settle what is open and stop; their clients are told
-    /// that they move. Until [`Handle::resume`] nothing is opened.
-    ///
-    /// # Cancel safety
-    /// The documents settle whether or not this is polled.
+    /// that they move. Until [`Handle::resume`] nothing is opened. It begins at once; what is
+    /// returned waits until all have stopped, and may be dropped.
     ///
     /// # Errors
     /// [`HandOverError::Ended`]; also where it was resumed meanwhile.
-    pub async fn settle(&self) -> Result<(), HandOverError> {
-        let (reply, settled) = oneshot::channel();
-        self.actor.send_message(Message::HandOver(reply)).map_err(|_| HandOverError::Ended)?;
-        settled.await.map_err(|_| HandOverError::Ended)
+    pub fn hold(&self) -> impl Future<Output = Result<(), HandOverError>> + use<> {
+        let (reply, stopped) = oneshot::channel();
+        let told = self.actor.send_message(Message::Hold(reply));
+        async move {
+            told.map_err(|_| HandOverError::Ended)?;
+            stopped.await.map_err(|_| HandOverError::Ended)
+        }
     }
 
-    /// Begins what [`Handle::settle`] waits for.
-    pub fn hold(&self) {
-        // Nobody waits, and a shard that has ended takes nothing anyway.
-        let _ = self.actor.send_message(Message::HandOver(oneshot::channel().0));
-    }
-
-    /// Serves on after [`Handle::settle`].
+    /// Serves on after [`Handle::hold`].
     pub fn resume(&self) {
         // A shard that has ended meanwhile has nothing to do.
         let _ = self.actor.send_message(Message::Resume);

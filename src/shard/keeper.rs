@@ -25,8 +25,8 @@ use crate::cluster::handoff::Deadlines;
 use crate::cluster::member;
 use crate::shard::keeper::run::Run;
 use crate::shard::keeper::ward::Event;
-use crate::shard::{Directory, Fenced, Handle, Heirs, Peers, Place, Ports};
-use crate::types::{Epoch, NodeId, Offset, ShardId};
+use crate::shard::{Directory, Handle, Heirs, Peers, Place, Ports, WhenFenced};
+use crate::types::{NodeId, Offset, ShardId};
 
 /// How long a target waits until it reads of a move that it is asked to take part in.
 const NEWS_MAX: Duration = Duration::from_secs(3);
@@ -69,11 +69,11 @@ pub(crate) struct Shared {
 pub(crate) struct Local {
     pub(crate) handle: Option<Handle>,
     /// Who has it now, where this node knows that before control does.
-    pub(crate) gone_to: Option<(NodeId, Epoch)>,
+    pub(crate) gone_to: Option<NodeId>,
 }
 
 /// Begins to keep the shards of this node.
-pub fn keep(keeping: Keeping) -> Keeper {
+pub fn keep(mut keeping: Keeping) -> Keeper {
     let count = keeping.member.control().shards();
     let (events, inbox) = mpsc::unbounded_channel();
     let locals = (0..count).map(|_| Local::default()).collect();
@@ -82,8 +82,7 @@ pub fn keep(keeping: Keeping) -> Keeper {
         Arc::new(Shared { member, locals, changed: Notify::new(), events: events.clone() });
     let (tasks, fatal) = (keeping.shards.tasks.clone(), keeping.shards.fatal.clone());
     let (told, fenced) = mpsc::unbounded_channel();
-    let shards = Ports { fenced: Fenced::IsTold(told), ..keeping.shards.clone() };
-    let keeping = Keeping { shards, ..keeping };
+    keeping.shards.when_fenced = WhenFenced::IsTold(told);
     let run = Run::new(keeping, shared.clone(), (events, inbox), fenced);
     tasks.spawn_vital("keeper", fatal, run.run());
     Keeper { shared }
@@ -114,8 +113,7 @@ impl Directory for Keeper {
         if let Some(handle) = local.handle {
             // A claim is known here before it is news to all.
             let newer = owner.as_ref().filter(|owner| handle.epoch() < Some(owner.epoch));
-            let gone_to = local.gone_to.map(|(node, _)| node);
-            return match newer.map(|owner| owner.node.clone()).or(gone_to) {
+            return match newer.map(|owner| owner.node.clone()).or(local.gone_to) {
                 Some(node) => Place::There(node),
                 None => Place::Here(handle),
             };

@@ -20,7 +20,7 @@ use crate::checkpoint::Progress;
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, ReadError, Record, Refusal, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
-use crate::shard::handle::{Fenced, Ports};
+use crate::shard::handle::{Ports, WhenFenced};
 use crate::shard::tail::{Indexed, Oldest};
 use crate::shard::{HandOverError, StartError, Tail};
 use crate::types::{Chain, DocId, Epoch, NodeId, Offset, ShardId};
@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored and the log trimmed, or one of them failed.
-    Advanced { to: Offset, trimmable: Offset, done: bool },
+    Advanced { to: Offset, trim: Option<Offset>, done: bool },
     /// The shard is given up: nothing is on its way any more.
     Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
@@ -246,7 +246,7 @@ impl Writer {
                 self.advance();
             }
             Command::Release(to, reply) => self.release(to, reply),
-            Command::Advanced { to, trimmable, done } => self.advanced(to, trimmable, done),
+            Command::Advanced { to, trim, done } => self.advanced(to, trim, done),
             Command::Swept { doc, well } => {
                 self.sweeping = false;
                 if well {
@@ -457,10 +457,10 @@ impl Writer {
         for handle in self.open.values() {
             handle.settle(Outcome::Fenced);
         }
-        match &self.ports.fenced {
-            Fenced::EndsTheProcess => self.ports.fatal.stop_with(TAKEN_OVER),
+        match &self.ports.when_fenced {
+            WhenFenced::EndsTheProcess => self.ports.fatal.stop_with(TAKEN_OVER),
             // A keeper that has ended is stopping all the same.
-            Fenced::IsTold(keeper) => drop(keeper.send((self.shard, self.epoch))),
+            WhenFenced::IsTold(keeper) => drop(keeper.send((self.shard, self.epoch))),
         }
     }
 
@@ -483,15 +483,16 @@ impl Writer {
         // What the store does not know yet, it is told before the log is trimmed.
         let at_once = mark.is_some() && delay.is_zero();
         let trimmable = if at_once { low_water } else { self.trimmable };
-        if mark.is_none() && trimmable <= self.trimmed {
+        let trim = (trimmable > self.trimmed).then_some(trimmable);
+        if mark.is_none() && trim.is_none() {
             return;
         }
         self.advancing = true;
         let (ports, shard, own) = (self.ports.clone(), self.shard, self.own.clone());
         self.ports.tasks.spawn("advance", async move {
-            let done = advance(&ports, shard, mark, trimmable).await;
+            let done = advance(&ports, shard, mark, trim).await;
             // A writer that has ended does not need to know.
-            let _ = own.send(Command::Advanced { to: low_water, trimmable, done });
+            let _ = own.send(Command::Advanced { to: low_water, trim, done });
         });
     }
 
@@ -501,7 +502,7 @@ impl Writer {
         first.map(|(stored, _)| *stored + self.ports.config.trim_delay)
     }
 
-    fn advanced(&mut self, to: Offset, trimmable: Offset, done: bool) {
+    fn advanced(&mut self, to: Offset, trim: Option<Offset>, done: bool) {
         self.advancing = false;
         if !done {
             self.advance_at = Some(Instant::now() + ADVANCE_PAUSE);
@@ -511,8 +512,10 @@ impl Writer {
             self.low_water = to;
             self.marks.push_back((Instant::now(), to));
         }
-        self.trimmed = trimmable;
-        self.tail.trimmed(Offset(trimmable.0.saturating_sub(self.ports.config.trim_margin)));
+        if let Some(trimmed) = trim {
+            self.trimmed = trimmed;
+            self.tail.trimmed(Offset(trimmed.0.saturating_sub(self.ports.config.trim_margin)));
+        }
         self.advance();
     }
 
@@ -558,15 +561,21 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Stores a mark and trims the log; tells whether both was done.
-async fn advance(ports: &Ports, shard: ShardId, mark: Option<Progress>, trimmable: Offset) -> bool {
+/// Stores a mark, and trims the log below one; tells whether that was done.
+async fn advance(
+    ports: &Ports,
+    shard: ShardId,
+    mark: Option<Progress>,
+    trim: Option<Offset>,
+) -> bool {
     if let Some(mark) = mark
         && let Err(reason) = ports.store.advance(shard, mark).await
     {
         warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
         return false;
     }
-    let before = Offset(trimmable.0.saturating_sub(ports.config.trim_margin));
+    let Some(below) = trim else { return true };
+    let before = Offset(below.0.saturating_sub(ports.config.trim_margin));
     let trimmed = ports.log.trim(shard, before).await;
     if let Err(reason) = &trimmed {
         warn!(%shard, reason = %Chain(reason), "log was not trimmed");

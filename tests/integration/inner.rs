@@ -96,7 +96,7 @@ pub(crate) fn ports(under: Under, node: &str) -> Ports {
         tasks: Tasks::new(),
         budget: doc::Budget::new(64 << 20),
         room: Arc::new(Room::new(u64::MAX)),
-        fenced: shard::Fenced::EndsTheProcess,
+        when_fenced: shard::WhenFenced::EndsTheProcess,
         fatal: Fatal::default(),
     }
 }

@@ -208,8 +208,10 @@ impl Cluster {
 
 /// Writes a word unless it is there; tells whether it is now.
 async fn write_at(node: &Node, doc: &DocId, word: &str) -> bool {
-    let Ok(handle) = node.router.open(doc).await else { return false };
-    let Ok(past) = handle.past().await else { return false };
+    let opened = timeout(PATIENCE, node.router.open(doc)).await.expect("it opens or not");
+    let Ok(handle) = opened else { return false };
+    let past = timeout(PATIENCE, handle.past()).await.expect("it tells or not");
+    let Ok(past) = past else { return false };
     let base: Revision = past.head();
     let Ok(text) = past.text_at(base).await else { return false };
     if text.contains(word) {
@@ -217,7 +219,8 @@ async fn write_at(node: &Node, doc: &DocId, word: &str) -> bool {
     }
     let op = Operation::builder().insert(word).build();
     let edit = Write::Edit { author: Author::anonymous(), base, op };
-    match handle.write(SessionId(rand::random()), edit).await {
+    let written = handle.write(SessionId(rand::random()), edit);
+    match timeout(PATIENCE, written).await.expect("it is written or not") {
         Ok(_) => true,
         // It may have been written: that is looked for.
         Err(Failure::Closed | Failure::Refused(Refusal::Moved | Refusal::Unavailable { .. })) => {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use quire::checkpoint::{self, CheckpointId, Store};
 use quire::doc::{self, Failure, Refusal};
 use quire::log::{self, Appended, Batch, EventKind, Log, Marks, ReadError, Record, Stored};
-use quire::shard::{self, Claimant, Handle, Ports, StartError};
+use quire::shard::{self, Begun, Claimant, Claiming, Follower, Handle, Ports, StartError};
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
@@ -432,4 +432,23 @@ async fn the_log_is_trimmed_below_a_mark_that_the_store_has_had_for_long() {
     assert_eq!(low().await, Offset(2), "the first is old enough");
     sleep(delay / 2).await;
     assert_eq!(low().await, Offset(3), "the second, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_who_claim_what_was_released_the_first_has_it() {
+    let log: Arc<dyn Log> = Arc::new(log::Memory::new(LogId(1), 1));
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let follow = async |name: &str| {
+        let begun = Follower::begin(SHARD, owner(&log, &store, name)).await;
+        let Ok(Begun::Following(follower)) = begun else { panic!("nothing is lost") };
+        follower
+    };
+    let first = shard::start(SHARD, owner(&log, &store, "first")).await.expect("it is free");
+    write(&first.open(id("a")).await.expect("it opens"), 0).await;
+    let (target, late) = (follow("target").await, follow("late").await);
+    let at = first.hand_over(None).await.expect("nobody else has claimed it");
+    let target = target.claim(Claiming::Released(at)).await.expect("it is the first");
+    let refused = late.claim(Claiming::Released(at)).await.err().expect("it is too late");
+    assert!(matches!(refused, StartError::Fenced { .. }), "{refused}");
+    write(&target.open(id("a")).await.expect("it opens"), 1).await;
 }

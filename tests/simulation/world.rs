@@ -248,7 +248,7 @@ impl World {
             tasks,
             budget: doc::Budget::new(64 << 20),
             room: Arc::new(Room::new(u64::MAX)),
-            fenced: shard::Fenced::EndsTheProcess,
+            when_fenced: shard::WhenFenced::EndsTheProcess,
             fatal: Fatal::default(),
         }
     }

@@ -94,6 +94,27 @@ impl Log for Line {
     async fn close(&self) {}
 }
 
+fn identity(name: &str, boot: u64) -> Identity {
+    Identity {
+        node: node(name),
+        boot,
+        addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
+        weight: 10,
+        version: Version { software: text("0"), speaks: (1, 1), accepts: 1 },
+    }
+}
+
+fn ports(line: Arc<Line>, tasks: &Tasks, fatal: &Fatal) -> Ports {
+    Ports {
+        log: line,
+        timing: Timing::default(),
+        clock: Clock::fixed(Timestamp(1)),
+        load: Arc::new(Load::default),
+        tasks: tasks.clone(),
+        fatal: fatal.clone(),
+    }
+}
+
 /// A node of a test.
 struct Node {
     handle: Handle,
@@ -105,22 +126,8 @@ struct Node {
 impl Node {
     async fn start(log: &Arc<Memory>, name: &str, boot: u64) -> Result<Self, JoinError> {
         let (line, tasks, fatal) = (Line::to(log), Tasks::new(), Fatal::default());
-        let identity = Identity {
-            node: node(name),
-            boot,
-            addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
-            weight: 10,
-            version: Version { software: text("0"), speaks: (1, 1), accepts: 1 },
-        };
-        let ports = Ports {
-            log: line.clone(),
-            timing: Timing::default(),
-            clock: Clock::fixed(Timestamp(1)),
-            load: Arc::new(Load::default),
-            tasks: tasks.clone(),
-            fatal: fatal.clone(),
-        };
-        let handle = join(identity, (7, SHARDS), ports).await?;
+        let ports = ports(line.clone(), &tasks, &fatal);
+        let handle = join(identity(name, boot), (7, SHARDS), ports).await?;
         Ok(Self { handle, line, tasks, fatal })
     }
 
@@ -261,4 +268,16 @@ async fn without_the_topic_nobody_is_voted_down_and_all_go_on_after_it() {
     }
     assert_eq!(placed(&same[0]), placed(&same[1]));
     assert_eq!(placed(&same[0]), placed(&same[2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_topic_of_another_log_is_refused() {
+    let log = topic();
+    let node = Node::start(&log, "a", 1).await.unwrap();
+    node.crash();
+    let line = Line::to(&log);
+    let (tasks, fatal) = (Tasks::new(), Fatal::default());
+    let identity = identity("b", 1);
+    let joined = join(identity, (8, SHARDS), ports(line, &tasks, &fatal)).await;
+    assert!(matches!(joined.map(drop), Err(JoinError::OtherLog)));
 }

@@ -10,7 +10,7 @@ use crate::cluster::{MoveBegun, MoveEnded, Outcome, Record, Text, WriteError};
 use crate::shard::keeper::Local;
 use crate::shard::keeper::run::Run;
 use crate::shard::keeper::ward::{Event, Giving, Rest, Serving, Ward};
-use crate::shard::{HandOverError, PeerError};
+use crate::shard::{Claiming, HandOverError, PeerError};
 use crate::types::{NodeId, Offset, ShardId};
 
 /// How long is waited after a move that was undone, or could not begin, at first and at most.
@@ -26,7 +26,8 @@ impl Run {
         let Some(epoch) = serving.handle.epoch() else { return };
         let side = OwnerSide::new(to.clone(), epoch, deadlines);
         let since = Instant::now();
-        let giving = Giving { attempt, to: to.clone(), side, released: false, since };
+        let (released, lost) = (None, false);
+        let giving = Giving { attempt, to: to.clone(), side, released, lost, since };
         serving.giving = Some(giving);
         let (from, from_boot) = (member.node().clone(), member.boot());
         let begun = MoveBegun { shard, from, from_boot, to, at };
@@ -130,12 +131,16 @@ impl Run {
         warn!(%shard, %reason, "the move is undone");
         let pause = self.pause(shard);
         let Ward::Serving(serving) = self.ward(shard) else { return };
-        let released = serving.giving.take().is_some_and(|giving| giving.released);
+        let Some(giving) = serving.giving.take() else { return };
         serving.move_after = Instant::now() + pause;
-        if released {
+        match giving.released {
+            _ if giving.lost => self.lose(shard),
             // Its writer has ended: the shard is claimed anew, and whoever is quicker has it.
-            self.end(shard, Rest::default());
-            self.claim(shard, 0);
+            Some(at) => {
+                self.end(shard, Rest::default());
+                self.claim(shard, 0, Claiming::Released(at));
+            }
+            None => {}
         }
     }
 
@@ -153,8 +158,9 @@ impl Run {
                 });
             }
             OwnerEffect::Drain => {
-                tasks.spawn("settle", async move {
-                    if handle.settle().await.is_ok() {
+                let held = handle.hold();
+                tasks.spawn("hold", async move {
+                    if held.await.is_ok() {
                         given(OwnerInput::Drained);
                     }
                 });
@@ -199,13 +205,13 @@ impl Run {
         let Some(giving) = &mut serving.giving else { return };
         let input = match result {
             Ok(offset) => {
-                giving.released = true;
+                giving.released = Some(offset);
                 OwnerInput::Landed(offset)
             }
             // The writer has claimed again, and serves.
             Err(HandOverError::Undone) => OwnerInput::Unknown,
             Err(HandOverError::Fenced | HandOverError::Ended) => {
-                giving.released = true;
+                giving.lost = true;
                 OwnerInput::Fenced
             }
         };
@@ -216,12 +222,12 @@ impl Run {
     pub(crate) fn taken(&mut self, shard: ShardId, attempt: u64) {
         let shared = self.shared.clone();
         let Some(serving) = self.giving(shard, attempt) else { return };
-        let (Some(giving), Some(epoch)) = (&serving.giving, serving.handle.epoch()) else { return };
-        let gone_to = Some((giving.to.clone(), epoch));
+        let Some(giving) = &serving.giving else { return };
+        let gone_to = Some(giving.to.clone());
         shared.set(shard, Local { handle: Some(serving.handle.clone()), gone_to });
     }
 
-    fn end_move(&self, shard: ShardId, outcome: Outcome) {
+    pub(crate) fn end_move(&self, shard: ShardId, outcome: Outcome) {
         let member = self.keeping.member.clone();
         let (from, from_boot) = (member.node().clone(), member.boot());
         let ended = MoveEnded { shard, from, from_boot, outcome };
@@ -245,9 +251,5 @@ fn input(result: Result<(), PeerError>, well: OwnerInput) -> OwnerInput {
 /// Returns as much of a text as may be told.
 fn shortened(why: &str) -> Text<128> {
     let plain: String = why.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
-    let mut end = plain.len().min(128);
-    while !plain.is_char_boundary(end) {
-        end -= 1;
-    }
-    plain[..end].parse().expect("it is short and plain")
+    plain[..plain.floor_char_boundary(128)].parse().expect("it is short and plain")
 }

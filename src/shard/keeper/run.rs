@@ -8,15 +8,19 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::cluster::handoff::OwnerInput;
-use crate::cluster::{Control, Disowned, Owned, Plan, Record, WriteError};
+use crate::cluster::handoff::{OwnerInput, OwnerStage};
+use crate::cluster::{Control, Disowned, Outcome, Owned, Plan, Record, Void, WriteError};
+use crate::shard::handle::start_over;
 use crate::shard::keeper::ward::{Event, Rest, Serving, Ward};
 use crate::shard::keeper::{Keeping, Local, Shared};
-use crate::shard::{Handle, StartError, start};
+use crate::shard::{Claiming, Handle, StartError};
 use crate::types::{Epoch, NodeId, ShardId};
 
 /// How often deadlines and the own standing are looked at.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long is waited before the end of a move that nobody drives is written once more.
+const ORPHAN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a claim that failed is not repeated, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -110,6 +114,7 @@ impl Run {
     fn take(&mut self, event: Event) {
         match event {
             Event::Started { shard, attempt, result } => self.started(shard, attempt, result),
+            Event::NotWanted { shard, attempt } => self.not_wanted(shard, attempt),
             Event::Warmed { shard, attempt, result } => self.warmed(shard, attempt, result),
             Event::Given { shard, attempt, input } => self.given(shard, attempt, input),
             Event::Released { shard, attempt, result } => self.released(shard, attempt, result),
@@ -128,6 +133,7 @@ impl Run {
         if suspended != self.suspended {
             self.suspended = suspended;
             if suspended {
+                self.undo_warming();
                 warn!("this node does not hear of itself any more: its documents wait");
             } else {
                 info!("this node hears of itself again");
@@ -137,6 +143,21 @@ impl Run {
             self.given_at(shard, OwnerInput::Tick);
         }
         self.stale = true;
+    }
+
+    /// Undoes the moves whose shards are still served.
+    fn undo_warming(&mut self) {
+        for shard in self.all() {
+            let warming = match self.ward(shard) {
+                Ward::Serving(Serving { giving: Some(giving), .. }) => {
+                    matches!(giving.side.stage(), OwnerStage::Warming { .. })
+                }
+                _ => false,
+            };
+            if warming {
+                self.given_at(shard, OwnerInput::PeerGone);
+            }
+        }
     }
 
     /// Takes note of a newer state of the cluster.
@@ -173,7 +194,7 @@ impl Run {
                 let may = !suspended && rest.until.is_none_or(|until| until <= Instant::now());
                 let failures = rest.failures;
                 if may && here && (owner.is_none() || own) {
-                    self.claim(shard, failures);
+                    self.claim(shard, failures, Claiming::First);
                 } else if may && own && !here {
                     // What could not be claimed is for whom it is placed on.
                     self.rest(shard, failures);
@@ -184,14 +205,17 @@ impl Run {
             Ward::Starting { .. } => {}
             Ward::Serving(serving) => {
                 let epoch = serving.handle.epoch();
+                let may_move = serving.move_after <= Instant::now();
                 if serving.suspended != suspended && serving.giving.is_none() {
                     serving.suspend(suspended);
                 }
                 let newer = owner.filter(|owner| !own && epoch < Some(owner.epoch));
                 if serving.giving.is_some() {
                     self.news_for_giving(shard);
-                } else if newer.is_some() {
+                } else if newer.is_some() || (epoch.is_none() && !here) {
                     self.end(shard, Rest::default());
+                } else if may_move && self.has_orphan(shard) {
+                    self.end_orphan(shard);
                 } else if let (false, Some(epoch)) = (own, epoch) {
                     self.unpublished.insert(shard, epoch);
                 }
@@ -210,22 +234,51 @@ impl Run {
         usize::try_from(shard.0).is_ok_and(|at| at < self.wards.len())
     }
 
-    /// Claims a shard, beginning from nothing.
-    pub(crate) fn claim(&mut self, shard: ShardId, failures: u32) {
-        let attempt = self.next_attempt();
-        *self.ward(shard) = Ward::Starting { attempt, failures };
-        self.spawn_start(shard, attempt);
+    /// Tells whether control knows of a move by this run of the node that it does not drive:
+    /// whether it has begun, or that it has ended, could not be written for sure.
+    fn has_orphan(&self, shard: ShardId) -> bool {
+        let (node, boot) = (self.node(), self.keeping.member.boot());
+        let moving = self.control.moving(shard);
+        moving.is_some_and(|one| one.from == *node && one.from_boot == boot)
     }
 
-    pub(crate) fn spawn_start(&self, shard: ShardId, attempt: u64) {
+    fn end_orphan(&mut self, shard: ShardId) {
+        let why = "nobody drives it any more".parse().expect("it is short");
+        self.end_move(shard, Outcome::Undone(why));
+        if let Ward::Serving(serving) = self.ward(shard) {
+            serving.move_after = Instant::now() + ORPHAN_PAUSE;
+        }
+    }
+
+    /// Claims a shard, beginning from nothing.
+    pub(crate) fn claim(&mut self, shard: ShardId, failures: u32, claiming: Claiming) {
+        let attempt = self.next_attempt();
+        *self.ward(shard) = Ward::Starting { attempt, failures };
         let (ports, events, claims) =
             (self.keeping.shards.clone(), self.events.clone(), self.claims.clone());
+        let member = self.keeping.member.clone();
         self.keeping.shards.tasks.spawn("claim", async move {
             let _permit = claims.acquire().await;
-            let result = start(shard, ports).await;
-            // A keeper that has ended has no use for it.
+            // Much may have changed while others were claimed.
+            let (node, control) = (member.node(), member.control());
+            let elsewhere = control.placement(shard) != Some(node)
+                || control.owner(shard).is_some_and(|owner| owner.node != *node);
+            if claiming == Claiming::First && elsewhere {
+                // A keeper that has ended does not need to know, here and below.
+                let _ = events.send(Event::NotWanted { shard, attempt });
+                return;
+            }
+            let result = start_over(shard, ports, claiming).await;
             let _ = events.send(Event::Started { shard, attempt, result });
         });
+    }
+
+    fn not_wanted(&mut self, shard: ShardId, attempt: u64) {
+        if matches!(self.ward(shard), Ward::Starting { attempt: own, .. } if *own == attempt) {
+            *self.ward(shard) = Ward::Absent(Rest::default());
+            // What the claim has seen is to be seen here, too, before another one.
+            self.read(self.keeping.member.control());
+        }
     }
 
     fn started(&mut self, shard: ShardId, attempt: u64, result: Result<Handle, StartError>) {
@@ -300,6 +353,11 @@ impl Run {
         if serving.giving.is_some() {
             self.given_at(shard, OwnerInput::Fenced);
         }
+        self.lose(shard);
+    }
+
+    /// Serves a shard no more that is another's.
+    pub(crate) fn lose(&mut self, shard: ShardId) {
         let owner = self.control.owner(shard).filter(|owner| owner.node == *self.node());
         self.rest(shard, 1);
         self.disown(owner.into_iter().map(|owner| (shard, owner.epoch)).collect());
@@ -337,10 +395,15 @@ impl Run {
 
     fn published(&mut self, shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError>) {
         self.publishing = false;
-        self.read(self.keeping.member.control());
-        if let Err(reason) = result {
-            // What is still not news is told with the next state.
-            warn!(%reason, shards = shards.len(), "could not tell which shards are owned");
+        let reason = match result {
+            Ok(()) => return self.read(self.keeping.member.control()),
+            Err(reason) => reason,
+        };
+        // What is still not news is told at the next tick.
+        warn!(%reason, shards = shards.len(), "could not tell which shards are owned");
+        if matches!(reason, WriteError::Void(Void::OldEpoch)) {
+            // Control knows of ownerships as new as these, which have ended: newer ones are news.
+            shards.iter().for_each(|(shard, _)| self.rest(*shard, 1));
         }
     }
 
@@ -354,9 +417,9 @@ impl Run {
                 Ward::Absent(_) | Ward::Starting { .. } | Ward::StandingBy(_) => false,
             }
         };
-        let may = plan.may_begin(|pending| pending.from == node && !ready(pending.shard));
-        let own = may.into_iter().filter(|pending| pending.from == node);
-        for (shard, to) in own.map(|one| (one.shard, one.to.clone())).collect::<Vec<_>>() {
+        // How many others have begun is for control to say.
+        let may = plan.may_begin(|pending| pending.from != node || !ready(pending.shard));
+        for (shard, to) in may.iter().map(|one| (one.shard, one.to.clone())).collect::<Vec<_>>() {
             self.give(shard, to);
         }
     }
@@ -367,7 +430,7 @@ impl Serving {
     fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;
         if suspended {
-            self.handle.hold();
+            drop(self.handle.hold());
         } else {
             self.handle.resume();
         }

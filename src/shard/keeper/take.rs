@@ -4,9 +4,10 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::cluster::handoff::{Heir, TargetEffect, TargetInput, TargetSide, TargetStage};
+use crate::shard::handle::start_over;
 use crate::shard::keeper::run::Run;
 use crate::shard::keeper::ward::{Event, Reply, Rest, StandingBy, Ward};
-use crate::shard::{Begun, Follower, Handle, Ports, StartError, start};
+use crate::shard::{Begun, Claiming, Follower, Handle, Ports, StartError};
 use crate::types::{NodeId, Offset, ShardId};
 
 impl Run {
@@ -46,7 +47,7 @@ impl Run {
         });
     }
 
-    pub(crate) fn warmed(&mut self, shard: ShardId, attempt: u64, result: Result<(), StartError>) {
+    pub(crate) fn warmed(&mut self, shard: ShardId, attempt: u64, result: Result<(), String>) {
         let Ward::StandingBy(standing) = self.ward(shard) else { return };
         if standing.attempt != attempt {
             return;
@@ -56,9 +57,10 @@ impl Run {
                 standing.side.take(TargetInput::Warmed);
                 standing.warm.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
             }
+            // The owner keeps it then.
             Err(reason) => {
-                let why = reason.to_string();
-                standing.warm.drain(..).for_each(|reply| drop(reply.send(Err(why.clone()))));
+                self.answer_standing_by(shard, Err(&reason));
+                *self.ward(shard) = Ward::Absent(Rest::default());
             }
         }
     }
@@ -76,7 +78,7 @@ impl Run {
             Some(Ward::StandingBy(standing)) if standing.from == from => {
                 standing.served.push(reply);
                 let effect = standing.side.take(TargetInput::ToldReleased(offset));
-                return self.carry_out_target(shard, effect);
+                return self.carry_out_target(shard, effect, Claiming::Released(offset));
             }
             Some(Ward::StandingBy(_)) => Err("another node hands the shard over"),
         };
@@ -102,17 +104,22 @@ impl Run {
         };
         let Ward::StandingBy(standing) = self.ward(shard) else { return };
         let effect = standing.side.take(input);
-        self.carry_out_target(shard, effect);
+        self.carry_out_target(shard, effect, Claiming::First);
     }
 
-    fn carry_out_target(&mut self, shard: ShardId, effect: Option<TargetEffect>) {
+    fn carry_out_target(
+        &mut self,
+        shard: ShardId,
+        effect: Option<TargetEffect>,
+        claiming: Claiming,
+    ) {
         match effect {
             Some(TargetEffect::Claim) => {
                 if let Ward::StandingBy(standing) = self.ward(shard)
                     && let Some(claim) = standing.claim.take()
                 {
                     // A follower that has ended has told why.
-                    let _ = claim.send(());
+                    let _ = claim.send(claiming);
                 }
             }
             Some(TargetEffect::Forget) => {
@@ -139,37 +146,32 @@ impl Run {
 async fn follow(
     shard: ShardId,
     ports: Ports,
-    mut ordered: oneshot::Receiver<()>,
-    tell: impl Fn(Result<(), StartError>),
+    mut ordered: oneshot::Receiver<Claiming>,
+    tell: impl Fn(Result<(), String>),
 ) -> Option<Result<Handle, StartError>> {
     let warming = async {
-        match Follower::begin(shard, ports.clone()).await? {
-            Begun::Lost(..) => Ok(None),
-            Begun::Following(mut follower) => {
-                follower.catch_up().await?;
-                Ok(Some(follower))
+        match Follower::begin(shard, ports.clone()).await {
+            Ok(Begun::Following(mut follower)) => {
+                follower.catch_up().await.map(|()| follower).map_err(|error| error.to_string())
             }
+            Ok(Begun::Lost(..)) => Err("records of the shard are lost".to_owned()),
+            Err(error) => Err(error.to_string()),
         }
     };
-    let warmed = tokio::select! {
-        warmed = warming => warmed,
-        order = &mut ordered => return cold(shard, ports, order).await,
-    };
-    let mut follower = match warmed {
-        Ok(Some(follower)) => follower,
-        Ok(None) => return cold(shard, ports, ordered.await).await,
-        Err(reason) => {
-            tell(Err(reason));
-            return cold(shard, ports, ordered.await).await;
-        }
+    let mut follower = tokio::select! {
+        warmed = warming => match warmed {
+            Ok(follower) => follower,
+            Err(reason) => {
+                tell(Err(reason));
+                return None;
+            }
+        },
+        claiming = &mut ordered => return cold(shard, ports, claiming.ok()).await,
     };
     tell(Ok(()));
-    loop {
+    let claiming = loop {
         let more = tokio::select! {
-            order = &mut ordered => match order {
-                Ok(()) => break,
-                Err(_) => return None,
-            },
+            claiming = &mut ordered => break claiming.ok()?,
             more = follower.wait() => more,
         };
         let caught_up = match more {
@@ -178,11 +180,11 @@ async fn follow(
         };
         if caught_up.is_err() {
             // It is claimed from the beginning then.
-            return cold(shard, ports, ordered.await).await;
+            return cold(shard, ports, ordered.await.ok()).await;
         }
-    }
-    match follower.claim().await {
-        Err(reason) if reason.is_trimmed() => Some(start(shard, ports).await),
+    };
+    match follower.claim(claiming).await {
+        Err(reason) if reason.is_trimmed() => Some(start_over(shard, ports, claiming).await),
         claimed => Some(claimed),
     }
 }
@@ -190,10 +192,7 @@ async fn follow(
 async fn cold(
     shard: ShardId,
     ports: Ports,
-    order: Result<(), oneshot::error::RecvError>,
+    claiming: Option<Claiming>,
 ) -> Option<Result<Handle, StartError>> {
-    match order {
-        Ok(()) => Some(start(shard, ports).await),
-        Err(_) => None,
-    }
+    Some(start_over(shard, ports, claiming?).await)
 }

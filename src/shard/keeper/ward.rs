@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::cluster::WriteError;
 use crate::cluster::handoff::{OwnerInput, OwnerSide, TargetSide};
-use crate::shard::{HandOverError, Handle, StartError};
+use crate::shard::{Claiming, HandOverError, Handle, StartError};
 use crate::types::{Epoch, NodeId, Offset, ShardId};
 
 pub(crate) type Reply = oneshot::Sender<Result<(), String>>;
@@ -43,8 +43,10 @@ pub(crate) struct Giving {
     pub(crate) attempt: u64,
     pub(crate) to: NodeId,
     pub(crate) side: OwnerSide,
-    /// Whether the release is, or may be, in the log, so that the handle serves no more.
-    pub(crate) released: bool,
+    /// Where the release is in the log: the handle serves no more then.
+    pub(crate) released: Option<Offset>,
+    /// Whether the shard is another's.
+    pub(crate) lost: bool,
     pub(crate) since: Instant,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct StandingBy {
     pub(crate) from: NodeId,
     pub(crate) side: TargetSide,
     /// Has the follower claim; gone once that is told.
-    pub(crate) claim: Option<oneshot::Sender<()>>,
+    pub(crate) claim: Option<oneshot::Sender<Claiming>>,
     /// Who waits until it is warm, and until it is served.
     pub(crate) warm: Vec<Reply>,
     pub(crate) served: Vec<Reply>,
@@ -64,8 +66,10 @@ pub(crate) struct StandingBy {
 pub(crate) enum Event {
     /// A claim has ended.
     Started { shard: ShardId, attempt: u64, result: Result<Handle, StartError> },
-    /// A follower has read to the end.
-    Warmed { shard: ShardId, attempt: u64, result: Result<(), StartError> },
+    /// A claim was not made: the shard is not for this node any more.
+    NotWanted { shard: ShardId, attempt: u64 },
+    /// A follower has read to the end, or cannot.
+    Warmed { shard: ShardId, attempt: u64, result: Result<(), String> },
     /// Something has happened to a move that this node drives.
     Given { shard: ShardId, attempt: u64, input: OwnerInput },
     /// The release of a shard has landed or not.
