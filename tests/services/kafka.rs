@@ -9,13 +9,18 @@ use bytes::Bytes;
 use prometheus::Registry;
 use quire::log::contract::{self, Subject};
 use quire::log::kafka::{Config, Kafka, OpenError, Options};
-use quire::log::{AppendError, Log, Metrics};
+use quire::log::{AppendError, Log, Metrics, ReadError};
+use quire::task::Tasks;
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use tokio::time::timeout;
 
 use crate::service::Service;
+
+/// A guard against a test that hangs, not a measure.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SHARD: ShardId = ShardId(0);
 
@@ -240,6 +245,44 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     assert_eq!(single(&[0, 1, 2, 3, 4]).await, [(0, 5), (1, 0), (2, 0), (3, 0), (4, 5)]);
     assert_eq!(single(&[3]).await, [(3, 0)]);
     assert_eq!(append(&log, "fourth").await.ok(), Some(Offset(5)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_wait_others_read() {
+    const SHARDS: u32 = 40;
+    let log = Arc::new(open(&fresh_topic(), SHARDS, &config()).await.expect("it is created"));
+    let tasks = Tasks::new();
+    let wait = |shard, past| {
+        let log = Arc::clone(&log);
+        tasks.spawn("wait", async move { log.wait(ShardId(shard), Offset(past)).await })
+    };
+    // One that is given up leaves nothing behind, and two may wait for one shard.
+    wait(0, 0).abort();
+    let waits: Vec<_> = (0..SHARDS).map(|shard| wait(shard, 0)).collect();
+    let twice = wait(0, 1);
+    for round in 0..3 {
+        let marks = timeout(PATIENCE, log.marks(SHARD)).await.expect("it answers");
+        assert_eq!(marks.expect("it is there").high, Offset(0), "{round}");
+        let read = timeout(PATIENCE, log.read(SHARD, Offset(0), 1)).await.expect("it answers");
+        assert!(read.expect("it is there").records.is_empty());
+    }
+    assert!(!waits.iter().any(tokio::task::JoinHandle::is_finished), "there is nothing yet");
+    for (shard, waited) in (0..).zip(waits) {
+        let appended = log.append(ShardId(shard), Bytes::from_static(b"record")).await;
+        assert_eq!(appended.ok(), Some(Offset(0)));
+        timeout(PATIENCE, waited)
+            .await
+            .expect("it is told")
+            .expect("it ends")
+            .expect("it is there");
+    }
+    assert!(!twice.is_finished(), "it waits for the one after");
+    append(&log, "second").await.expect("it is written");
+    timeout(PATIENCE, twice).await.expect("it is told").expect("it ends").expect("it is there");
+    let last = wait(0, 2);
+    log.close().await;
+    let ended = timeout(PATIENCE, last).await.expect("it is told").expect("it ends");
+    assert!(matches!(ended, Err(ReadError::Stopped)), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

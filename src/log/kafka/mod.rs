@@ -27,6 +27,8 @@ mod settings;
 mod topic;
 #[cfg(feature = "kafka")]
 mod topic_id;
+#[cfg(feature = "kafka")]
+mod waiter;
 
 pub use config::Config;
 #[cfg(feature = "kafka")]

@@ -168,30 +168,6 @@ impl Readers {
         Ok(found)
     }
 
-    /// Waits until there is a record at or after `from`, which is at most the end. Blocks until
-    /// then, or until `given_up`.
-    pub(crate) fn wait(
-        &self,
-        shard: ShardId,
-        from: Offset,
-        given_up: &CancellationToken,
-    ) -> Result<(), ReadError> {
-        let mut reader = self.take(None)?;
-        self.begin(&mut reader, shard, from)?;
-        while !given_up.is_cancelled() {
-            self.check_open()?;
-            match reader.consumer.poll(POLL_MAX) {
-                Some(Ok(_)) => break,
-                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) if is_outside(&error) => return self.outside(shard, from),
-                Some(Err(error)) => tracing::debug!(%shard, %error, "waiting for records"),
-            }
-        }
-        reader.at = None;
-        self.keep(reader);
-        Ok(())
-    }
-
     /// Drops what is kept. Blocks a little.
     pub(crate) fn close(&self) {
         self.kept.lock().clear();

@@ -18,6 +18,7 @@ use crate::log::kafka::quiet::Quiet;
 use crate::log::kafka::reader::Readers;
 use crate::log::kafka::settings::Options;
 use crate::log::kafka::topic_id::Told;
+use crate::log::kafka::waiter::Waiter;
 use crate::log::{Appended, Batch, Log, Marks, Metrics, ReadError, Refusal, Stored};
 use crate::task::Tasks;
 use crate::types::{LogId, Offset, ShardId};
@@ -33,6 +34,7 @@ pub struct Kafka {
     admin: Arc<Admin>,
     producer: Producer,
     readers: Arc<Readers>,
+    waiter: Waiter,
     closed: CancellationToken,
 }
 
@@ -53,8 +55,9 @@ impl Kafka {
         let closed = CancellationToken::new();
         let patience = options.config.append_timeout;
         let readers = Readers::new(&options.topic, options.consumer(), patience, closed.clone());
+        let waiter = Waiter::new(&options.topic, options.consumer(), closed.clone());
         let readers = Arc::new(readers);
-        Ok(Self { id, shards, admin, producer, readers, closed, options })
+        Ok(Self { id, shards, admin, producer, readers, waiter, closed, options })
     }
 
     /// Has the producer fail for good, as it does where it has lost its place in the sequence.
@@ -150,10 +153,7 @@ impl Log for Kafka {
             if high > past {
                 return Ok(());
             }
-            let given_up = CancellationToken::new();
-            let _end = given_up.clone().drop_guard();
-            let from = high.max(low);
-            self.blocking(move |readers| readers.wait(shard, from, &given_up)).await?;
+            self.waiter.wait(shard, high.max(low)).await?;
         }
     }
 
@@ -194,6 +194,7 @@ impl Log for Kafka {
 
     async fn close(&self) {
         self.closed.cancel();
+        self.waiter.close().await;
         self.producer.flush().await;
         let readers = Arc::clone(&self.readers);
         Tasks::offload(move || readers.close()).await;
