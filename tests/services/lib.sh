@@ -110,12 +110,24 @@ end() {
   done
 }
 
+# Stops every thread of the process of folder $1: a busy machine stops some later than others.
+freeze() {
+  local pid deadline=$((SECONDS + 20))
+  runs "$1" || return 1
+  pid=$(cat "$1/pid")
+  kill -STOP "$pid"
+  while grep -h '^State:' /proc/"$pid"/task/*/status 2>/dev/null | grep -qv 'T (stopped)'; do
+    [ "$SECONDS" -lt "$deadline" ] || die 'it does not stop'
+    sleep 0.01
+  done
+}
+
 # Carries out the verbs that are alike.
 common() {
   case $2 in
     kill) end "$1" KILL ;;
     stop) end "$1" TERM ;;
-    freeze) runs "$1" && kill -STOP "$(cat "$1/pid")" ;;
+    freeze) freeze "$1" ;;
     thaw) runs "$1" && kill -CONT "$(cat "$1/pid")" ;;
     pid) cat "$1/pid" ;;
     *) die "unknown: $2; there are start, kill, stop, freeze, thaw and pid" ;;
