@@ -186,7 +186,7 @@ impl Document {
     pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
         match self {
             Self::Here(handle) => handle.missed(from).await,
-            Self::There(handle) => handle.missed(from).await,
+            Self::There(handle) => handle.missed(from),
         }
     }
 }

@@ -253,6 +253,16 @@ pub(crate) const RELATIONS: &[Relation] = &[
         why: "an operation is written in one frame of the log",
     },
     Relation {
+        small: "edge.frame-bytes-max",
+        large: "relay.frame-bytes-max",
+        why: "what a client sends is carried in one message between nodes",
+    },
+    Relation {
+        small: "edge.body-bytes-max",
+        large: "relay.frame-bytes-max",
+        why: "a request is carried in one message between nodes",
+    },
+    Relation {
         small: "document.frame-bytes-max",
         large: "document.queue-bytes",
         why: "a frame is filled from the queue",

@@ -25,7 +25,7 @@ use crate::relay::error::{DecodeError, HelloError, PeerError};
 use crate::relay::handle::Handle;
 use crate::relay::link::{Frames, Greeted, Identity, Stream};
 use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
-use crate::relay::queue::Outgoing;
+use crate::relay::queue::{Frame, Full, Outgoing};
 use crate::relay::server::limits;
 use crate::relay::{Config, Metrics};
 use crate::shard;
@@ -59,6 +59,9 @@ struct Inner {
     metrics: Metrics,
     peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
     copies: Mutex<HashMap<DocId, Arc<Copy>>>,
+    /// The next number of a call or of a subscription: no two links share one, so that no answer
+    /// is taken for another's.
+    next: Arc<AtomicU64>,
 }
 
 /// One other node.
@@ -88,8 +91,10 @@ impl Peers {
         metrics: Metrics,
     ) -> Self {
         let (peers, copies) = (Mutex::default(), Mutex::default());
+        let next = Arc::new(AtomicU64::new(1));
         let every = config.copy_idle.max(Duration::from_millis(2)) / 2;
-        let inner = Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies };
+        let inner =
+            Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies, next };
         let peers = Self { inner: Arc::new(inner) };
         let (sweeping, token) = (peers.clone(), peers.inner.tasks.token().clone());
         peers.inner.tasks.spawn("copies", async move {
@@ -144,13 +149,7 @@ impl Peers {
 
     async fn ask(&self, to: &NodeId, ask: &Ask, within: Duration) -> Result<Told, PeerError> {
         let link = self.link(to).await.map_err(PeerError::NotSent)?;
-        let bytes = encode(0, ask).len() + size_of::<u64>() + 2;
-        if bytes > limits(&self.inner.config).frame_bytes_max {
-            let long = "the request is too long to be carried between nodes".to_owned();
-            return Err(PeerError::NotSent(long));
-        }
-        let asked = timeout(within, link.ask(ask)).await;
-        asked.ok().flatten().ok_or(PeerError::Lost)
+        link.request(ask, limits(&self.inner.config).frame_bytes_max, within).await
     }
 
     fn copy(&self, doc: &DocId) -> Arc<Copy> {
@@ -222,7 +221,7 @@ impl Peers {
         let link = Arc::new(Link {
             node: node.clone(),
             outgoing: outgoing.clone(),
-            next: AtomicU64::new(1),
+            next: self.inner.next.clone(),
             open: Mutex::new(Some(Open::default())),
             metrics: metrics.clone(),
         });
@@ -298,7 +297,7 @@ pub(crate) enum Waiting {
 pub(crate) struct Link {
     pub(crate) node: NodeId,
     pub(crate) outgoing: Arc<Outgoing>,
-    next: AtomicU64,
+    next: Arc<AtomicU64>,
     /// Nothing once the link is over.
     open: Mutex<Option<Open>>,
     metrics: Metrics,
@@ -306,8 +305,22 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct Open {
-    calls: HashMap<u64, Waiting>,
+    calls: HashMap<u64, Call>,
     subs: HashMap<u64, Arc<Copy>>,
+}
+
+/// A call that was not answered yet, and the subscription that it belongs to.
+struct Call {
+    waiting: Waiting,
+    sub: Option<u64>,
+}
+
+impl Open {
+    /// Ends a subscription: nobody waits for an answer within it any more.
+    fn end(&mut self, sub: u64) -> Option<Arc<Copy>> {
+        self.calls.retain(|_, call| call.sub != Some(sub));
+        self.subs.remove(&sub)
+    }
 }
 
 impl Link {
@@ -321,30 +334,71 @@ impl Link {
         let sub = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.lock().as_mut()?.subs.insert(sub, copy.clone());
         let ask = Ask::Subscribe { sub, doc: copy.doc.clone(), from };
-        self.call(&ask, Waiting::Copy(copy.clone())).map(|_| sub)
+        self.call(sub, &ask, Waiting::Copy(copy.clone())).map(|_| sub)
     }
 
     /// Ends a subscription.
     pub(crate) fn unsubscribe(&self, sub: u64) {
         if let Some(open) = &mut *self.open.lock() {
-            open.subs.remove(&sub);
+            open.end(sub);
         }
         self.outgoing.force(encode(0, &Ask::Unsubscribe { sub }));
     }
 
-    /// Asks something that has an answer; returns the call's number.
-    pub(crate) fn call(&self, ask: &Ask, waiting: Waiting) -> Option<u64> {
+    /// Asks something of a subscription that has an answer; returns the call's number, or nothing
+    /// where the subscription is over.
+    pub(crate) fn call(&self, sub: u64, ask: &Ask, waiting: Waiting) -> Option<u64> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open.lock().as_mut()?.calls.insert(call, waiting);
+        let mut open = self.open.lock();
+        let open = open.as_mut().filter(|open| open.subs.contains_key(&sub))?;
+        open.calls.insert(call, Call { waiting, sub: Some(sub) });
         self.outgoing.force(encode(call, ask));
         Some(call)
     }
 
-    /// Asks and waits for the answer; nothing where the link is lost meanwhile.
-    pub(crate) async fn ask(&self, ask: &Ask) -> Option<Told> {
+    /// Asks something of a subscription and waits for the answer; nothing where it ends meanwhile.
+    pub(crate) async fn ask(&self, sub: u64, ask: &Ask) -> Option<Told> {
         let (reply, answer) = oneshot::channel();
-        self.call(ask, Waiting::Task(reply))?;
+        self.call(sub, ask, Waiting::Task(reply))?;
         answer.await.ok()
+    }
+
+    /// Asks something of the node, once there is room for it, and waits for the answer.
+    async fn request(
+        &self,
+        ask: &Ask,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<Told, PeerError> {
+        let not_sent = |why: &str| Err(PeerError::NotSent(why.to_owned()));
+        let call = self.next.fetch_add(1, Ordering::Relaxed);
+        let frame = Frame::from(encode(call, ask));
+        if frame.bytes() > bytes_max {
+            return not_sent("the request is too long to be carried between nodes");
+        }
+        let (reply, answer) = oneshot::channel();
+        match &mut *self.open.lock() {
+            Some(open) => {
+                open.calls.insert(call, Call { waiting: Waiting::Task(reply), sub: None })
+            }
+            None => return not_sent("the link is lost"),
+        };
+        let told = match self.outgoing.send(&frame, within).await {
+            Ok(()) => timeout(within, answer).await.ok().and_then(Result::ok),
+            Err(Full) => {
+                self.forget(call);
+                return not_sent("the link takes no more just now");
+            }
+        };
+        self.forget(call);
+        told.ok_or(PeerError::Lost)
+    }
+
+    /// Waits no longer for the answer to a call.
+    fn forget(&self, call: u64) {
+        if let Some(open) = &mut *self.open.lock() {
+            open.calls.remove(&call);
+        }
     }
 
     /// Reads what the owner tells until the link is lost.
@@ -353,13 +407,17 @@ impl Link {
         let mut pings = interval(silence_max / 3);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = self.outgoing.end.clone();
-        let mut heard = Instant::now();
+        let (mut heard, mut begun) = (Instant::now(), 0);
         let why = loop {
             let frame = tokio::select! {
                 biased;
                 () = end.cancelled() => break "it was given up, or does not take its data",
                 frame = frames.next() => frame,
                 _ = pings.tick() => {
+                    // A long message is no silence.
+                    if std::mem::replace(&mut begun, frames.begun()) < frames.begun() {
+                        heard = Instant::now();
+                    }
                     if heard.elapsed() > silence_max {
                         break "the node is silent";
                     }
@@ -367,7 +425,7 @@ impl Link {
                     continue;
                 }
             };
-            heard = Instant::now();
+            (heard, begun) = (Instant::now(), 0);
             let Ok(Some(frame)) = frame else { break "it was lost" };
             match decode::<Told>(&frame) {
                 Ok((call, told)) => self.hear(call, told),
@@ -394,7 +452,7 @@ impl Link {
             let mut open = self.open.lock();
             let Some(open) = &mut *open else { return };
             match told {
-                Told::Closed { .. } => open.subs.remove(&sub),
+                Told::Closed { .. } => open.end(sub),
                 _ => open.subs.get(&sub).cloned(),
             }
         };
@@ -404,14 +462,21 @@ impl Link {
     }
 
     fn answered(&self, call: u64, told: Told) {
-        let waiting = self.open.lock().as_mut().and_then(|open| open.calls.remove(&call));
-        match waiting {
-            Some(Waiting::Task(reply)) => {
+        let answered = self.open.lock().as_mut().and_then(|open| open.calls.remove(&call));
+        let Some(Call { waiting, sub }) = answered else { return };
+        match (waiting, sub) {
+            (Waiting::Task(reply), _) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(told);
             }
-            Some(Waiting::Copy(copy)) => copy.answered(call, told),
-            None => {}
+            (Waiting::Copy(copy), Some(sub)) => {
+                if !copy.answered((sub, call), told)
+                    && let Some(open) = &mut *self.open.lock()
+                {
+                    open.end(sub);
+                }
+            }
+            (Waiting::Copy(_), None) => debug_assert!(false, "a copy asks within a subscription"),
         }
     }
 

@@ -227,29 +227,32 @@ impl Copy {
             return;
         }
         let ask = Ask::Attach { sub: handle.sub, client };
-        if let Some(call) = handle.link.call(&ask, Waiting::Copy(self.clone())) {
+        if let Some(call) = handle.link.call(handle.sub, &ask, Waiting::Copy(self.clone())) {
             state.attaching.insert(call, Attaching { sub: handle.sub, join, reply });
         }
     }
 
-    /// Takes the answer to a call of the copy's.
-    pub(crate) fn answered(self: &Arc<Self>, call: u64, told: Told) {
+    /// Takes the answer to a call of the copy's; tells whether its subscription goes on.
+    pub(crate) fn answered(self: &Arc<Self>, (sub, call): (u64, u64), told: Told) -> bool {
         match told {
-            Told::Subscribed { head, content } => self.begin(head, content),
+            Told::Subscribed { head, content } => self.begin(sub, head, content),
             Told::Attached { .. } => {
                 // A seat that nobody takes leaves, which needs the lock.
                 let untaken = self.attached(call, &told);
                 drop(untaken);
+                true
             }
-            Told::Refused(denial) => self.refused(call, denial.into()),
-            _ => self.refused(call, Refusal::Moved),
+            Told::Refused(denial) => self.refused((sub, call), denial.into()),
+            _ => self.refused((sub, call), Refusal::Moved),
         }
     }
 
-    fn begin(self: &Arc<Self>, head: Revision, content: message::Content) {
+    fn begin(self: &Arc<Self>, sub: u64, head: Revision, content: message::Content) -> bool {
         let mut state = self.state.lock();
-        let Phase::Asked { link, sub, .. } = &state.phase else { return };
-        let (link, sub) = (link.clone(), *sub);
+        let link = match &state.phase {
+            Phase::Asked { link, sub: asked, .. } if *asked == sub => link.clone(),
+            _ => return false,
+        };
         let metrics = &self.metrics.subscribed;
         let before = state.text.as_ref().map(Text::head);
         if before.is_some_and(|before| head < before) {
@@ -273,19 +276,20 @@ impl Copy {
             state.text = None;
             link.unsubscribe(sub);
             state.part(&Refusal::Moved);
-            return;
+            return false;
         }
         state.people.clear();
         state.count = 0;
         let live = Phase::Live { link: link.clone(), sub };
         let Phase::Asked { waiting, .. } = std::mem::replace(&mut state.phase, live) else {
-            return;
+            return false;
         };
         for reply in waiting {
             let (copy, link) = (self.clone(), link.clone());
             // Whoever asked may have gone.
             let _ = reply.send(Ok(Handle { copy, link, sub }));
         }
+        true
     }
 
     /// Applies revisions; tells whether they follow from what is there.
@@ -337,14 +341,17 @@ impl Copy {
         reply.send(Ok(Seat { handle, welcome: Some(welcome) })).err()
     }
 
-    fn refused(&self, call: u64, refusal: Refusal) {
+    fn refused(&self, (sub, call): (u64, u64), refusal: Refusal) -> bool {
         let mut state = self.state.lock();
         if let Some(Attaching { reply, .. }) = state.attaching.remove(&call) {
             // Whoever asked may have gone.
             let _ = reply.send(Err(refusal));
-        } else if matches!(state.phase, Phase::Asked { .. }) {
+            return true;
+        }
+        if matches!(&state.phase, Phase::Asked { sub: asked, .. } if *asked == sub) {
             state.part(&refusal);
         }
+        state.live() == Some(sub)
     }
 
     /// Takes what the owner tells of the document.

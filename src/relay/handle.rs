@@ -67,15 +67,13 @@ impl Handle {
         }
     }
 
-    /// Returns the revisions after `from`, or nothing where they are no longer at hand.
+    /// Returns the revisions after `from`, or nothing where the copy no longer has them: what the
+    /// owner has may be ahead of what the copy has told.
     ///
     /// # Errors
     /// [`Closed`].
-    pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
-        if let Some(changes) = self.copy.missed(self.sub, from)? {
-            return Ok(Some(changes));
-        }
-        self.ask_missed(from).await
+    pub fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+        self.copy.missed(self.sub, from)
     }
 
     /// Asks the owner for the revisions after `from`.
@@ -83,7 +81,7 @@ impl Handle {
         &self,
         from: Revision,
     ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
-        match self.link.ask(&Ask::Missed { sub: self.sub, from }).await {
+        match self.link.ask(self.sub, &Ask::Missed { sub: self.sub, from }).await {
             Some(Told::Missed(rows)) => {
                 let change = |row| Arc::new(Change::from(row));
                 Ok(rows.map(|rows| rows.into_iter().map(change).collect()))

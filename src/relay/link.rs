@@ -60,6 +60,11 @@ impl<S: Stream> Frames<S> {
     pub(crate) async fn next(&mut self) -> Result<Option<BytesMut>, io::Error> {
         self.read.next().await.transpose()
     }
+
+    /// Returns how much of the next frame is here, in bytes.
+    pub(crate) fn begun(&self) -> usize {
+        self.read.read_buffer().len()
+    }
 }
 
 impl Identity {

@@ -28,7 +28,7 @@ impl From<Bytes> for Frame {
 }
 
 impl Frame {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.head.len() + self.body.len()
     }
 }

@@ -189,14 +189,17 @@ struct Serving {
 impl Serving {
     /// Reads what is asked until the link ends; tells why it did.
     async fn run<S: Stream>(&mut self, mut frames: Frames<S>) -> &'static str {
-        let end = self.outgoing.end.clone();
+        let (end, mut begun) = (self.outgoing.end.clone(), 0);
         loop {
             let frame = tokio::select! {
                 biased;
                 () = end.cancelled() => return "it does not take its data, or this node stops",
                 frame = timeout(self.ports.config.silence_max, frames.next()) => frame,
             };
+            let before = std::mem::replace(&mut begun, frames.begun());
             let frame = match frame {
+                // A long message is no silence.
+                Err(_) if begun > before => continue,
                 Err(_) => return "it is silent",
                 Ok(Ok(Some(frame))) => frame,
                 Ok(Ok(None)) => return "it was closed",

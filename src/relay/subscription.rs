@@ -25,7 +25,7 @@ use crate::doc::{
 };
 use crate::relay::carrier::{Carrier, To};
 use crate::relay::message::{self, Alone, Ask, Client, Denial, Told, encode, rows};
-use crate::relay::queue::Outgoing;
+use crate::relay::queue::{Frame, Outgoing};
 use crate::relay::server::Ports;
 use crate::shard::{Directory, Place};
 use crate::types::{AUTHOR_BYTES_MAX, DocId, Revision};
@@ -38,6 +38,9 @@ const TRIES: usize = 5;
 
 /// When a client may come back that came with too many others.
 const CROWD_RETRY: Duration = Duration::from_millis(200);
+
+/// When a client may come back to a document that no message takes.
+const LONG_RETRY: Duration = Duration::from_secs(60);
 
 /// What a message takes in the queue beside its own bytes.
 const FIXED: usize = 64;
@@ -56,6 +59,7 @@ pub(crate) struct Entrance {
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
     bytes_max: usize,
+    message_bytes_max: usize,
     /// Ends it.
     pub(crate) ended: CancellationToken,
 }
@@ -65,7 +69,7 @@ impl Entrance {
     pub(crate) fn give(&self, call: u64, ask: Ask, bytes: usize) -> Result<(), Ask> {
         let bytes = bytes + FIXED;
         let waits = self.waiting.load(Ordering::Relaxed);
-        let always = matches!(ask, Ask::Detach { .. });
+        let always = matches!(ask, Ask::Detach { .. } | Ask::Unsubscribe { .. });
         if waits > 0 && waits + bytes > self.bytes_max && !always {
             return Err(ask);
         }
@@ -77,7 +81,9 @@ impl Entrance {
 
     /// Tells whether the peer does not keep to any bound.
     pub(crate) fn is_flooded(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > self.bytes_max.saturating_mul(2)
+        // One message passes whatever its size, and people may always go.
+        let most = self.bytes_max.saturating_mul(2).saturating_add(self.message_bytes_max);
+        self.waiting.load(Ordering::Relaxed) > most
     }
 }
 
@@ -104,8 +110,14 @@ impl Subscription {
         let bytes_max = ports.config.document_queue_bytes.as_u64();
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let metrics = ports.metrics.clone();
-        let entrance =
-            Entrance { queue: sender, waiting: waiting.clone(), bytes_max, ended: ended.clone() };
+        let message_bytes_max = ports.limits().frame_bytes_max;
+        let entrance = Entrance {
+            queue: sender,
+            waiting: waiting.clone(),
+            bytes_max,
+            message_bytes_max,
+            ended: ended.clone(),
+        };
         let carrier = Arc::new(Carrier::new(outgoing.clone(), sub, metrics, ended));
         let clients = BTreeSet::new();
         (Self { doc, carrier, ports, queue, waiting, clients }, entrance)
@@ -128,7 +140,13 @@ impl Subscription {
             Content::Changes(changes) => message::Content::Changes(rows(&changes)),
         };
         let answer = encode(call, &Told::Subscribed { head: heard.head, content });
-        if self.carrier.open(To::Copy, answer, ROOM_MAX).await {
+        if answer.len() > self.ports.limits().frame_bytes_max {
+            let reason = "the document is too long to be sent between nodes: raise \
+                          relay.frame-bytes-max, or use its owner";
+            let (reason, retry) = (reason.to_owned(), LONG_RETRY);
+            let refused = Told::Refused(Denial::from(&Refusal::Unavailable { reason, retry }));
+            self.carrier.outgoing.force(encode(call, &refused));
+        } else if self.carrier.open(To::Copy, answer, ROOM_MAX).await {
             self.serve(&handle, heard.conn).await;
         } else {
             let refused = Told::Refused(Denial::from(&Refusal::Moved));
@@ -245,8 +263,11 @@ impl Subscription {
             Ask::Missed { from, .. } => {
                 let missed = handle.missed(from).await.unwrap_or_else(|Closed| None);
                 let told = Told::Missed(missed.map(|changes| rows(&changes)));
+                let mut frame = Frame::from(encode(call, &told));
+                if frame.bytes() > self.ports.limits().frame_bytes_max {
+                    frame = encode(call, &Told::Missed(None)).into();
+                }
                 // A copy that gets no answer asks again from where it stands.
-                let frame = encode(call, &told).into();
                 if self.carrier.outgoing.send(&frame, ROOM_MAX).await.is_err() {
                     self.carrier.close(&Refusal::Moved);
                 }

@@ -10,6 +10,7 @@ mod history;
 mod inner;
 mod keeping;
 mod kill;
+mod late;
 mod load;
 mod moves;
 mod nodes;

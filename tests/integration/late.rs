@@ -1,0 +1,151 @@
+//! Owners that answer when nobody waits any more, because the document has moved.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use quire::doc::{self, Join, Mode, Refusal, Welcome};
+use quire::relay::{
+    Access, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers, Request,
+    Told, decode, encode,
+};
+use quire::task::Tasks;
+use quire::types::{Author, NodeId, ParticipantId, Revision, Seq, SessionId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::inner::{self, PATIENCE, id};
+use crate::nodes::{CLUSTER, name};
+
+/// A node that is played by the test.
+struct Owner {
+    name: NodeId,
+    listener: TcpListener,
+    link: Option<TcpStream>,
+}
+
+impl Owner {
+    async fn bind(number: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self { name: name(number), listener, link: None }
+    }
+
+    fn address(&self) -> String {
+        self.listener.local_addr().expect("it is bound").to_string()
+    }
+
+    async fn greet(&mut self) {
+        let (link, _) =
+            timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a socket");
+        self.link = Some(link);
+        let hello = self.frame().await;
+        Hello::decode(&hello).expect("it greets");
+        let node = self.name.clone();
+        let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks: (1, 1) };
+        self.send(&hello.encode()).await;
+    }
+
+    async fn frame(&mut self) -> Vec<u8> {
+        let link = self.link.as_mut().expect("it is greeted");
+        let reading = async {
+            let length = link.read_u32().await.expect("a frame comes");
+            let mut bytes = vec![0; length as usize];
+            link.read_exact(&mut bytes).await.expect("it is whole");
+            bytes
+        };
+        timeout(PATIENCE, reading).await.expect("in time")
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).expect("short");
+        let frame = [&length.to_be_bytes(), bytes].concat();
+        let link = self.link.as_mut().expect("it is greeted");
+        link.write_all(&frame).await.expect("it is taken");
+    }
+
+    async fn tell(&mut self, call: u64, told: &Told) {
+        self.send(&encode(call, told)).await;
+    }
+
+    /// Returns the next thing asked that is no ping.
+    async fn asked(&mut self) -> (u64, Ask) {
+        loop {
+            let (call, ask) = decode::<Ask>(&self.frame().await).expect("it is known");
+            if !matches!(ask, Ask::Ping) {
+                return (call, ask);
+            }
+        }
+    }
+
+    /// Answers the subscription, and returns it with the call that attaches a client.
+    async fn subscribed(&mut self, content: Content) -> (u64, u64) {
+        let (call, Ask::Subscribe { sub, .. }) = self.asked().await else { panic!("it begins") };
+        self.tell(call, &Told::Subscribed { head: Revision(5), content }).await;
+        let (call, Ask::Attach { .. }) = self.asked().await else { panic!("a client comes") };
+        (sub, call)
+    }
+
+    async fn attached(&mut self, call: u64, conn: u64) {
+        let (head, seq, mode) = (Revision(5), Seq(0), Access::Edit);
+        let told = Told::Attached { conn, head, seq, mode, you: ParticipantId(1) };
+        self.tell(call, &told).await;
+    }
+}
+
+async fn join(peers: &Peers, owner: &NodeId) -> Result<(Handle, Welcome), Refusal> {
+    let author: Author = "Ada".parse().expect("a name");
+    let join = || Join {
+        through: None,
+        session: SessionId([1; 16]),
+        rev: None,
+        mode: Mode::Edit,
+        ordered: false,
+        user: None,
+        author: author.clone(),
+        outbox: Arc::new(inner::Told::default()),
+    };
+    timeout(PATIENCE, peers.join(owner, &id("a"), join)).await.expect("in time")
+}
+
+#[tokio::test]
+async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
+    let (mut first, mut second) = (Owner::bind(1).await, Owner::bind(2).await);
+    let (one, two) = (first.name.clone(), second.name.clone());
+    let known = [(one.clone(), first.address()), (two.clone(), second.address())];
+    let addresses = move |node: &NodeId| {
+        known.iter().find(|(name, _)| name == node).map(|(_, address)| address.clone())
+    };
+    let me = Identity { cluster: CLUSTER, node: name(0), boot: 1 };
+    let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+    let configs = (Config::default(), Arc::new(doc::Config::default()));
+    let tasks = Tasks::new();
+    let peers = Peers::new(me, Arc::new(addresses), configs, tasks.clone(), metrics);
+
+    let (moved, early) = tokio::join!(join(&peers, &one), async {
+        first.greet().await;
+        let (sub, call) = first.subscribed(Content::Text("text".to_owned())).await;
+        let denial = Denial::from(&Refusal::Moved);
+        first.tell(0, &Told::Closed { sub, denial }).await;
+        call
+    });
+    assert!(matches!(moved, Err(Refusal::Moved)), "{moved:?}");
+
+    let (joined, ()) = tokio::join!(join(&peers, &two), async {
+        second.greet().await;
+        let (_, call) = second.subscribed(Content::Changes(Vec::new())).await;
+        let (method, target) = ("GET".to_owned(), "/".to_owned());
+        let request = Request { method, target, content_type: None, body: Blob("".into()) };
+        let (carried, ()) = tokio::join!(peers.carry(&one, request), async {
+            // What answers the request comes behind, and so is heard after it.
+            let (request, _) = first.asked().await;
+            first.attached(early, 77).await;
+            first.attached(call, 78).await;
+            first.tell(request, &Told::Unknown).await;
+        });
+        carried.expect_err("it is not known");
+        second.attached(call, 5).await;
+    });
+    let (_, welcome) = joined.expect("it is taken");
+    assert_eq!(welcome.conn.0, 5, "what the owner says");
+    tasks.stop().await;
+}
