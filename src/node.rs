@@ -5,6 +5,7 @@
 //! ```
 
 mod cluster;
+mod metrics;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::config::{Config, Engine, Remote};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
 use crate::node::cluster::Clustered;
+use crate::node::metrics::Gauges;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
 use crate::task::{Fatal, Tasks};
@@ -251,6 +253,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
         let doc_metrics = doc::Metrics::register(&registry)?;
+        let edge_metrics = edge::Metrics::register(&registry, doc_metrics.ack_sent.clone())?;
         let Stores { log, store } = stores;
         check_log(&*log, &*store, config.adopt_log).await?;
         let ports = Ports {
@@ -272,7 +275,8 @@ impl Node {
         let (alone, clustered) = match config.peer_listen {
             None => (Some(Arc::new(start_shards(&ports).await?)), None),
             Some(peer) => {
-                let joining = Clustered::join(config, peer, address, &ports, &registry);
+                let gauges = Gauges::new(&edge_metrics, &doc_metrics);
+                let joining = Clustered::join(config, (peer, address), &ports, gauges, &registry);
                 (None, Some(joining.await?))
             }
         };
@@ -285,7 +289,7 @@ impl Node {
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             bodies: Arc::new(Semaphore::new(bodies_kib(config))),
-            metrics: edge::Metrics::register(&registry, doc_metrics.ack_sent)?,
+            metrics: edge_metrics,
             health: health.clone(),
             tasks: edge_tasks.clone(),
             token: edge_tasks.token().clone(),

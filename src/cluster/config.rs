@@ -1,5 +1,7 @@
 //! How a node takes part in a cluster; not how it is read or checked (`config` does that).
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// Holds what a node says of itself, section `[cluster]` of the file.
@@ -12,10 +14,19 @@ pub struct Config {
     pub advertise_peer: String,
     /// Its share of the shards: 1 to 100; default 10.
     pub weight: u32,
+    /// The time that 99 of 100 acknowledgements are to take at most, 10 ms to 1 m: where any node's
+    /// take longer, no shard begins to move; default 500 ms.
+    #[serde(with = "humantime_serde")]
+    pub ack_objective: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { advertise_client: String::new(), advertise_peer: String::new(), weight: 10 }
+        Self {
+            advertise_client: String::new(),
+            advertise_peer: String::new(),
+            weight: 10,
+            ack_objective: Duration::from_millis(500),
+        }
     }
 }

@@ -19,6 +19,7 @@
 mod config;
 mod control;
 mod error;
+mod guard;
 pub mod handoff;
 pub mod member;
 mod membership;
@@ -38,6 +39,7 @@ pub use control::{
     REVOKED_MAX, SNAPSHOT_EVERY, Status,
 };
 pub use error::{Refusal, Void};
+pub use guard::{Advice, Guard};
 pub use membership::{Candidate, Decision, Detector, Timing, Verdict};
 pub use message::{DecodeError, RECORD_BYTES_MAX};
 pub use placement::{Placement, Standing};

@@ -175,6 +175,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Where other nodes reach its peer port, host:port; empty: where it listens."),
     opt("cluster.weight", "10", count("parts", 1, 100),
         "Its share of the shards, beside the weights of the others."),
+    opt("cluster.ack-objective", r#""500ms""#, millis(10, M),
+        "While 99 of 100 acknowledgements of any node take longer, no shard begins to move."),
 
     opt("relay.frame-bytes-max", r#""64MiB""#, kib(MIB, GIB),
         "Bytes of one message between nodes: a whole document has to fit."),

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
 use crate::cluster::{
-    Addresses, Command, Load, Operator, Order, Record, Text, Timing, Version, Void, WriteError,
+    Addresses, Advice, Command, Guard, Operator, Order, Record, Text, Timing, Version, Void,
+    WriteError,
 };
 use crate::config::{Config, Engine};
 use crate::edge::{self, Carried, Shared};
 use crate::log::{self, Log};
+use crate::node::metrics::Gauges;
 use crate::relay::{self, Peers};
 use crate::router::Router;
 use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
@@ -52,9 +54,9 @@ impl Clustered {
     /// Joins the cluster whose log the node has, and begins to keep shards.
     pub(crate) async fn join(
         config: &Config,
-        peer: SocketAddr,
-        client: SocketAddr,
+        (peer, client): (SocketAddr, SocketAddr),
         ports: &Ports,
+        gauges: Gauges,
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(peer).await.with_context(|| {
@@ -64,16 +66,11 @@ impl Clustered {
         let control = open_control(config).await?;
         let identity = identity(config, ports.claimant.boot, client, peer)?;
         let cluster = ports.log.id().0;
-        let doc_metrics = ports.doc_metrics.clone();
-        let load = move || {
-            let documents = u32::try_from(doc_metrics.open.get()).unwrap_or(0);
-            Load { documents, ..Load::default() }
-        };
         let member_ports = member::Ports {
             log: control,
             timing: Timing::default(),
             clock: ports.clock.clone(),
-            load: Arc::new(load),
+            load: Arc::new(move || gauges.read()),
             tasks: ports.tasks.clone(),
             fatal: ports.fatal.clone(),
         };
@@ -95,6 +92,8 @@ impl Clustered {
             metrics.clone(),
         );
         ports.tasks.spawn("links", give_up(member.clone(), peers.clone()));
+        let objective = config.cluster.ack_objective;
+        ports.tasks.spawn("guard", guard(member.clone(), objective, ports.clock.clone()));
         let keeper = keep(Keeping {
             member: member.clone(),
             shards: ports.clone(),
@@ -208,6 +207,34 @@ async fn give_up(member: member::Handle, peers: Peers) {
         }
         control = newer;
     }
+}
+
+/// Stops moves while acknowledgements are slow.
+async fn guard(member: member::Handle, objective: Duration, clock: Clock) {
+    let (mut guard, began) = (Guard::new(objective), Instant::now());
+    let mut control = member.control();
+    while let Ok(newer) = member.newer(control.at()).await {
+        control = newer;
+        let (on, why) = match guard.look(member.node(), &control, began.elapsed()) {
+            Some(Advice::Stop { node, ack_p99 }) => {
+                (true, format!("{} at {}", ms(ack_p99), node.0))
+            }
+            Some(Advice::GoOn) => (false, format!("below {}", ms(objective))),
+            None => continue,
+        };
+        let why = format!("99 of 100 acknowledgements: {why}");
+        warn!(on, why, "moves stop while acknowledgements are slow");
+        // Where it is not written, the next state says so.
+        if let Err(reason) =
+            member.write(&command(&member, &why, &clock, Order::Guard { on })).await
+        {
+            warn!(%reason, "the stop of moves could not be written");
+        }
+    }
+}
+
+fn ms(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
 }
 
 /// Tells where the peer port of a member is.

@@ -1,0 +1,122 @@
+//! How busy a node is, for the others: measured over windows that are over.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::core::Metric;
+use prometheus::{Histogram, IntGauge};
+use tokio::time::Instant;
+
+use crate::cluster::Load;
+use crate::{doc, edge};
+
+/// How long a window lasts.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// How many acknowledgements a window needs to say anything.
+const LEAST: u64 = 50;
+
+/// Reads how busy a node is.
+pub(crate) struct Gauges {
+    sessions: IntGauge,
+    documents: IntGauge,
+    /// From a batch on a socket to its acknowledgement there, in seconds.
+    ack: Histogram,
+    window: Mutex<Option<Window>>,
+}
+
+struct Window {
+    began: Instant,
+    /// What the histogram had counted then.
+    before: Vec<u64>,
+    /// What the window before it has found.
+    p99: Duration,
+}
+
+impl Gauges {
+    /// Reads what the edge and the documents of a node count.
+    pub(crate) fn new(edge: &edge::Metrics, doc: &doc::Metrics) -> Self {
+        let (sessions, documents) = (edge.sessions.clone(), doc.open.clone());
+        Self { sessions, documents, ack: edge.ack_sent.clone(), window: Mutex::new(None) }
+    }
+
+    /// Returns what is the case now; of acknowledgements, what was the case until a moment ago.
+    pub(crate) fn read(&self) -> Load {
+        let count = |gauge: &IntGauge| u32::try_from(gauge.get()).unwrap_or(0);
+        let (sessions, documents) = (count(&self.sessions), count(&self.documents));
+        Load { ack_p99: self.ack_p99(), sessions, documents }
+    }
+
+    fn ack_p99(&self) -> Duration {
+        let (mut window, now) = (self.window.lock(), Instant::now());
+        let last = match &*window {
+            Some(window) if now - window.began < WINDOW => return window.p99,
+            last => last.as_ref().map(|window| window.before.clone()),
+        };
+        let (bounds, counts) = self.counted();
+        let before = last.unwrap_or_else(|| vec![0; counts.len()]);
+        let p99 = p99(&bounds, &before, &counts);
+        *window = Some(Window { began: now, before: counts, p99 });
+        p99
+    }
+
+    /// Returns the bounds of the histogram and how many are at or below each; the last has none.
+    fn counted(&self) -> (Vec<f64>, Vec<u64>) {
+        let metric = self.ack.metric();
+        let histogram = metric.get_histogram();
+        let buckets = histogram.get_bucket();
+        let bounds = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
+        let counts = buckets.iter().map(prometheus::proto::Bucket::cumulative_count);
+        (bounds, counts.chain([histogram.get_sample_count()]).collect())
+    }
+}
+
+/// Returns the bound that 99 of 100 are at or below of those that came after `before`; nothing
+/// where there are too few to tell.
+fn p99(bounds: &[f64], before: &[u64], counts: &[u64]) -> Duration {
+    let new: Vec<u64> = counts.iter().zip(before).map(|(now, before)| now - before).collect();
+    let all = new.last().copied().unwrap_or(0);
+    if all < LEAST {
+        return Duration::ZERO;
+    }
+    let at = new.iter().position(|below| below * 100 >= all * 99).unwrap_or(bounds.len());
+    let largest = bounds.last().copied().unwrap_or(0.0);
+    Duration::from_secs_f64(bounds.get(at).copied().unwrap_or(largest * 2.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::HistogramOpts;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_tells_of_what_came_in_it_once_it_is_over() {
+        let buckets = vec![0.001, 0.01, 0.1, 1.0];
+        let options = HistogramOpts::new("ack", "seconds").buckets(buckets);
+        let ack = Histogram::with_opts(options).unwrap();
+        let gauge = |name: &str| IntGauge::new(name, "how many").unwrap();
+        let (sessions, documents) = (gauge("sessions"), gauge("documents"));
+        sessions.set(3);
+        documents.set(2);
+        let gauges = Gauges { sessions, documents, ack, window: Mutex::new(None) };
+        let read = || gauges.read().ack_p99;
+        assert_eq!(gauges.read(), Load { ack_p99: Duration::ZERO, sessions: 3, documents: 2 });
+        (0..99).for_each(|_| gauges.ack.observe(0.005));
+        gauges.ack.observe(0.5);
+        assert_eq!(read(), Duration::ZERO, "it is not over");
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), Duration::from_millis(10));
+        (0..98).for_each(|_| gauges.ack.observe(0.005));
+        (0..2).for_each(|_| gauges.ack.observe(0.5));
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), Duration::from_secs(1));
+        (0..98).for_each(|_| gauges.ack.observe(0.005));
+        (0..2).for_each(|_| gauges.ack.observe(7.0));
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), Duration::from_secs(2), "beyond the last bound");
+        (0..49).for_each(|_| gauges.ack.observe(7.0));
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), Duration::ZERO, "too few to tell");
+    }
+}
