@@ -80,7 +80,7 @@ async fn read_log(which: &Which) -> anyhow::Result<Recording> {
         };
         for (rev, entry) in (frame.base_rev.0 + 1..).zip(frame.entries) {
             let from = (entry.session, frame.at);
-            recording.add_or_leave_out(&frame.doc, Revision(rev), from, entry.op)?;
+            recording.add_or_leave_out(&frame.doc, Revision(rev), from, entry.op);
         }
         Ok(())
     });
@@ -88,9 +88,15 @@ async fn read_log(which: &Which) -> anyhow::Result<Recording> {
     let partial = recording.partial();
     if let Some(first) = partial.first() {
         eprintln!(
-            "{} documents are left out, {first} is one: their first revisions were trimmed or not \
-             chosen",
+            "{} documents are left out, {first} is one: some of their revisions were trimmed, are \
+             not chosen, or cannot be read",
             partial.len()
+        );
+    }
+    if recording.docs().is_empty() {
+        bail!(
+            "nothing is left to record: documents are recorded from their first revision, so choose \
+             an earlier --from or --since, or other documents by --doc"
         );
     }
     log.close().await;

@@ -40,7 +40,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recording {
     docs: BTreeMap<DocId, Vec<Step>>,
-    /// Documents that are left out: what is chosen of them does not begin at the first revision.
+    /// Documents that are left out: what is chosen of them is not every revision from the first.
     partial: BTreeSet<DocId>,
     sessions: HashMap<(DocId, SessionId), usize>,
     counts: HashMap<DocId, usize>,
@@ -58,30 +58,24 @@ impl Recording {
         self.docs.values().map(Vec::len).sum()
     }
 
-    /// Returns the documents that are left out because their first revisions are not there.
+    /// Returns the documents that are left out because some of their revisions are not there.
     pub fn partial(&self) -> &BTreeSet<DocId> {
         &self.partial
     }
 
     /// Adds the next revision of a document where it has all before it, and leaves the document
-    /// out where its first one is missing: trimmed, or not chosen.
-    ///
-    /// # Errors
-    /// Where one in the middle is missing.
+    /// out where one is missing: trimmed, not chosen, or unreadable.
     pub fn add_or_leave_out(
         &mut self,
         doc: &DocId,
         rev: Revision,
         from: (SessionId, Timestamp),
         op: Operation,
-    ) -> anyhow::Result<()> {
-        if !self.heads.contains_key(doc) && rev != Revision(1) {
+    ) {
+        if !self.partial.contains(doc) && self.add(doc, rev, from, op).is_err() {
+            self.docs.remove(doc);
             self.partial.insert(doc.clone());
         }
-        if self.partial.contains(doc) {
-            return Ok(());
-        }
-        self.add(doc, rev, from, op)
     }
 
     /// Adds the next revision of a document; one that changes nothing is left out, because no
@@ -205,6 +199,14 @@ mod tests {
             let at = Timestamp(1_000 + u64::from(rev));
             recording.add(&doc, Revision(rev.into()), (session, at), op).unwrap();
         }
+        let other: DocId = "other".parse().unwrap();
+        for rev in [1, 3, 4] {
+            let op = Operation::builder().insert("x").build();
+            let from = (SessionId([1; 16]), Timestamp(1));
+            recording.add_or_leave_out(&other, Revision(rev), from, op);
+        }
+        assert_eq!(recording.docs().keys().collect::<Vec<_>>(), [&doc]);
+        assert!(recording.partial().contains(&other));
         let gap = recording.add(
             &doc,
             Revision(9),
