@@ -189,6 +189,11 @@ def compose():
             own = service["image"] == "quire" and "\nHEALTHCHECK " in dockerfile
             if not own and "healthcheck" not in service:
                 wrong(where, "no health check")
+            if service["image"] == "quire":
+                grace = re.search(r"edge\.shutdown-grace=(\w+)", " ".join(service["command"]))
+                grace = seconds(grace[1]) if grace else default_grace()
+                if seconds(service["stop_grace_period"]) < longest(grace):
+                    wrong(where, "it is killed while it drains")
             if "mem_limit" not in service:
                 wrong(where, "no limit of memory")
             if service["image"] != "quire" and not re.search(r":v?\d+\.\d+", service["image"]):
@@ -251,6 +256,18 @@ def seconds(text):
     return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
 
 
+def longest(grace):
+    """Returns how long a stop may take: shards, documents and clients have the grace each, and what is closed at the
+    end (Kafka's client, the store) some seconds."""
+    return 3 * grace + 30
+
+
+def default_grace():
+    """Returns edge.shutdown-grace where nothing is set."""
+    table = (ROOT / "src/config/options.rs").read_text()
+    return seconds(re.search(r'opt\("edge.shutdown-grace", r#""(\w+)""#', table)[1])
+
+
 def unit():
     """The service has the time to drain, and the hardening that is asked for."""
     path = DEPLOY / "systemd/quire.service"
@@ -262,7 +279,7 @@ def unit():
             wrong(path, f"{line} is missing")
     environment = (DEPLOY / "systemd/quire.env").read_text()
     grace = seconds(re.search(r"(?m)^QUIRE_EDGE__SHUTDOWN_GRACE=(\w+)", environment)[1])
-    if seconds(re.search(r"(?m)^TimeoutStopSec=(\w+)", text)[1]) < 2 * grace + 30:
+    if seconds(re.search(r"(?m)^TimeoutStopSec=(\w+)", text)[1]) < longest(grace):
         wrong(path, "TimeoutStopSec is not longer than the drain")
     connections = re.search(r'opt\("edge.connections-max", "(\d+)"', (ROOT / "src/config/options.rs").read_text())
     if int(re.search(r"LimitNOFILE=(\d+)", text)[1]) < 2 * int(connections[1]):
@@ -325,7 +342,7 @@ def chart(rendered):
     [configuration] = of("ConfigMap")
     document = tomllib.loads(configuration["data"]["quire.toml"])
     grace = seconds(document["edge"]["shutdown-grace"])
-    if pod["terminationGracePeriodSeconds"] < int(command[1]) + 2 * grace + 10:
+    if pod["terminationGracePeriodSeconds"] < int(command[1]) + longest(grace):
         wrong(where, "the pod is killed while it drains")
     table = set(re.findall(r'opt\("([a-z.-]+)"', (ROOT / "src/config/options.rs").read_text()))
     table |= {line.removeprefix("option ") for line in planned("options-planned.txt")}
