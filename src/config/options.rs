@@ -81,8 +81,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),
         "Where checkpoints are kept: the data folder, memory (gone with the process), or CQL."),
     opt("shards", "0", count("shards", 0, 65_536),
-        "Shards of the log, fixed when it is made. 0: those that it has; a new one gets 16, in \
-         Kafka 256 partitions."),
+        "Shards of the log, fixed when it is made: at most 4096 in the data folder, 8192 in a \
+         cluster. 0: those that it has; a new one gets 16, in Kafka 256 partitions."),
     opt("adopt-log", "false", Kind::Switch,
         "Whether checkpoints of another log are served, without what only that log had."),
 
