@@ -13,7 +13,7 @@ use quire::cluster::handoff::Deadlines;
 use quire::cluster::member::{self, Identity};
 use quire::cluster::{Addresses, Command, Load, Operator, Order, Record, Timing, Version};
 use quire::doc::{Failure, Refusal, Write};
-use quire::log::{Log, Memory};
+use quire::log::{self, Log, Memory};
 use quire::router::Router;
 use quire::shard::{
     Claimant, Directory, Heirs, Keeper, Keeping, PeerError, Peers, Place, Ports, keep,
@@ -281,4 +281,26 @@ async fn shards_follow_the_members_and_every_word_is_kept_once() {
     cluster.settled().await;
     assert_eq!(cluster.nodes[&name("a")].keeper.here().len(), 0);
     check(&cluster, &words).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_claimed_is_not_claimed_again_while_others_are_told() {
+    let mut cluster = Cluster::of(&["a"]).await;
+    cluster.settled().await;
+    cluster.start("b", 1).await;
+    cluster.settled().await;
+    // Much is heard of, and compared, in this time.
+    sleep(Duration::from_secs(5)).await;
+    cluster.settled().await;
+    let mut claims = 0;
+    for shard in (0..SHARDS).map(ShardId) {
+        let batch = cluster.log.read(shard, Offset(0), 1 << 20).await.expect("it is there");
+        let records = batch.records.iter().map(|stored| log::Record::decode(&stored.bytes));
+        claims += records.filter(|record| matches!(record, Ok(log::Record::Claim(_)))).count();
+    }
+    let moved = (0..SHARDS).map(ShardId).filter(|shard| {
+        let node = &cluster.nodes[&name("b")];
+        matches!(node.keeper.place(*shard), Place::Here(_))
+    });
+    assert_eq!(claims, SHARDS as usize + moved.count(), "one for each owner there was");
 }

@@ -24,8 +24,19 @@ use tokio::time::timeout;
 
 use crate::server::{Server, quire};
 
-const DOCS: usize = 4;
-const WRITERS: usize = 8;
+/// How many write into how many documents, and how long each rests between two batches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) docs: usize,
+    pub(crate) writers: usize,
+    pub(crate) rest: Duration,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { docs: 4, writers: 8, rest: Duration::ZERO }
+    }
+}
 
 /// A guard against a test that hangs, not a measure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,7 +64,7 @@ struct Promised {
 
 fn own_char() -> char {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    char::from_u32(0x2_0000 + n).expect("there are 42,000 in this plane")
+    char::from_u32(0x1_0000 + n).expect("there are a million from here")
 }
 
 fn doc_id(doc: usize) -> DocId {
@@ -61,8 +72,7 @@ fn doc_id(doc: usize) -> DocId {
 }
 
 async fn write(
-    doc: usize,
-    seed: u64,
+    (doc, seed, rest): (usize, u64, Duration),
     urls: Vec<String>,
     recorder: Recorder,
     done: watch::Sender<u64>,
@@ -91,12 +101,14 @@ async fn write(
         document.wait_durable().await.expect("the server takes the client");
         done.send_modify(|edits| *edits += typed.len() as u64);
         durable.append(&mut typed);
+        tokio::time::sleep(rest).await;
     }
     Promised { doc, document, durable }
 }
 
 /// The writers of a storm.
 pub(crate) struct Storm {
+    crowd: Crowd,
     recorder: Recorder,
     folder: tempfile::TempDir,
     stop: Arc<AtomicBool>,
@@ -107,17 +119,24 @@ pub(crate) struct Storm {
 impl Storm {
     /// Begins to write, to whichever server takes a writer.
     pub(crate) fn begin(urls: &[String]) -> Self {
+        Self::of(Crowd::default(), urls)
+    }
+
+    /// Begins to write as so many do, each to a node of its own choice first.
+    pub(crate) fn of(crowd: Crowd, urls: &[String]) -> Self {
         let (stop, done, tasks) = (Arc::default(), watch::Sender::new(0), Tasks::new());
         let folder = tempfile::tempdir().expect("a folder");
         let recorder = Recorder::create(&folder.path().join("h.gz")).expect("a file");
         let start = |writer: usize| {
             let (done, stop) = (done.clone(), Arc::clone(&stop));
-            let writing =
-                write(writer % DOCS, writer as u64, urls.to_vec(), recorder.clone(), done, stop);
-            tasks.spawn("writer", writing)
+            let mut urls = urls.to_vec();
+            let first = writer % urls.len();
+            urls.rotate_left(first);
+            let who = (writer % crowd.docs, writer as u64, crowd.rest);
+            tasks.spawn("writer", write(who, urls, recorder.clone(), done, stop))
         };
-        let writers = (0..WRITERS).map(start).collect();
-        Self { recorder, folder, stop, done, writers }
+        let writers = (0..crowd.writers).map(start).collect();
+        Self { crowd, recorder, folder, stop, done, writers }
     }
 
     /// Waits until so many edits are durable.
@@ -139,7 +158,7 @@ impl Storm {
         for writer in self.writers {
             promised.push(timeout(PATIENCE, writer).await.expect("it settles").expect("it ends"));
         }
-        let texts = check_replicas(&server, &promised).await;
+        let texts = check_replicas(&server, self.crowd.docs, &promised).await;
         for one in &promised {
             check_promises(&texts[one.doc], &one.durable);
         }
@@ -170,9 +189,9 @@ impl Storm {
 }
 
 /// Waits until every replica shows its server's text, and returns the texts.
-async fn check_replicas(server: &Server, promised: &[Promised]) -> Vec<String> {
+async fn check_replicas(server: &Server, docs: usize, promised: &[Promised]) -> Vec<String> {
     let mut texts = Vec::new();
-    for doc in 0..DOCS {
+    for doc in 0..docs {
         texts.push(quire(&["doc", "cat", doc_id(doc).as_str(), "--url", &server.url]));
     }
     for Promised { doc, document, .. } in promised {

@@ -378,7 +378,13 @@ impl Run {
 
     /// Tells all what was claimed; one record at a time, so that many claims become one.
     fn publish(&mut self) {
-        if self.publishing || self.unpublished.is_empty() {
+        if self.publishing {
+            return;
+        }
+        // While it was on its way, more was compared with a state that did not know it yet.
+        let (control, node) = (&self.control, self.keeping.member.node());
+        self.unpublished.retain(|shard, epoch| !knows(control, node, (*shard, *epoch)));
+        if self.unpublished.is_empty() {
             return;
         }
         self.publishing = true;
@@ -395,15 +401,15 @@ impl Run {
 
     fn published(&mut self, shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError>) {
         self.publishing = false;
-        let reason = match result {
-            Ok(()) => return self.read(self.keeping.member.control()),
-            Err(reason) => reason,
-        };
+        self.read(self.keeping.member.control());
+        let Err(reason) = result else { return };
         // What is still not news is told at the next tick.
         warn!(%reason, shards = shards.len(), "could not tell which shards are owned");
         if matches!(reason, WriteError::Void(Void::OldEpoch)) {
             // Control knows of ownerships as new as these, which have ended: newer ones are news.
-            shards.iter().for_each(|(shard, _)| self.rest(*shard, 1));
+            let (control, node) = (self.control.clone(), self.node().clone());
+            let ended = shards.into_iter().filter(|one| !knows(&control, &node, *one));
+            ended.for_each(|(shard, _)| self.rest(shard, 1));
         }
     }
 
@@ -423,6 +429,11 @@ impl Run {
             self.give(shard, to);
         }
     }
+}
+
+/// Tells whether control knows that a node owns a shard by this claim.
+fn knows(control: &Control, node: &NodeId, (shard, epoch): (ShardId, Epoch)) -> bool {
+    control.owner(shard).is_some_and(|owner| owner.node == *node && owner.epoch == epoch)
 }
 
 impl Serving {
