@@ -71,8 +71,8 @@ async fn measure(what: &str, rounds: usize, shards: usize, docs: usize, broker: 
     let at = |share: f64| pauses[((pauses.len() - 1) as f64 * share).round() as usize];
     let usual = writers.usual();
     println!(
-        "{what}: {rounds} rounds, {shards} shards, {docs} documents, {took:.0} s: pause p50 {:.0} ms, \
-         p99 {:.0} ms, longest {:.0} ms ({} of them); usual acknowledgement p50 {usual:.2} ms",
+        "{what}: {rounds} rounds, {shards} shards, {docs} documents, {took:.0} s: pause p50 \
+         {:.0} ms, p99 {:.0} ms, longest {:.0} ms ({} of them); usual ack p50 {usual:.2} ms",
         at(0.5),
         at(0.99),
         at(1.0),

@@ -1,12 +1,14 @@
 //! Finds the owner of a document: a shard of this node, or another node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::doc::{Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome};
 use crate::relay::{self, PeerError, Peers, Request, Response};
-use crate::shard::{self, Alone, Directory, Place};
+use crate::shard::{self, Alone, Directory, Mark, Place};
 use crate::types::{DocId, NodeId, Revision};
 
 /// How often a document that closes just now is opened again before its client is told to wait.
@@ -82,6 +84,25 @@ impl Router {
         }
     }
 
+    /// Returns where a document is now, to be waited upon.
+    pub fn mark(&self, doc: &DocId) -> Mark {
+        self.directory.place(doc.shard(self.directory.count())).mark()
+    }
+
+    /// Waits until a document may be somewhere else than at `tried`, and no longer than `most`.
+    pub async fn moved(&self, doc: &DocId, tried: &Mark, most: Duration) {
+        let mut changes = self.directory.changes();
+        let moved = async {
+            while self.mark(doc) == *tried {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        // It is tried again in any case: what is known of a place is news, and may be late.
+        let _ = timeout(most, moved).await;
+    }
+
     /// Has a request of the HTTP API answered by the node that a document is on.
     ///
     /// # Errors
@@ -114,7 +135,7 @@ impl Router {
             tokio::task::yield_now().await;
         }
         let reason = "the document is closing".to_owned();
-        Err(Refusal::Unavailable { reason, retry: std::time::Duration::from_millis(200) })
+        Err(Refusal::Unavailable { reason, retry: Duration::from_millis(200) })
     }
 
     /// Sends all clients away, saves every open document and stops the shards.

@@ -95,8 +95,8 @@ async fn read_log(which: &Which) -> anyhow::Result<Recording> {
     }
     if recording.docs().is_empty() {
         bail!(
-            "nothing is left to record: documents are recorded from their first revision, so choose \
-             an earlier --from or --since, or other documents by --doc"
+            "nothing is left to record: documents are recorded from their first revision, so \
+             choose an earlier --from or --since, or other documents by --doc"
         );
     }
     log.close().await;

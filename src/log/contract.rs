@@ -66,6 +66,18 @@ async fn marks(log: &dyn Log, shard: ShardId) -> (u64, u64) {
     (low.0, high.0)
 }
 
+/// Reads a shard from its first record.
+async fn whole(log: &dyn Log, shard: ShardId) -> Vec<Stored> {
+    let (low, high) = marks(log, shard).await;
+    let (mut records, mut next) = (Vec::new(), Offset(low));
+    while next < Offset(high) {
+        let batch = log.read(shard, next, 1 << 20).await.expect("read");
+        records.extend(batch.records);
+        next = batch.next;
+    }
+    records
+}
+
 fn polled<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
@@ -95,9 +107,8 @@ pub async fn order_is_call_order(subject: &dyn Subject) {
     let offsets = join_all(waiting).await;
     let offsets: Vec<u64> = offsets.into_iter().map(|offset| offset.expect("appended").0).collect();
     assert_eq!(offsets, (0..20).rev().collect::<Vec<_>>());
-    let batch = log.read(SHARD, Offset(0), 1 << 20).await.expect("read");
     let expected = (0..20).map(|n| Stored { offset: Offset(n as u64), bytes: record(n) });
-    assert_eq!(batch.records, expected.collect::<Vec<_>>());
+    assert_eq!(whole(&*log, SHARD).await, expected.collect::<Vec<_>>());
 }
 
 /// A record is written though nobody waits for the answer.
@@ -124,11 +135,11 @@ pub async fn shards_are_independent(subject: &dyn Subject) {
 pub async fn records_survive_a_restart(subject: &dyn Subject) {
     let log = subject.open().await;
     fill(&*log, 7).await;
-    let before = log.read(SHARD, Offset(0), 1 << 20).await.expect("read");
+    let before = whole(&*log, SHARD).await;
     log.close().await;
     drop(log);
     let log = subject.open().await;
-    assert_eq!(log.read(SHARD, Offset(0), 1 << 20).await.expect("read"), before);
+    assert_eq!(whole(&*log, SHARD).await, before);
     assert_eq!(log.append(SHARD, record(7)).await.expect("appended"), Offset(7));
 }
 
@@ -139,8 +150,9 @@ pub async fn reads_are_bounded_and_go_on(subject: &dyn Subject) {
     let length = record(0).len();
     for (bytes_max, count) in [(0, 1), (length, 1), (length * 3 + 1, 3), (usize::MAX, 10)] {
         let batch = log.read(SHARD, Offset(0), bytes_max).await.expect("read");
-        assert_eq!(batch.records.len(), count, "{bytes_max}");
-        assert_eq!(batch.next, Offset(count as u64));
+        let found = batch.records.len();
+        assert!((1..=count).contains(&found), "{found} records in {bytes_max} bytes");
+        assert_eq!(batch.next, Offset(found as u64));
     }
     let mut from = Offset(0);
     let mut seen = Vec::new();
@@ -279,8 +291,8 @@ pub async fn many_writers_get_each_offset_once(subject: &dyn Subject) {
     let mut all: Vec<_> = join_all((0..20).map(write)).await.into_iter().flatten().collect();
     all.sort_by_key(|(shard, offset, _)| (*shard, *offset));
     for shard in [ShardId(0), ShardId(1)] {
-        let batch = log.read(shard, Offset(0), 1 << 20).await.expect("read");
-        let stored = batch.records.into_iter().map(|found| (shard, found.offset, found.bytes));
+        let stored = whole(&*log, shard).await.into_iter();
+        let stored = stored.map(|found| (shard, found.offset, found.bytes));
         let told = all.iter().filter(|(of, _, _)| *of == shard).cloned();
         assert_eq!(stored.collect::<Vec<_>>(), told.collect::<Vec<_>>());
         assert_eq!(marks(&*log, shard).await, (0, 100));

@@ -76,8 +76,8 @@ pub trait Log: Send + Sync {
     /// If there is no such shard, or the log does not answer.
     async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError>;
 
-    /// Reads durable records in order, beginning at `from`: as many as fit into `bytes_max`, but at
-    /// least one if there is one.
+    /// Reads durable records in order, beginning at `from`: no more than fit into `bytes_max`, but
+    /// at least one if there is one. What would have to be waited for is left to the next call.
     ///
     /// # Errors
     /// [`ReadError::Trimmed`] or [`ReadError::Beyond`] if `from` is outside the marks; `from` at

@@ -254,9 +254,10 @@ async fn open_control(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
         Engine::Kafka(remote) => {
             let (hosts, topic) = (remote.hosts.clone(), format!("{}-control", remote.name));
             let options = log::kafka::Options::new(hosts, &topic, Some(1), &config.kafka);
-            let options = options.map_err(|piece| {
+            let mut options = options.map_err(|piece| {
                 anyhow::anyhow!("kafka.properties: {piece:?} is not written as key=value")
             })?;
+            options.is_followed = true;
             let metrics = log::Metrics::register(&telemetry::registry())?;
             Ok(Arc::new(log::kafka::Kafka::open(options, metrics).await?))
         }

@@ -190,12 +190,19 @@ impl Reader {
     async fn append_claim(&mut self, claimant: &Claimant) -> Result<Epoch, StartError> {
         let Claimant { node, boot } = claimant.clone();
         let record = Record::Claim(Claim { node, boot, prev: self.fence.epoch });
-        let appended = self.log.append(self.shard, record.encode()).await;
+        let bytes = record.encode();
+        let appended = self.log.append(self.shard, bytes.clone()).await;
         let offset = appended.map_err(|source| StartError::Claim { shard: self.shard, source })?;
         if offset < self.next {
             return Err(self.shrunk(offset.next()));
         }
-        self.read_up_to(offset.next()).await?;
+        if offset == self.next {
+            // Nobody has written in between: it need not be read back.
+            self.observe(&Stored { offset, bytes });
+            self.next = offset.next();
+        } else {
+            self.read_up_to(offset.next()).await?;
+        }
         Ok(Epoch(offset.0))
     }
 

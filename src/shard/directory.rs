@@ -1,9 +1,10 @@
 //! Where shards are: on this node, on another one, or on none just now.
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::shard::Handle;
-use crate::types::{NodeId, ShardId};
+use crate::types::{Epoch, NodeId, ShardId};
 
 /// Tells who owns a shard, as far as this node knows.
 #[derive(Clone)]
@@ -26,7 +27,28 @@ pub trait Directory: Send + Sync {
 
     /// Returns the shards of this node.
     fn here(&self) -> Vec<Handle>;
+
+    /// Returns what is told each time that a shard may have changed its place; it is over at once
+    /// where none ever does.
+    fn changes(&self) -> watch::Receiver<()> {
+        watch::channel(()).1
+    }
 }
+
+impl Place {
+    /// Tells two places apart without keeping the shard: its node, or its ownership here.
+    pub fn mark(&self) -> Mark {
+        match self {
+            Self::Here(handle) => Mark(None, handle.epoch()),
+            Self::There(node) => Mark(Some(node.clone()), None),
+            Self::Nowhere => Mark(None, None),
+        }
+    }
+}
+
+/// Is where a shard was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(Option<NodeId>, Option<Epoch>);
 
 /// All shards on one node.
 pub struct Alone {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::cluster::handoff::Deadlines;
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     /// The shards of this node, by number.
     pub(crate) locals: RwLock<Vec<Local>>,
     /// Tells that the locals have changed.
-    changed: Notify,
+    pub(crate) changed: watch::Sender<()>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -78,8 +78,12 @@ pub fn keep(mut keeping: Keeping) -> Keeper {
     let (events, inbox) = mpsc::unbounded_channel();
     let locals = (0..count).map(|_| Local::default()).collect();
     let (member, locals) = (keeping.member.clone(), RwLock::new(locals));
-    let shared =
-        Arc::new(Shared { member, locals, changed: Notify::new(), events: events.clone() });
+    let shared = Arc::new(Shared {
+        member,
+        locals,
+        changed: watch::Sender::new(()),
+        events: events.clone(),
+    });
     let (tasks, fatal) = (keeping.shards.tasks.clone(), keeping.shards.fatal.clone());
     let (told, fenced) = mpsc::unbounded_channel();
     keeping.shards.when_fenced = WhenFenced::IsTold(told);
@@ -91,13 +95,8 @@ pub fn keep(mut keeping: Keeping) -> Keeper {
 impl Keeper {
     /// Waits until this node has no shards.
     pub async fn emptied(&self) {
-        loop {
-            let changed = self.shared.changed.notified();
-            if self.here().is_empty() {
-                return;
-            }
-            changed.await;
-        }
+        let mut changes = self.changes();
+        while !self.here().is_empty() && changes.changed().await.is_ok() {}
     }
 }
 
@@ -127,6 +126,10 @@ impl Directory for Keeper {
     fn here(&self) -> Vec<Handle> {
         self.shared.locals.read().iter().filter_map(|local| local.handle.clone()).collect()
     }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
 }
 
 impl Shared {
@@ -140,7 +143,7 @@ impl Shared {
         if let Some(place) = self.locals.write().get_mut(at) {
             *place = local;
         }
-        self.changed.notify_waiters();
+        self.changed.send_replace(());
     }
 
     async fn ask<T>(

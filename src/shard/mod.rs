@@ -25,7 +25,7 @@ mod writer;
 
 pub use claim::{Claimant, Claimed, Claiming, claim};
 pub use config::Config;
-pub use directory::{Alone, Directory, Place};
+pub use directory::{Alone, Directory, Mark, Place};
 pub use error::{HandOverError, StartError};
 pub use follower::{Begun, Follower};
 pub use handle::{Handle, Ports, WhenFenced, start};

@@ -150,8 +150,14 @@ async fn append(log: &Kafka, text: &'static str) -> Result<Offset, AppendError> 
 }
 
 async fn records(log: &Kafka) -> Vec<(u64, Bytes)> {
-    let batch = log.read(SHARD, Offset(0), 1 << 20).await.expect("it can be read");
-    batch.records.into_iter().map(|stored| (stored.offset.0, stored.bytes)).collect()
+    let high = log.marks(SHARD).await.expect("it answers").high;
+    let (mut records, mut next) = (Vec::new(), Offset(0));
+    while next < high {
+        let batch = log.read(SHARD, next, 1 << 20).await.expect("it can be read");
+        records.extend(batch.records.into_iter().map(|stored| (stored.offset.0, stored.bytes)));
+        next = batch.next;
+    }
+    records
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::doc::{Batch, Change, Content, Join, Mode, NotTaken, Presence, Refusal, Welcome};
@@ -19,10 +19,10 @@ use crate::router::Document;
 use crate::types::DocId;
 use crate::wire::{Participant, ServerMessage};
 
-/// How long a document is looked for, and how long is waited between two tries, at first and at
-/// most.
+/// How long a document is looked for, and how long is waited for news of it between two tries, at
+/// first and at most.
 const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// Joins a document that may be on its way to another owner just now.
 pub(in crate::edge::session) async fn join_wherever(
@@ -32,9 +32,10 @@ pub(in crate::edge::session) async fn join_wherever(
 ) -> Result<(Document, Welcome), Refusal> {
     let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE.0);
     loop {
+        let tried = shared.router.mark(doc);
         match shared.router.join(doc, &join).await {
             Err(Refusal::Moved) if Instant::now() < until => {
-                sleep(pause).await;
+                shared.router.moved(doc, &tried, pause).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
             joined => return joined,
@@ -53,6 +54,7 @@ impl Session {
             let mut hello = self.hello.clone();
             hello.rev = Some(self.stands_at);
             let (router, outbox) = (&self.shared.router, &self.outbox);
+            let tried = router.mark(&self.doc);
             let joining = router.join(&self.doc, || join(&hello, outbox.clone()));
             let joined = tokio::select! {
                 biased;
@@ -66,7 +68,7 @@ impl Session {
                     return self.go_on(welcome).await;
                 }
                 Err(Refusal::Moved | Refusal::Unavailable { .. }) if Instant::now() < until => {
-                    sleep(pause).await;
+                    self.shared.router.moved(&self.doc, &tried, pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
                 Err(refusal) => {

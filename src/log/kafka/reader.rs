@@ -26,6 +26,9 @@ const KEPT_MAX: usize = 4;
 /// How long one poll waits.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
+/// How long a read that has found something waits for more.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// How long is waited before the marks are asked for again: an error may come back at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,6 +45,8 @@ pub(crate) struct Readers {
     /// How long brokers may not answer until a read fails.
     patience: Duration,
     room: Arc<Semaphore>,
+    /// Whether a reader that has nothing to read stays where it is.
+    stay: bool,
     kept: Mutex<VecDeque<Reader>>,
     closed: CancellationToken,
 }
@@ -59,6 +64,8 @@ struct Reader {
 enum Next {
     Record(Stored),
     End,
+    /// It is not here yet.
+    Nothing,
 }
 
 impl Readers {
@@ -69,7 +76,14 @@ impl Readers {
         closed: CancellationToken,
     ) -> Self {
         let (room, kept) = (Arc::new(Semaphore::new(READERS_MAX)), Mutex::default());
-        Self { topic: topic.to_owned(), config, patience, room, kept, closed }
+        let stay = false;
+        Self { topic: topic.to_owned(), config, patience, room, stay, kept, closed }
+    }
+
+    /// Has readers that have nothing to read stay where they are: what comes next is then there at
+    /// once, and brokers are asked for it all the time.
+    pub(crate) fn that_stay(self) -> Self {
+        Self { stay: true, ..self }
     }
 
     /// Returns where a partition begins and ends. Blocks.
@@ -104,8 +118,16 @@ impl Readers {
         let mut batch = Batch { records: Vec::new(), next: from };
         let mut bytes = 0_usize;
         loop {
-            match self.next(&mut reader, shard)? {
+            // What has not come with the last ones is left to the next read.
+            let most = if batch.records.is_empty() { POLL_MAX } else { GATHER };
+            match self.next(&mut reader, shard, most)? {
                 Next::End => break,
+                Next::Nothing => {
+                    if !self.stay {
+                        reader.at = None;
+                    }
+                    break;
+                }
                 Next::Record(stored) => {
                     bytes = bytes.saturating_add(stored.bytes.len());
                     if bytes > bytes_max && !batch.records.is_empty() {
@@ -138,7 +160,8 @@ impl Readers {
             }
             let began = Instant::now();
             loop {
-                match self.next(&mut reader, shard)? {
+                match self.next(&mut reader, shard, POLL_MAX)? {
+                    Next::Nothing => {}
                     Next::Record(stored) if stored.offset < wanted => {}
                     Next::Record(stored) if stored.offset == wanted => {
                         found.push(stored);
@@ -226,7 +249,8 @@ impl Readers {
         Ok(())
     }
 
-    fn next(&self, reader: &mut Reader, shard: ShardId) -> Result<Next, ReadError> {
+    /// Returns what comes next; nothing where it is waited for less than otherwise, and in vain.
+    fn next(&self, reader: &mut Reader, shard: ShardId, most: Duration) -> Result<Next, ReadError> {
         let Some((_, at)) = reader.at else { return Ok(Next::End) };
         if let Some(stored) = reader.held.take() {
             reader.at = Some((shard, stored.offset.next()));
@@ -235,7 +259,8 @@ impl Readers {
         let (began, mut damaged) = (Instant::now(), None);
         loop {
             self.check_open()?;
-            match reader.consumer.poll(POLL_MAX) {
+            match reader.consumer.poll(most) {
+                None if most < POLL_MAX => return Ok(Next::Nothing),
                 Some(Ok(message)) => {
                     let found = offset(message.offset())?;
                     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());

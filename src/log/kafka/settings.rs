@@ -25,6 +25,9 @@ pub struct Options {
     pub properties: Vec<(String, String)>,
     /// Everything else.
     pub config: Config,
+    /// Whether one reader follows the topic, which then waits at the brokers for what comes, and
+    /// nobody reads elsewhere in it meanwhile.
+    pub is_followed: bool,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             shards,
             properties: config.properties()?,
             config: config.clone(),
+            is_followed: false,
         })
     }
 
@@ -113,7 +117,9 @@ impl Options {
             }
         };
         // Reads are for claims, gaps and tails: whoever reads is waited for.
-        default(&mut config, "fetch.wait.max.ms", "10");
+        // A read of another place waits for the one that is at the broker.
+        let wait = if self.is_followed { "500" } else { "10" };
+        default(&mut config, "fetch.wait.max.ms", wait);
         default(&mut config, "fetch.error.backoff.ms", "50");
         default(&mut config, "fetch.queue.backoff.ms", "20");
         // What is read ahead is bounded.

@@ -54,7 +54,9 @@ impl Kafka {
         let producer = Producer::new(&options, metrics).map_err(refused)?;
         let closed = CancellationToken::new();
         let patience = options.config.append_timeout;
+        let follows = options.is_followed;
         let readers = Readers::new(&options.topic, options.consumer(), patience, closed.clone());
+        let readers = if follows { readers.that_stay() } else { readers };
         let waiter = Waiter::new(&options.topic, options.consumer(), closed.clone());
         let readers = Arc::new(readers);
         Ok(Self { id, shards, admin, producer, readers, waiter, closed, options })

@@ -164,6 +164,8 @@ impl Run {
     pub(crate) fn read(&mut self, control: Arc<Control>) {
         self.control = control;
         self.stale = true;
+        // Whoever looks for a shard looks again.
+        self.shared.changed.send_replace(());
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = ShardId> + use<> {
