@@ -54,6 +54,24 @@ impl Subject for Topic {
     }
 }
 
+struct Followed(String);
+
+#[async_trait]
+impl Subject for Followed {
+    async fn open(&self) -> Arc<dyn Log> {
+        let options = Options::new(hosts(), &self.0, Some(contract::SHARDS), &config());
+        let mut options = options.expect("no properties");
+        options.is_followed = true;
+        let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+        Arc::new(Kafka::open(options, metrics).await.expect("it opens"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_the_contract_where_it_is_followed() {
+    contract::all(&|| Box::new(Followed(fresh_topic()))).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holds_the_contract() {
     contract::all(&|| Box::new(Topic(fresh_topic()))).await;

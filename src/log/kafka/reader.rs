@@ -26,6 +26,9 @@ const KEPT_MAX: usize = 4;
 /// How long one poll waits.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
+/// How long a wait goes on until it is looked whether somebody still waits.
+const WAIT: Duration = Duration::from_millis(90);
+
 /// How long a read that has found something waits for more.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -119,9 +122,12 @@ impl Readers {
         let mut bytes = 0_usize;
         loop {
             // What has not come with the last ones is left to the next read.
-            let most = if batch.records.is_empty() { POLL_MAX } else { GATHER };
+            let first = if self.stay { WAIT } else { POLL_MAX };
+            let most = if batch.records.is_empty() { first } else { GATHER };
             match self.next(&mut reader, shard, most)? {
                 Next::End => break,
+                // One that has told of its end does not tell again.
+                Next::Nothing if batch.records.is_empty() && self.marks(shard)?.high > from => {}
                 Next::Nothing => {
                     if !self.stay {
                         reader.at = None;
@@ -189,6 +195,27 @@ impl Readers {
         reader.at = None;
         self.keep(reader);
         Ok(found)
+    }
+
+    /// Waits, where readers stay, until there is a record at or after `from`, which is at most the
+    /// end; whoever reads there next has it at once. Blocks until then, or until `given_up`.
+    pub(crate) fn wait(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        given_up: &CancellationToken,
+    ) -> Result<(), ReadError> {
+        let mut reader = self.take(Some((shard, from)))?;
+        self.begin(&mut reader, shard, from)?;
+        while !given_up.is_cancelled() {
+            if let Next::Record(stored) = self.next(&mut reader, shard, WAIT)? {
+                reader.at = Some((shard, stored.offset));
+                reader.held = Some(stored);
+                break;
+            }
+        }
+        self.keep(reader);
+        Ok(())
     }
 
     /// Drops what is kept. Blocks a little.
@@ -284,6 +311,7 @@ impl Readers {
                     return Ok(Next::Record(unreadable(shard, at)));
                 }
                 Some(Err(error)) if is_damaged(&error) => {}
+                Some(Err(KafkaError::PartitionEOF(_))) if self.stay => return Ok(Next::Nothing),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     reader.at = None;
                     return Ok(Next::End);

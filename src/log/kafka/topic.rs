@@ -155,7 +155,14 @@ impl Log for Kafka {
             if high > past {
                 return Ok(());
             }
-            self.waiter.wait(shard, high.max(low)).await?;
+            let from = high.max(low);
+            if self.options.is_followed {
+                let given_up = CancellationToken::new();
+                let _end = given_up.clone().drop_guard();
+                self.blocking(move |readers| readers.wait(shard, from, &given_up)).await?;
+            } else {
+                self.waiter.wait(shard, from).await?;
+            }
         }
     }
 
