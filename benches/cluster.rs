@@ -15,20 +15,21 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use quire::client::{Document, Options};
+use quire::client::{Document, Options, Seen, Watcher};
 use quire::cluster::{
     Change, Command as Given, Control, Limits, Observer, Operator, Order, Plan, Record, Topic, Void,
 };
 use quire::log::kafka::{Config, Kafka};
 use quire::task::Tasks;
 use quire::text::Operation;
-use quire::types::{DocId, NodeId, ShardId, Timestamp};
+use quire::types::{DocId, NodeId, ParticipantId, ShardId, Timestamp};
 use tokio::time::sleep;
 
 const NODES: usize = 3;
 
-/// How long a writer rests between two edits.
-const THINK: Duration = Duration::from_millis(20);
+/// How long a writer rests between two edits, for each document: all together write 1,000 a second
+/// at most.
+const THINK: Duration = Duration::from_millis(1);
 
 /// How long the cluster is left alone between two events.
 const REST: Duration = Duration::from_millis(500);
@@ -72,11 +73,13 @@ async fn measure(what: &str, rounds: usize, shards: usize, docs: usize, broker: 
     let usual = writers.usual();
     println!(
         "{what}: {rounds} rounds, {shards} shards, {docs} documents, {took:.0} s: pause p50 \
-         {:.0} ms, p99 {:.0} ms, longest {:.0} ms ({} of them); usual ack p50 {usual:.2} ms",
+         {:.0} ms, p99 {:.0} ms, longest {:.0} ms ({} of them), {} connections ended; usual ack \
+         p50 {usual:.2} ms",
         at(0.5),
         at(0.99),
         at(1.0),
-        pauses.len()
+        pauses.len(),
+        writers.ended.load(Ordering::Relaxed)
     );
     writers.end().await;
     cluster.tasks.stop().await;
@@ -301,7 +304,7 @@ impl Doc {
         longest.map_or(0.0, |took| took.as_secs_f64() * 1e3)
     }
 
-    async fn write(&self, stop: &AtomicBool) {
+    async fn write(&self, stop: &AtomicBool, think: Duration) {
         while !stop.load(Ordering::Relaxed) {
             let began = Instant::now();
             self.document.edit(&Operation::builder().insert("x").build()).expect("it fits");
@@ -310,7 +313,7 @@ impl Doc {
             self.acks.lock().push((Instant::now(), took));
             self.all.lock().push(took.as_secs_f32() * 1e3);
             self.typed.fetch_add(1, Ordering::Relaxed);
-            sleep(THINK).await;
+            sleep(think).await;
         }
     }
 }
@@ -319,28 +322,44 @@ struct Writers {
     docs: Vec<Arc<Doc>>,
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    ended: Arc<AtomicU64>,
     urls: Vec<String>,
+}
+
+/// Counts the connections that ended: each is something that a client noticed.
+struct Ends(Arc<AtomicU64>);
+
+impl quire::client::Observer for Ends {
+    fn saw(&self, _: &DocId, _: ParticipantId, seen: Seen) {
+        if seen == Seen::End {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Writers {
     /// One writer for each document, each at a node of its own choice.
     fn begin(urls: &[String], docs: usize) -> Self {
+        let ended = Arc::new(AtomicU64::new(0));
         let doc = |n: usize| {
             let id: DocId = format!("bench-{n}").parse().expect("a name");
             let mut all = urls.to_vec();
             all.rotate_left(n % urls.len());
-            let document = Document::open(id.clone(), Options { urls: all, ..Options::new("") });
+            let watcher = Some(Watcher(Arc::new(Ends(ended.clone()))));
+            let options = Options { urls: all, watcher, ..Options::new("") };
+            let document = Document::open(id.clone(), options);
             let (acks, all, typed) = Default::default();
             Arc::new(Doc { id, document, acks, all, typed })
         };
-        let docs: Vec<_> = (0..docs).map(doc).collect();
+        let all: Vec<_> = (0..docs).map(doc).collect();
         let (stop, spawner) = (Arc::new(AtomicBool::new(false)), Tasks::new());
         let start = |doc: &Arc<Doc>| {
             let (doc, stop) = (doc.clone(), stop.clone());
-            spawner.spawn("writer", async move { doc.write(&stop).await })
+            let think = THINK * u32::try_from(docs).expect("some thousands");
+            spawner.spawn("writer", async move { doc.write(&stop, think).await })
         };
-        let tasks = docs.iter().map(start).collect();
-        Self { docs, stop, tasks, urls: urls.to_vec() }
+        let tasks = all.iter().map(start).collect();
+        Self { docs: all, stop, tasks, ended, urls: urls.to_vec() }
     }
 
     async fn next_ack(&self, doc: usize, after: Instant) -> f64 {

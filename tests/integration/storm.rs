@@ -139,6 +139,11 @@ impl Storm {
         Self { crowd, recorder, folder, stop, done, writers }
     }
 
+    /// Returns how many edits are durable.
+    pub(crate) fn done(&self) -> u64 {
+        *self.done.borrow()
+    }
+
     /// Waits until so many edits are durable.
     pub(crate) async fn reach(&self, edits: u64) {
         let mut progress = self.done.subscribe();

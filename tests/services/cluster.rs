@@ -1,48 +1,121 @@
-//! Three nodes on a real Kafka and a real CQL store: killed, frozen, emptied, stopped in order and
-//! started again, with the broker and the store, while clients write through all of them.
+//! Three nodes on a real Kafka and a real CQL store: killed, frozen, emptied, cut off from each
+//! other, stopped in order and started again, with the broker and the store, while shards move and
+//! clients write through all of them.
+//!
+//! `QUIRE_CHAOS_SECONDS=600` does it for that long, by chance, with 50 writers on 20 documents.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::kill::{logged, settings, stored};
+use crate::proxy::{Line, Proxy};
 use crate::server::{Server, free_port};
 use crate::service::{Service, metric};
-use crate::storm::Storm;
+use crate::storm::{Crowd, Storm};
 
 /// How many nodes there are.
 const NODES: usize = 3;
 
-/// How often something is done to the cluster, where `QUIRE_CHAOS_ROUNDS` does not say.
-const ROUNDS: u64 = 8;
+const SHARDS: u32 = 16;
 
-/// Durable edits of all writers between two of them.
+/// Durable edits of all writers between two things that are done.
 const EDITS_BETWEEN: u64 = 150;
 
 /// How long every shard may take to find its owner.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Something that is done to the cluster.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    /// A node is killed.
+    Kill,
+    /// A node hands its shards over, and leaves.
+    Stop,
+    /// A node stands still: long enough to be held for dead, or not.
+    Still(Duration),
+    /// The broker is killed, and started again.
+    Broker,
+    /// The store is killed, and started again.
+    Store,
+    /// Nobody reaches a node from another one for a while.
+    Cut,
+    /// A node hears its peers, and they do not hear it.
+    Deaf,
+    /// A shard is moved.
+    Move,
+    /// A node is emptied, and may have its shards again.
+    Drain,
+    /// Every node is restarted in order, one after the other.
+    Roll,
+}
+
+/// Each once, for every run of the tests.
+const EACH: &[Act] = &[
+    Act::Kill,
+    Act::Move,
+    Act::Stop,
+    Act::Cut,
+    Act::Still(Duration::from_millis(500)),
+    Act::Drain,
+    Act::Still(Duration::from_secs(5)),
+    Act::Broker,
+    Act::Deaf,
+    Act::Store,
+];
+
+impl Act {
+    fn any(rng: &mut StdRng) -> Self {
+        match rng.random_range(0..12) {
+            0 | 1 => Self::Kill,
+            2 => Self::Stop,
+            3 => Self::Still(Duration::from_secs(5)),
+            4 => Self::Still(Duration::from_secs(if rng.random_ratio(1, 2) { 30 } else { 1 })),
+            5 => Self::Broker,
+            6 => Self::Store,
+            7 => Self::Cut,
+            8 => Self::Deaf,
+            9 => Self::Drain,
+            10 => Self::Roll,
+            _ => Self::Move,
+        }
+    }
+}
 
 /// The nodes, and what they are started with.
 struct Nodes {
     folder: tempfile::TempDir,
     settings: Vec<String>,
-    ports: Vec<(u16, u16)>,
+    /// Of clients, peers and operators.
+    ports: Vec<[u16; 3]>,
+    /// The way of the others to each.
+    lines: Vec<Proxy>,
     running: Vec<Option<Server>>,
 }
 
 impl Nodes {
-    fn new(broker: &str, hosts: &str) -> Self {
-        let ports = (0..NODES).map(|_| (free_port(), free_port())).collect();
+    async fn new(broker: &str, hosts: &str) -> Self {
+        let ports: Vec<_> = (0..NODES).map(|_| [free_port(), free_port(), free_port()]).collect();
+        let mut lines = Vec::new();
+        for [_, peer, _] in &ports {
+            lines.push(Proxy::to(([127, 0, 0, 1], *peer).into(), Line::Open).await);
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let running = (0..NODES).map(|_| None).collect();
-        Self { folder, settings: settings(broker, hosts), ports, running }
+        Self { folder, settings: settings(broker, hosts), ports, lines, running }
     }
 
     fn start(&mut self, number: usize) {
-        let (port, peer) = self.ports[number];
-        let own = [format!("node=node-{number}"), format!("peer-listen=127.0.0.1:{peer}")];
+        let [port, peer, admin] = self.ports[number];
+        let way = self.lines[number].url.trim_start_matches("http://");
+        let own = [
+            format!("node=node-{number}"),
+            format!("peer-listen=127.0.0.1:{peer}"),
+            format!("cluster.advertise-peer={way}"),
+            format!("admin-listen=127.0.0.1:{admin}"),
+        ];
         let set: Vec<&str> = self.settings.iter().chain(&own).map(String::as_str).collect();
         self.running[number] = Some(Server::start(self.folder.path(), port, &set));
     }
@@ -58,18 +131,31 @@ impl Nodes {
     }
 
     fn urls(&self) -> Vec<String> {
-        self.ports.iter().map(|(port, _)| format!("http://127.0.0.1:{port}")).collect()
+        self.ports.iter().map(|[port, ..]| format!("http://127.0.0.1:{port}")).collect()
+    }
+
+    /// Gives an operator's command at a node; tells whether it was taken.
+    fn order(&self, at: usize, command: &[&str]) -> bool {
+        let admin = format!("http://127.0.0.1:{}", self.ports[at][2]);
+        let told = Command::new(env!("CARGO_BIN_EXE_quire"))
+            .args(command)
+            .args(["--admin", &admin, "--as", "chaos"])
+            .output()
+            .expect("the binary runs");
+        let why = String::from_utf8_lossy(&told.stderr);
+        eprintln!("{command:?}: {} {why}", told.status);
+        told.status.success()
     }
 
     /// Waits until the nodes that run own all shards between them, none of them twice.
-    async fn settled(&self, shards: f64) {
+    async fn settled(&self) {
         let settled = async {
             loop {
                 let mut owned = 0.0;
                 for server in self.running.iter().flatten() {
                     owned += metric(&server.url, "quire_shard_owned").await;
                 }
-                if owned == shards {
+                if owned == f64::from(SHARDS) {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -77,54 +163,96 @@ impl Nodes {
         };
         tokio::time::timeout(PATIENCE, settled).await.expect("every shard has one owner");
     }
+
+    async fn act(&mut self, act: Act, rng: &mut StdRng, services: (&Service, &Service)) {
+        let number = rng.random_range(0..NODES);
+        let other = (number + 1) % NODES;
+        let node = format!("node-{number}");
+        let wait = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        match act {
+            Act::Kill => self.take(number).kill(),
+            Act::Stop => self.take(number).stop(),
+            Act::Still(time) => {
+                self.signal(number, "-STOP");
+                tokio::time::sleep(time).await;
+                self.signal(number, "-CONT");
+            }
+            Act::Broker => {
+                services.0.run("kill").await;
+                services.0.run("start").await;
+            }
+            Act::Store => {
+                services.1.run("kill").await;
+                services.1.run("start").await;
+            }
+            Act::Cut | Act::Deaf => {
+                let line = if matches!(act, Act::Cut) { Line::Cut } else { Line::Deaf };
+                self.lines[number].set(line);
+                wait(rng.random_range(500..6_000)).await;
+                self.lines[number].set(Line::Open);
+            }
+            Act::Move => {
+                let shard = rng.random_range(0..SHARDS).to_string();
+                // It may be there already.
+                self.order(other, &["move", &shard, "--to", &node]);
+            }
+            Act::Drain => {
+                // Who was just started may not be known yet.
+                if self.order(other, &["drain", &node]) {
+                    wait(rng.random_range(0..3_000)).await;
+                    self.order(other, &["undrain", &node]);
+                }
+            }
+            Act::Roll => {
+                for number in 0..NODES {
+                    self.take(number).stop();
+                    self.start(number);
+                    self.settled().await;
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_lose_and_double_nothing_whatever_is_done_to_them() {
     let (kafka, broker) = Service::start("kafka").await;
     let (cassandra, hosts) = Service::start("cassandra").await;
-    let mut nodes = Nodes::new(&broker, &hosts);
+    let mut nodes = Nodes::new(&broker, &hosts).await;
     (0..NODES).for_each(|number| nodes.start(number));
-    nodes.settled(16.0).await;
-    let storm = Storm::begin(&nodes.urls());
-    let rounds = std::env::var("QUIRE_CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
+    nodes.settled().await;
+    let seconds = std::env::var("QUIRE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let long = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let crowd = match long {
+        Some(_) => Crowd { docs: 20, writers: 50, rest: Duration::from_millis(100) },
+        None => Crowd::default(),
+    };
+    let storm = Storm::of(crowd, &nodes.urls());
     let (mut rng, mut edits) = (StdRng::seed_from_u64(1), 0);
-    for round in 0..rounds.unwrap_or(ROUNDS) {
+    for round in 0.. {
+        let act = match long {
+            Some(end) if Instant::now() < end => Act::any(&mut rng),
+            None if round < EACH.len() => EACH[round],
+            _ => break,
+        };
+        eprintln!("round {round}: {act:?}");
+        edits = storm.done().max(edits) + EDITS_BETWEEN;
+        storm.reach(edits).await;
+        nodes.act(act, &mut rng, (&kafka, &cassandra)).await;
         edits += EDITS_BETWEEN;
         storm.reach(edits).await;
-        let number = rng.random_range(0..NODES);
-        match round % 6 {
-            0 => nodes.take(number).kill(),
-            // It hands its shards over, and leaves.
-            1 => nodes.take(number).stop(),
-            2 | 3 => {
-                // Long enough to be held for dead, or not.
-                nodes.signal(number, "-STOP");
-                let still = if round % 6 == 2 { 500 } else { 4_000 };
-                tokio::time::sleep(Duration::from_millis(still)).await;
-                nodes.signal(number, "-CONT");
+        for number in 0..NODES {
+            if nodes.running[number].is_none() {
+                nodes.start(number);
             }
-            4 => {
-                kafka.run("kill").await;
-                kafka.run("start").await;
-            }
-            _ => {
-                cassandra.run("kill").await;
-                cassandra.run("start").await;
-            }
-        }
-        edits += EDITS_BETWEEN;
-        storm.reach(edits).await;
-        if nodes.running[number].is_none() {
-            nodes.start(number);
         }
     }
-    nodes.settled(16.0).await;
+    nodes.settled().await;
     // The last one alone has everything.
     for number in 1..NODES {
         nodes.take(number).stop();
     }
-    nodes.settled(16.0).await;
+    nodes.settled().await;
     let last = nodes.take(0);
     storm.end(last, async || (logged(&broker).await, stored(&hosts).await)).await;
 }

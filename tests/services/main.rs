@@ -13,6 +13,9 @@ mod kill;
 mod large;
 mod migrate;
 mod outage;
+#[path = "../integration/proxy.rs"]
+#[expect(dead_code, reason = "the tests of clients use more of it")]
+mod proxy;
 #[path = "../integration/raw.rs"]
 #[expect(dead_code, reason = "the tests of the protocol say more")]
 mod raw;
