@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Offsets(DocId, oneshot::Sender<Indexed>),
     /// Which documents have records above the checkpoints.
     Uncovered(oneshot::Sender<Vec<DocId>>),
+    TailBytes(oneshot::Sender<u64>),
     /// A checkpoint of the document stands at an offset.
     Stored(DocId, Offset),
     /// The document needs none of its records below an offset.
@@ -236,6 +237,7 @@ impl Writer {
             }
             // Whoever asked may have gone.
             Command::Uncovered(reply) => drop(reply.send(self.tail.docs())),
+            Command::TailBytes(reply) => drop(reply.send(self.tail.bytes())),
             Command::Stored(doc, at) => {
                 self.tail.store(&doc, at);
                 self.tail.cover(&doc, at);
