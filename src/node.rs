@@ -337,12 +337,7 @@ impl Node {
             token: edge_tasks.token().clone(),
         });
         if let Some(clustered) = &clustered {
-            let desk = clustered.desk(config, edge_tasks.token());
-            clustered.serve(shared.clone(), desk.clone(), &config.edge, &shard_tasks);
-            if let Some(bound) = admin {
-                info!(address = %bound.address, "operators are served");
-                edge_tasks.spawn("admin", admin::serve(bound, desk, edge_tasks.clone()));
-            }
+            clustered.serve(shared.clone(), admin, config, &shard_tasks);
         }
         let serving = edge::serve(bound, shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -214,17 +215,17 @@ impl Desk {
         if owner == self.ports.member.node() {
             return timeout(TOLD_MAX, self.burdens()).await.ok();
         }
-        let body = self.ask(owner, BURDENS.to_owned()).await?;
-        serde_json::from_slice(&body).ok()
+        let (status, body) = self.ask(owner, BURDENS.to_owned()).await?;
+        (status == StatusCode::OK).then(|| serde_json::from_slice(&body).ok()).flatten()
     }
 
     /// Asks another node; none where it does not answer.
-    async fn ask(&self, owner: &NodeId, target: String) -> Option<Bytes> {
+    async fn ask(&self, owner: &NodeId, target: String) -> Option<(StatusCode, Bytes)> {
         let (method, body) = ("GET".to_owned(), Blob(Bytes::new()));
         let request = Request { method, target, content_type: None, body };
         let asked = timeout(TOLD_MAX, self.ports.router.carry(owner, request)).await.ok()?;
         let response = asked.ok()?;
-        (response.status == 200).then_some(response.body.0)
+        Some((StatusCode::from_u16(response.status).ok()?, response.body.0))
     }
 
     async fn check_document(
@@ -238,7 +239,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Returns the last revision of a document, none where its owner does not tell.
+    /// Returns the last revision of a document, none where its owner does not tell; refuses one
+    /// that nobody has written, or that is deleted.
     async fn known(&self, doc: &DocId, shard: ShardId) -> Result<Option<u64>, Refused> {
         match timeout(TOLD_MAX, self.head(doc)).await.ok().flatten() {
             Some(0) => Err(Refused::UnknownDocument { doc: doc.clone(), shard }),
@@ -246,14 +248,20 @@ impl Desk {
         }
     }
 
+    /// Returns the last revision of a document, 0 where there is none.
     async fn head(&self, doc: &DocId) -> Option<u64> {
         if let Some(owner) = self.ports.router.elsewhere(doc) {
-            let body = self.ask(&owner, format!("/v1/docs/{doc}/history?limit=1")).await?;
+            let target = format!("/v1/docs/{doc}/history?limit=1");
+            let (status, body) = self.ask(&owner, target).await?;
+            if status == StatusCode::NOT_FOUND {
+                return Some(0);
+            }
             let answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
             return answer.get("head")?.as_u64();
         }
         let handle = self.ports.router.open(doc).await.ok()?;
-        Some(handle.past().await.ok()?.head().0)
+        let past = handle.past().await.ok()?;
+        Some(past.check_exists().map_or(0, |()| past.head().0))
     }
 }
 

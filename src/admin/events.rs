@@ -178,15 +178,13 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
         Change::Voted { node, by } => {
             on("voted", node, format!("{} does not hear of {}", by.0, node.0))
         }
-        Change::Heard { node } => {
-            on("heard", node, format!("{} is heard of again", node.0))
+        Change::Heard { node } => on("heard", node, format!("{} is heard of again", node.0)),
+        Change::Gone { node, status: Status::Left, .. } => {
+            on("left", node, format!("{} has left", node.0))
         }
-        Change::Gone { node, status, .. } => match status {
-            Status::Left => on("left", node, format!("{} has left", node.0)),
-            Status::Down | Status::Up => {
-                on("down", node, format!("{} is held for dead", node.0))
-            }
-        },
+        Change::Gone { node, status: Status::Down | Status::Up, .. } => {
+            on("down", node, format!("{} is held for dead", node.0))
+        }
         Change::Forgotten { node } => {
             on("forgotten", node, format!("{} is forgotten: there are too many", node.0))
         }
@@ -202,17 +200,7 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
             let text = format!("shard {shard} begins to move from {} to {}", from.0, to.0);
             moved("move-begun", (shard, from, to), text)
         }
-        Change::MoveEnded { shard, from, to, outcome } => match outcome {
-            Outcome::Done => {
-                let text = format!("shard {shard} has moved from {} to {}", from.0, to.0);
-                moved("moved", (shard, from, to), text)
-            }
-            Outcome::Undone(why) => {
-                let text = format!("shard {shard} stays on {}: {why}", from.0);
-                let event = moved("move-undone", (shard, from, to), text);
-                Event { why: Some(why.to_string()), ..event }
-            }
-        },
+        Change::MoveEnded { shard, from, to, outcome } => ended((shard, from, to), outcome),
         Change::Placed { shards } => placed(shards, control),
         Change::Weighted { node, weight } => {
             on("weighted", node, format!("{} has weight {weight}", node.0))
@@ -238,9 +226,7 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
         }
         Change::Paused => of("paused", "no move begins any more".to_owned()),
         Change::Resumed => of("resumed", "moves begin again".to_owned()),
-        Change::GuardOn => {
-            of("guard-on", "no move begins: acknowledgements are slow".to_owned())
-        }
+        Change::GuardOn => of("guard-on", "no move begins: acknowledgements are slow".to_owned()),
         Change::GuardOff => {
             of("guard-off", "moves begin again: acknowledgements are fast".to_owned())
         }
@@ -252,6 +238,20 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
 fn moved(kind: &str, (shard, from, to): (&ShardId, &NodeId, &NodeId), text: String) -> Event {
     let (node, from) = (Some(to.0.to_string()), Some(from.0.to_string()));
     Event { kind: kind.to_owned(), text, node, shard: Some(shard.0), from, ..Event::default() }
+}
+
+fn ended(of: (&ShardId, &NodeId, &NodeId), outcome: &Outcome) -> Event {
+    let (shard, from, to) = of;
+    match outcome {
+        Outcome::Done => {
+            moved("moved", of, format!("shard {shard} has moved from {} to {}", from.0, to.0))
+        }
+        Outcome::Undone(why) => {
+            let event =
+                moved("move-undone", of, format!("shard {shard} stays on {}: {why}", from.0));
+            Event { why: Some(why.to_string()), ..event }
+        }
+    }
 }
 
 fn placed(shards: &[ShardId], control: &Control) -> Event {

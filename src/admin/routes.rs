@@ -16,9 +16,9 @@ use futures_util::stream::unfold;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::admin::events::Cursor;
 use crate::admin::model::{Chosen, Done, Dry, Event, Explained, Given, Node, Plan, Problem, Shard};
 use crate::admin::model::{Status, Wanted, Where};
-use crate::admin::events::Cursor;
 use crate::admin::{Desk, Refused};
 
 /// The largest body.

@@ -196,7 +196,11 @@ pub(crate) fn because(control: &Control, id: ShardId) -> Vec<String> {
     if let Some(choice) = choice(control, id) {
         let stays = placed.is_some_and(|placed| *placed != choice);
         let why = ", and it stays elsewhere while each node has 90 to 110 % of its share";
-        because.push(format!("its place on the ring is {}{}", choice.0, if stays { why } else { "" }));
+        because.push(format!(
+            "its place on the ring is {}{}",
+            choice.0,
+            if stays { why } else { "" }
+        ));
     }
     because.extend(waits(control, id));
     because

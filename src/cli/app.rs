@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{
-    audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve,
-};
+use crate::cli::{audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.

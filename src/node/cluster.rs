@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Branched, Desk};
@@ -18,7 +17,7 @@ use crate::cluster::{
     WriteError,
 };
 use crate::config::{Config, Engine};
-use crate::edge::{self, Carried, Shared};
+use crate::edge::{Carried, Shared};
 use crate::log::{self, Log};
 use crate::node::metrics::Gauges;
 use crate::relay::{self, Peers};
@@ -119,31 +118,32 @@ impl Clustered {
         Router::cluster(Arc::new(self.keeper.clone()), self.peers.clone())
     }
 
-    /// Opens the desk for operators.
-    pub(crate) fn desk(&self, config: &Config, token: &CancellationToken) -> Arc<Desk> {
-        Desk::open(admin::Ports {
+    /// Begins to answer other nodes, and operators where they have a port.
+    pub(crate) fn serve(
+        &self,
+        shared: Arc<Shared>,
+        admin: Option<admin::Bound>,
+        config: &Config,
+        tasks: &Tasks,
+    ) {
+        let desk = Desk::open(admin::Ports {
             member: self.member.clone(),
             directory: Arc::new(self.keeper.clone()),
             router: self.router(),
             clock: self.clock.clone(),
             config: config.admin.clone(),
-            token: token.clone(),
-        })
-    }
-
-    /// Begins to answer other nodes.
-    pub(crate) fn serve(
-        &self,
-        shared: Arc<Shared>,
-        desk: Arc<Desk>,
-        edge: &edge::Config,
-        tasks: &Tasks,
-    ) {
+            token: shared.token.clone(),
+        });
+        if let Some(bound) = admin {
+            info!(address = %bound.address, "operators are served");
+            let serving = admin::serve(bound, desk.clone(), shared.tasks.clone());
+            shared.tasks.spawn("admin", serving);
+        }
         let Some(listener) = self.listener.lock().take() else { return };
         let ports = Arc::new(relay::Ports {
             me: self.me.clone(),
             config: self.config.clone(),
-            op_bytes_max: edge.op_bytes_max.as_u64() as usize,
+            op_bytes_max: config.edge.op_bytes_max.as_u64() as usize,
             directory: Arc::new(self.keeper.clone()),
             pages: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),
             heirs: Arc::new(self.keeper.clone()),

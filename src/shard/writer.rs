@@ -62,11 +62,18 @@ pub(crate) enum Command {
     /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored and the log trimmed, or one of them failed.
-    Advanced { to: Offset, trim: Option<Offset>, done: bool },
+    Advanced {
+        to: Offset,
+        trim: Option<Offset>,
+        done: bool,
+    },
     /// The shard is given up: nothing is on its way any more.
     Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
-    Swept { doc: DocId, well: bool },
+    Swept {
+        doc: DocId,
+        well: bool,
+    },
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.

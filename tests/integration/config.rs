@@ -89,9 +89,9 @@ tail-age-max = [1]
          QUIRE_TELEMETRY__LOG_LEVEL?",
         "flag --set: \"nothing\" sets nothing: write section.key=value",
         "flag --set: edge.frame-bytes-max: \"1B\" is out of range: write a size from 1KiB to 64MiB",
-        "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, log, \
-         checkpoints, shards, adopt-log and [document], [shard], [edge], [cluster], [relay], \
-         [kafka], [cql], [telemetry]",
+        "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, \
+         admin-listen, log, checkpoints, shards, adopt-log and [document], [shard], [edge], \
+         [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
         "flag --log: log: \"kafka://host\" is no address: write \"embedded\" or \"memory\" or \
          \"kafka://HOST:PORT,.../NAME\"",
         "flag --listen: listen: \"localhost:80\" is no address: write an IP address and a port",
@@ -117,6 +117,15 @@ fn bad_files_are_refused_with_the_line() {
         (
             "[edge]\nop-bytes-max = \"2MiB\"\n[document]\nframe-bytes-max = \"3MiB\"",
             &["q.toml:2: edge.op-bytes-max = \"2MiB\" exceeds edge.frame-bytes-max = \"1MiB\""],
+        ),
+        (
+            "admin-listen = \"127.0.0.1:8081\"",
+            &["q.toml:1: admin-listen: operators are served by nodes of a cluster: set peer-listen"],
+        ),
+        (
+            "peer-listen = \"10.0.0.1:1\"\nadmin-listen = \"0.0.0.0:8081\"",
+            &["q.toml:2: admin-listen: whoever reaches 0.0.0.0:8081 could move shards, for there is \
+               no log-in: choose 127.0.0.1 or a private address, or set admin.allow-public"],
         ),
         (
             "[document]\nqueue-bytes = \"512KiB\"",

@@ -80,7 +80,7 @@ fn busy(nodes: &[Node]) -> String {
 }
 
 /// Spells the nodes.
-pub(crate) fn nodes(nodes: &Vec<Node>) -> String {
+pub(crate) fn nodes(nodes: &[Node]) -> String {
     let columns = [
         ("NODE", Align::Left),
         ("STATE", Align::Left),
@@ -106,7 +106,7 @@ pub(crate) fn nodes(nodes: &Vec<Node>) -> String {
 }
 
 /// Spells the shards.
-pub(crate) fn shards(shards: &Vec<Shard>) -> String {
+pub(crate) fn shards(shards: &[Shard]) -> String {
     let columns = [
         ("SHARD", Align::Right),
         ("STATE", Align::Left),

@@ -37,12 +37,12 @@ async fn dispatch(verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Nodes { at } => {
             let answer: Vec<Node> = client(&at)?.get(&["nodes"], &[]).await?;
-            show(&at, &answer, print::nodes)
+            show(&at, &answer, |nodes| print::nodes(nodes))
         }
         Verb::Shards { of, at } => {
             let query: Vec<_> = of.into_iter().map(|node| ("node", node)).collect();
             let answer: Vec<Shard> = client(&at)?.get(&["shards"], &query).await?;
-            show(&at, &answer, print::shards)
+            show(&at, &answer, |shards| print::shards(shards))
         }
         Verb::Where { doc, at } => {
             let answer: Where = client(&at)?.get(&["where", &doc], &[]).await?;
@@ -95,22 +95,12 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
     carry_out(&at, &by, ask, None).await
 }
 
-async fn give(
-    client: &Client,
-    by: &By,
-    ask: Ask,
-    expected: Option<u64>,
-) -> anyhow::Result<Done> {
+async fn give(client: &Client, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<Done> {
     let given = Given { by: by.name.clone(), why: by.why.clone(), expected, ask };
     client.post(&["commands"], &given).await
 }
 
-async fn carry_out(
-    at: &At,
-    by: &By,
-    ask: Ask,
-    expected: Option<u64>,
-) -> anyhow::Result<()> {
+async fn carry_out(at: &At, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<()> {
     let client = client(at)?;
     let emptied = match &ask {
         Ask::Drain { node, .. } => Some(node.clone()),
@@ -194,11 +184,7 @@ fn client(at: &At) -> anyhow::Result<Client> {
     Client::new(at.url.clone())
 }
 
-fn show<T: Serialize>(
-    at: &At,
-    answer: &T,
-    table: impl FnOnce(&T) -> String,
-) -> anyhow::Result<()> {
+fn show<T: Serialize>(at: &At, answer: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     match at.output() {
         Output::Table => write(&table(answer)),
         Output::Json => write(&format!("{}\n", serde_json::to_string_pretty(answer)?)),

@@ -27,7 +27,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("load", &["client", "wire"]),
     ("audit", &["log", "checkpoint", "crdt"]),
     ("telemetry", LAYER_0),
-    ("config", &["admin", "cluster", "doc", "shard", "relay", "edge", "log", "checkpoint", "telemetry"]),
+    (
+        "config",
+        &["admin", "cluster", "doc", "shard", "relay", "edge", "log", "checkpoint", "telemetry"],
+    ),
     ("node", ANYTHING),
     ("cli", ANYTHING),
     ("testing", ANYTHING),
