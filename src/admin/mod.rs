@@ -12,6 +12,7 @@ mod config;
 mod desk;
 mod error;
 mod events;
+mod extract;
 mod listener;
 pub mod model;
 mod order;

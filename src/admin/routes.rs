@@ -4,28 +4,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::Router as Routes;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{BoxError, Json};
 use futures_util::stream::unfold;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::admin::events::Cursor;
+use crate::admin::extract::{Asked, body};
 use crate::admin::model::{Chosen, Done, Dry, Event, Explained, Given, Node, Plan, Problem, Shard};
 use crate::admin::model::{Status, Wanted, Where};
 use crate::admin::{Desk, Refused};
-
-/// The largest body.
-const BODY_BYTES_MAX: usize = 16 << 10;
-
-/// How long a body may take.
-const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// After how much silence a stream of events sends an empty line: who has gone is noticed.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -43,7 +37,6 @@ pub(crate) fn routes(desk: Arc<Desk>) -> Routes {
         .route("/v1/commands", post(give))
         .route("/v1/events", get(events))
         .fallback(async || Refused::NoAddress)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(programs_only))
         .with_state(desk)
 }
@@ -68,11 +61,7 @@ async fn nodes(State(desk): State<Arc<Desk>>) -> Json<Vec<Node>> {
     Json(desk.nodes())
 }
 
-async fn shards(
-    State(desk): State<Arc<Desk>>,
-    chosen: Result<Query<Chosen>, axum::extract::rejection::QueryRejection>,
-) -> Answer<Vec<Shard>> {
-    let Query(chosen) = chosen.map_err(|bad| bad_request(&bad.body_text()))?;
+async fn shards(State(desk): State<Arc<Desk>>, Asked(chosen): Asked<Chosen>) -> Answer<Vec<Shard>> {
     desk.shards(&chosen).map(Json)
 }
 
@@ -95,11 +84,7 @@ async fn give(State(desk): State<Arc<Desk>>, request: Request) -> Answer<Done> {
 }
 
 /// Streams events, one JSON object a line; where it follows, it ends when the node stops.
-async fn events(
-    State(desk): State<Arc<Desk>>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Refused> {
-    let Query(wanted) = wanted.map_err(|bad| bad_request(&bad.body_text()))?;
+async fn events(State(desk): State<Arc<Desk>>, Asked(wanted): Asked<Wanted>) -> Response {
     let (from, lost) = desk.events().after(wanted.after);
     let follow = wanted.follow;
     let begin = (desk, from, lost);
@@ -108,7 +93,7 @@ async fn events(
         Some((Ok::<_, Infallible>(lines), (desk, next, false)))
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::from_stream(lines)).into_response())
+    (kind, Body::from_stream(lines)).into_response()
 }
 
 /// Returns the next lines and the place behind them; none at the end.
@@ -140,25 +125,6 @@ async fn lines(desk: &Desk, from: Cursor, lost: bool, follow: bool) -> Option<(B
 fn line(out: &mut Vec<u8>, event: &Event) {
     out.extend(serde_json::to_vec(event).expect("an event has only texts and numbers"));
     out.push(b'\n');
-}
-
-/// Reads a body of JSON; an empty one counts as `{}`.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Refused> {
-    let reading = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
-    let late = |_| bad_request("the body did not come in time");
-    let read = timeout(BODY_MAX, reading).await.map_err(late)?;
-    let bytes = read.map_err(|bad: axum::Error| {
-        let bad: BoxError = bad.into_inner();
-        bad_request(&format!("the body cannot be read, {bad}"))
-    })?;
-    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(bytes)
-        .map_err(|bad| bad_request(&format!("the body is not what this address takes, {bad}")))
-}
-
-fn bad_request(what: &str) -> Refused {
-    // What stands before the first colon is the reason.
-    Refused::BadRequest { what: what.replace(": ", ", ") }
 }
 
 impl IntoResponse for Refused {

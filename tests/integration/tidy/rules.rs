@@ -70,7 +70,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/config/",
             "src/cli/",
             "src/telemetry.rs",
-            "src/edge/extract.rs",
+            "*/extract.rs",
             "*/record.rs",
             "*/snapshot.rs",
             "*/message.rs",
