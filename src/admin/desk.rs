@@ -185,9 +185,16 @@ impl Desk {
         let late = |_| Refused::NotKnown(LATE.to_owned());
         timeout(WRITTEN_MAX, writing).await.map_err(late)??;
         let now = self.control();
-        let planned = |one: &Pending| plan.pending.iter().any(|of| of.shard == one.shard);
         let pending = cluster::Plan::of(&now).pending;
-        let follow = pending.iter().filter(|one| planned(one) || concerns(&order, one));
+        // What has arrived already is among them: the events after `before` tell of it.
+        let planned = plan.pending.iter().filter(|one| {
+            now.placement(one.shard) == Some(&one.to)
+                || pending.iter().any(|also| also.shard == one.shard)
+        });
+        let more = pending.iter().filter(|one| {
+            concerns(&order, one) && plan.pending.iter().all(|also| also.shard != one.shard)
+        });
+        let follow: Vec<_> = planned.chain(more).collect();
         Ok(Done {
             before: control.at().map_or(0, |at| at.0),
             done: order::spelled(&order),

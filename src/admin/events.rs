@@ -189,7 +189,7 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
             on("forgotten", node, format!("{} is forgotten: there are too many", node.0))
         }
         Change::Owned { shard, node, epoch } => {
-            let text = format!("{} serves shard {shard}, since {epoch}", node.0);
+            let text = format!("{} serves shard {shard}, epoch {epoch}", node.0);
             with(shard, on("owned", node, text))
         }
         Change::Disowned { shard, node } => {

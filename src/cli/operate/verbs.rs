@@ -136,10 +136,11 @@ async fn wait(client: &Client, done: &Done, emptied: Option<&str>) -> anyhow::Re
             // What was on its way to the node meanwhile is to go as well.
             let Some(node) = emptied else { break };
             progress = left_on(client, node).await?;
-            if progress.left() == 0 {
-                break;
+            if progress.left() > 0 {
+                continue;
             }
-            continue;
+            check_empty(client, node).await?;
+            break;
         }
         let Some(event) = stream.next().await? else {
             bail!("the node has stopped: ask another one with --url whether all has moved");
@@ -163,6 +164,17 @@ async fn left_on(client: &Client, node: &str) -> anyhow::Result<Progress> {
     let mut plan: Plan = client.post(&["plan"], &Dry::default()).await?;
     plan.moves.retain(|one| one.from == node);
     Ok(Progress::of(&plan.moves))
+}
+
+/// Refuses where a node is to keep shards after all: nobody else is left to take them.
+async fn check_empty(client: &Client, node: &str) -> anyhow::Result<()> {
+    let nodes: Vec<Node> = client.get(&["nodes"], &[]).await?;
+    let shards = nodes.iter().find(|one| one.node == node).map_or(0, |one| one.shards);
+    if shards > 0 {
+        let node = one_line(node);
+        bail!("{node} keeps {shards} shards, nobody takes them: look at `quire nodes`");
+    }
+    Ok(())
 }
 
 async fn events(at: &At, after: Option<u64>, follow: bool) -> anyhow::Result<()> {
