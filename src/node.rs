@@ -72,6 +72,11 @@ impl Open {
         };
         Ok(Self { bound, admin })
     }
+
+    fn at(&self) -> Listening {
+        let admin = self.admin.as_ref().map(|bound| bound.address);
+        Listening { client: self.bound.address, admin }
+    }
 }
 
 /// What a node keeps its documents in.
@@ -310,15 +315,13 @@ impl Node {
             when_fenced: WhenFenced::EndsTheProcess,
             fatal: fatal.clone(),
         };
+        let at = open.at();
         let Open { bound, admin } = open;
-        let address = bound.address;
-        let at = admin.as_ref().map(|bound| bound.address);
         let (alone, clustered) = match control {
             None => (Some(Arc::new(start_shards(&ports).await?)), None),
             Some(control) => {
                 let gauges = Gauges::new(&edge_metrics, &doc_metrics);
-                let bound = Listening { client: address, admin: at };
-                let joining = Clustered::join(config, control, &ports, (bound, gauges), &registry);
+                let joining = Clustered::join(config, control, &ports, (at, gauges), &registry);
                 (None, Some(joining.await?))
             }
         };
@@ -342,11 +345,11 @@ impl Node {
         let serving = edge::serve(bound, shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
-        info!(%address, shards = log.shards(), "serving");
+        info!(address = %at.client, shards = log.shards(), "serving");
         let shutdown_grace = config.edge.shutdown_grace;
         Ok(Self {
-            address,
-            admin: at,
+            address: at.client,
+            admin: at.admin,
             log,
             store,
             router,

@@ -40,6 +40,7 @@ const CLAIMS_AT_ONCE: usize = 32;
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Where a node listens, beside its peer port.
+#[derive(Clone, Copy)]
 pub(crate) struct Listening {
     pub(crate) client: SocketAddr,
     pub(crate) admin: Option<SocketAddr>,
@@ -63,7 +64,7 @@ impl Clustered {
         config: &Config,
         control: Arc<dyn Log>,
         ports: &Ports,
-        (bound, gauges): (Listening, Gauges),
+        (at, gauges): (Listening, Gauges),
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Self> {
         let peer = config.peer_listen.context("a node that is alone joins nothing")?;
@@ -71,7 +72,7 @@ impl Clustered {
             format!("cannot listen on {peer}; choose another address with --peer-listen")
         })?;
         let peer = listener.local_addr()?;
-        let identity = identity(config, ports.claimant.boot, peer, &bound)?;
+        let identity = identity(config, ports.claimant.boot, peer, at)?;
         let cluster = ports.log.id().0;
         let member_ports = member::Ports {
             log: control,
@@ -202,7 +203,7 @@ fn identity(
     config: &Config,
     boot: u64,
     peer: SocketAddr,
-    bound: &Listening,
+    at: Listening,
 ) -> anyhow::Result<Identity> {
     let told = |name: &str, told: &str, bound: SocketAddr| {
         if told.is_empty() && bound.ip().is_unspecified() {
@@ -212,12 +213,12 @@ fn identity(
         told.parse().with_context(|| format!("cluster.{name}: write host:port"))
     };
     let cluster = &config.cluster;
-    let admin = match bound.admin {
+    let admin = match at.admin {
         Some(admin) => told("advertise-admin", &cluster.advertise_admin, admin)?,
         None => text(""),
     };
     let addresses = Addresses {
-        client: told("advertise-client", &cluster.advertise_client, bound.client)?,
+        client: told("advertise-client", &cluster.advertise_client, at.client)?,
         peer: told("advertise-peer", &cluster.advertise_peer, peer)?,
         admin,
     };

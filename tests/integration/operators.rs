@@ -158,6 +158,9 @@ impl Drop for Killed {
 fn command(admin: &str, args: &[&str]) -> Command {
     let mut command = Command::new(QUIRE);
     command.args(args).args(["--url", admin]).env("NO_PROXY", "127.0.0.1").env("USER", "ada");
+    if args.contains(&"--wait") {
+        command.args(["--wait-max", "30s"]);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
