@@ -27,6 +27,7 @@ pub mod relay;
 
 pub mod router;
 
+pub mod admin;
 pub mod client;
 pub mod edge;
 

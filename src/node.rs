@@ -25,18 +25,20 @@ use crate::clock::Clock;
 use crate::config::{Config, Engine, Remote};
 use crate::edge::{self, Bound, Health, Shared};
 use crate::log::{self, Log};
-use crate::node::cluster::Clustered;
+use crate::node::cluster::{Clustered, Listening, open_control};
 use crate::node::metrics::Gauges;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, Offset, ShardId};
-use crate::{doc, telemetry};
+use crate::{admin, doc, telemetry};
 
 /// A node that serves; stop it with [`Node::stop`].
 pub struct Node {
     /// The address that clients connect to.
     pub address: SocketAddr,
+    /// The address that operators connect to, if they can.
+    pub admin: Option<SocketAddr>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     router: Router,
@@ -53,6 +55,28 @@ pub struct Node {
     edge_tasks: Tasks,
     accepting: CancellationToken,
     shutdown_grace: Duration,
+}
+
+/// The ports of a node, open and not served yet.
+struct Open {
+    bound: Bound,
+    admin: Option<admin::Bound>,
+}
+
+impl Open {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bound = edge::bind(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(admin::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { bound, admin })
+    }
+
+    fn at(&self) -> Listening {
+        let admin = self.admin.as_ref().map(|bound| bound.address);
+        Listening { client: self.bound.address, admin }
+    }
 }
 
 /// What a node keeps its documents in.
@@ -237,18 +261,38 @@ impl Node {
     /// Where a store, a shard or the port cannot be had; the message says what to do next.
     pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let registry = telemetry::registry();
-        let bound = edge::bind(config.listen).await?;
+        let ports = Open::bind(config).await?;
         let fatal = Fatal::default();
         let stores = Stores::open(config, config.shards(), &registry, &fatal, &clock).await?;
-        Self::assemble(config, clock, registry, bound, stores, fatal).await
+        let control = match config.peer_listen {
+            Some(_) => Some(open_control(config).await?),
+            None => None,
+        };
+        Self::assemble(config, clock, registry, ports, (stores, control), fatal).await
+    }
+
+    /// Starts a node of a cluster on stores that are open, for tests.
+    ///
+    /// # Errors
+    /// Where a shard or a port cannot be had.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn start_on(
+        config: &Config,
+        clock: Clock,
+        stores: Stores,
+        control: Arc<dyn Log>,
+    ) -> anyhow::Result<Self> {
+        let (registry, fatal) = (telemetry::registry(), Fatal::default());
+        let ports = Open::bind(config).await?;
+        Self::assemble(config, clock, registry, ports, (stores, Some(control)), fatal).await
     }
 
     async fn assemble(
         config: &Config,
         clock: Clock,
         registry: telemetry::Registry,
-        bound: Bound,
-        stores: Stores,
+        open: Open,
+        (stores, control): (Stores, Option<Arc<dyn Log>>),
         fatal: Fatal,
     ) -> anyhow::Result<Self> {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
@@ -271,12 +315,13 @@ impl Node {
             when_fenced: WhenFenced::EndsTheProcess,
             fatal: fatal.clone(),
         };
-        let address = bound.address;
-        let (alone, clustered) = match config.peer_listen {
+        let at = open.at();
+        let Open { bound, admin } = open;
+        let (alone, clustered) = match control {
             None => (Some(Arc::new(start_shards(&ports).await?)), None),
-            Some(peer) => {
+            Some(control) => {
                 let gauges = Gauges::new(&edge_metrics, &doc_metrics);
-                let joining = Clustered::join(config, (peer, address), &ports, gauges, &registry);
+                let joining = Clustered::join(config, control, &ports, (at, gauges), &registry);
                 (None, Some(joining.await?))
             }
         };
@@ -295,15 +340,16 @@ impl Node {
             token: edge_tasks.token().clone(),
         });
         if let Some(clustered) = &clustered {
-            clustered.serve(shared.clone(), &config.edge, &shard_tasks);
+            clustered.serve(shared.clone(), admin, config, &shard_tasks);
         }
         let serving = edge::serve(bound, shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
-        info!(%address, shards = log.shards(), "serving");
+        info!(address = %at.client, shards = log.shards(), "serving");
         let shutdown_grace = config.edge.shutdown_grace;
         Ok(Self {
-            address,
+            address: at.client,
+            admin: at.admin,
             log,
             store,
             router,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::types::{DocId, LogId, ShardId};
 #[derive(Debug)]
 pub struct Memory {
     /// None once it is closed.
-    content: Mutex<Option<Content>>,
+    content: Mutex<Option<Arc<Mutex<Content>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,11 +30,21 @@ struct Content {
 impl Memory {
     /// Returns an empty store.
     pub fn new() -> Self {
-        Self { content: Mutex::new(Some(Content::default())) }
+        Self { content: Mutex::new(Some(Arc::default())) }
+    }
+
+    /// Opens the same checkpoints again, as another process does; each is closed by itself.
+    ///
+    /// # Errors
+    /// Where this one is closed.
+    pub fn reopen(&self) -> Result<Self, StoreError> {
+        let content = self.content.lock().clone().ok_or(StoreError::Closed)?;
+        Ok(Self { content: Mutex::new(Some(content)) })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Content) -> T) -> Result<T, StoreError> {
-        self.content.lock().as_mut().map(work).ok_or(StoreError::Closed)
+        let content = self.content.lock().clone().ok_or(StoreError::Closed)?;
+        Ok(work(&mut content.lock()))
     }
 }
 
@@ -137,11 +148,24 @@ fn remove_from<K: Ord, V>(all: &mut BTreeMap<DocId, BTreeMap<K, V>>, doc: &DocId
 mod tests {
     use super::*;
     use crate::checkpoint::contract;
+    use crate::types::Offset;
 
     #[tokio::test]
     async fn holds_the_contract() {
         for case in contract::CASES {
             case.run(&Memory::new()).await;
         }
+    }
+
+    #[tokio::test]
+    async fn checkpoints_are_kept_while_somebody_has_them_open() {
+        let (first, doc) = (Memory::new(), "doc".parse::<DocId>().unwrap());
+        let second = first.reopen().unwrap();
+        let log = LogId(1);
+        let row = Progress { log, low_water: Offset(7), epoch: None, released: false };
+        first.advance(ShardId(0), row).await.unwrap();
+        first.close().await.unwrap();
+        assert!(first.blobs(&doc).await.is_err() && first.reopen().is_err());
+        assert_eq!(second.progress(ShardId(0), log).await.unwrap(), Some(row));
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{audit, checkpoints, config, doc, load, log, migrate, replay, serve};
+use crate::cli::{audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.
@@ -41,6 +41,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Check, show or print a configuration
     Config(config::Args),
+    #[command(flatten)]
+    Operate(operate::Verb),
 }
 
 /// Runs the command that the arguments name, the program's name first, and returns its exit code.
@@ -64,6 +66,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Record(args) => replay::record(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Config(args) => config::run(&args),
+        Command::Operate(verb) => operate::run(verb),
     };
     done.unwrap_or_else(|error| failed(&error)).into()
 }

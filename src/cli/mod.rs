@@ -9,6 +9,7 @@ mod exit;
 mod load;
 mod log;
 mod migrate;
+mod operate;
 mod replay;
 mod serve;
 mod settings;

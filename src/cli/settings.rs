@@ -16,6 +16,9 @@ pub(crate) struct Settings {
     /// Address and port for the other nodes of a cluster [default: none, the node is alone]
     #[arg(long, value_name = "ADDRESS")]
     peer_listen: Option<String>,
+    /// Address and port for operators of a cluster, without log-in [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
     /// Folder of the embedded log and checkpoints [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
@@ -51,6 +54,7 @@ impl Settings {
         let own = [
             ("listen", &self.listen),
             ("peer-listen", &self.peer_listen),
+            ("admin-listen", &self.admin_listen),
             ("data", &self.data),
             ("log", &self.log),
             ("checkpoints", &self.checkpoints),

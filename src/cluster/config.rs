@@ -12,6 +12,8 @@ pub struct Config {
     pub advertise_client: String,
     /// Where other nodes reach its peer port, `host:port`; default: where it listens.
     pub advertise_peer: String,
+    /// Where operators reach its admin port, `host:port`; default: where it listens.
+    pub advertise_admin: String,
     /// Its share of the shards: 1 to 100; default 10.
     pub weight: u32,
     /// The time that 99 of 100 acknowledgements are to take at most, 10 ms to 1 m: where any node's
@@ -25,6 +27,7 @@ impl Default for Config {
         Self {
             advertise_client: String::new(),
             advertise_peer: String::new(),
+            advertise_admin: String::new(),
             weight: 10,
             ack_objective: Duration::from_millis(500),
         }

@@ -6,7 +6,7 @@
 //!         voted down though alive ─► joins again      another run has the name ─► ends
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -105,6 +105,8 @@ struct Shared {
     ports: Ports,
     began: Instant,
     watch: Mutex<Watch>,
+    /// Whoever else wants to see the records that are read.
+    also: OnceLock<Arc<dyn Observer>>,
 }
 
 /// What is heard of the members.
@@ -128,7 +130,7 @@ pub async fn join(
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
     let watch = Mutex::new(Watch { detector, candidate: None });
     let topic = Topic::new(ports.log.clone());
-    let shared = Arc::new(Shared { identity, topic, ports, began, watch });
+    let shared = Arc::new(Shared { identity, topic, ports, began, watch, also: OnceLock::new() });
     shared.topic.catch_up(&*shared).await?;
     let (tasks, token) = (shared.ports.tasks.clone(), shared.ports.tasks.token().clone());
     let following = Arc::clone(&shared);
@@ -169,6 +171,12 @@ impl Handle {
         self.shared.topic.newer(than).await
     }
 
+    /// Has an observer see every record that is read from now on; the first one that asks.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        // A node has one.
+        let _ = self.shared.also.set(observer);
+    }
+
     /// Writes a record and waits until it counts.
     ///
     /// # Errors
@@ -200,6 +208,9 @@ impl Handle {
 
 impl Observer for Shared {
     fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control) {
+        if let Some(also) = self.also.get() {
+            also.observe(record, outcome, control);
+        }
         let (node, boot) = match record {
             Record::Join(Join { node, boot, .. })
             | Record::Heartbeat(Heartbeat { node, boot, .. }) => (node, *boot),

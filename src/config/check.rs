@@ -3,9 +3,11 @@
 //! Nothing stops at the first mistake. A value that a later source replaces is judged all the same.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use crate::admin::is_inner;
 use crate::config::error::{Mistake, Mistakes, Origin};
 use crate::config::nearest::nearest;
 use crate::config::options::{OPTIONS, RELATIONS, Relation, SECTIONS, find};
@@ -54,6 +56,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
         }
     }
     mistakes.extend(forgetful(&values));
+    mistakes.extend(exposed(&values));
     if !mistakes.is_empty() {
         mistakes.sort_by_key(|mistake| rank(&mistake.origin));
         return Err(Mistakes(mistakes));
@@ -138,6 +141,27 @@ fn forgetful(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
     );
     let origin = [store, log].into_iter().find_map(|value| value.origin.clone())?;
     Some(Mistake { origin, key: String::new(), what })
+}
+
+/// Tells if operators are to be served by a node that is alone, or where strangers reach it.
+fn exposed(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let admin = values.get("admin-listen")?;
+    let address: SocketAddr = admin.value.as_str()?.parse().ok()?;
+    let allowed = values.get("admin.allow-public")?.value.as_bool() == Some(true);
+    let alone = values.get("peer-listen")?.value.as_str() == Some("");
+    let what = if alone {
+        "operators are served by nodes of a cluster: set peer-listen, too, or leave it out"
+            .to_owned()
+    } else if !allowed && !is_inner(address.ip()) {
+        format!(
+            "whoever reaches {address} could move shards, for there is no log-in: choose \
+             127.0.0.1 or a private address, or set admin.allow-public where a firewall keeps \
+             strangers out"
+        )
+    } else {
+        return None;
+    };
+    Some(Mistake { origin: admin.origin.clone()?, key: "admin-listen".to_owned(), what })
 }
 
 fn rank(origin: &Origin) -> (u8, usize) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use crate::types::NodeId;
-use crate::{checkpoint, cluster, doc, edge, log, relay, shard, telemetry};
+use crate::{admin, checkpoint, cluster, doc, edge, log, relay, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -23,6 +23,9 @@ pub struct Config {
     /// The address and port for other nodes of a cluster; none by default: the node is alone.
     #[serde(deserialize_with = "address_or_none")]
     pub peer_listen: Option<SocketAddr>,
+    /// The address and port for operators of a cluster; none by default.
+    #[serde(deserialize_with = "address_or_none")]
+    pub admin_listen: Option<SocketAddr>,
     /// Where the log is kept; default `embedded`.
     pub log: Engine,
     /// Where checkpoints are kept; default `embedded`.
@@ -40,6 +43,8 @@ pub struct Config {
     pub edge: edge::Config,
     /// What the node says of itself in a cluster.
     pub cluster: cluster::Config,
+    /// Limits of the admin port.
+    pub admin: admin::Config,
     /// Limits and times of links between nodes.
     pub relay: relay::Config,
     /// How Kafka is used, where the log is there.
@@ -147,6 +152,7 @@ impl Default for Config {
             data: PathBuf::from("./data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             peer_listen: None,
+            admin_listen: None,
             log: Engine::Embedded,
             checkpoints: Engine::Embedded,
             shards: 0,
@@ -155,6 +161,7 @@ impl Default for Config {
             shard: shard::Config::default(),
             edge: edge::Config::default(),
             cluster: cluster::Config::default(),
+            admin: admin::Config::default(),
             relay: relay::Config::default(),
             kafka: log::kafka::Config::default(),
             cql: checkpoint::cql::Config::default(),

@@ -48,6 +48,7 @@ pub(crate) enum Message {
     Leave(ConnId),
     Missed(Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
     Past(oneshot::Sender<Past>),
+    Clients(oneshot::Sender<usize>),
     Write(SessionId, Write, Option<Room>, Done),
     Save(Asker),
     Settle(Outcome),
@@ -222,6 +223,7 @@ impl Running {
                 drop(reply.send(self.state.missed(from)));
             }
             Message::Past(reply) => drop(reply.send(self.past())),
+            Message::Clients(reply) => drop(reply.send(self.audience.clients())),
             Message::Write(_, _, _, done) if self.handing_over => {
                 // Whoever asked may have gone.
                 let _ = done.send(Err(Failure::Refused(Refusal::Moved)));

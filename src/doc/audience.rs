@@ -110,6 +110,11 @@ impl Audience {
         self.receivers.is_empty()
     }
 
+    /// Returns how many clients are there, also behind copies.
+    pub(crate) fn clients(&self) -> usize {
+        self.receivers.values().filter(|receiver| receiver.hears != Hears::Copy).count()
+    }
+
     /// Tells whether a copy hears.
     pub(crate) fn is_copy(&self, conn: ConnId) -> bool {
         self.receivers.get(&conn).is_some_and(|receiver| receiver.hears == Hears::Copy)

@@ -243,6 +243,14 @@ impl Handle {
         self.ask(|reply| Message::Missed(from, reply)).await
     }
 
+    /// Returns how many clients are connected, also through other nodes.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn clients(&self) -> Result<usize, Closed> {
+        self.ask(Message::Clients).await
+    }
+
     /// Returns a view of the history as it is now.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use crate::admin::{self, Branched, Desk};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
 use crate::cluster::{
@@ -16,7 +17,7 @@ use crate::cluster::{
     WriteError,
 };
 use crate::config::{Config, Engine};
-use crate::edge::{self, Carried, Shared};
+use crate::edge::{Carried, Shared};
 use crate::log::{self, Log};
 use crate::node::metrics::Gauges;
 use crate::relay::{self, Peers};
@@ -38,6 +39,13 @@ const CLAIMS_AT_ONCE: usize = 32;
 /// How long leaving may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
+/// Where a node listens, beside its peer port.
+#[derive(Clone, Copy)]
+pub(crate) struct Listening {
+    pub(crate) client: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
 /// A node's part in its cluster.
 pub(crate) struct Clustered {
     member: member::Handle,
@@ -54,17 +62,17 @@ impl Clustered {
     /// Joins the cluster whose log the node has, and begins to keep shards.
     pub(crate) async fn join(
         config: &Config,
-        (peer, client): (SocketAddr, SocketAddr),
+        control: Arc<dyn Log>,
         ports: &Ports,
-        gauges: Gauges,
+        (at, gauges): (Listening, Gauges),
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Self> {
+        let peer = config.peer_listen.context("a node that is alone joins nothing")?;
         let listener = TcpListener::bind(peer).await.with_context(|| {
             format!("cannot listen on {peer}; choose another address with --peer-listen")
         })?;
         let peer = listener.local_addr()?;
-        let control = open_control(config).await?;
-        let identity = identity(config, ports.claimant.boot, client, peer)?;
+        let identity = identity(config, ports.claimant.boot, peer, at)?;
         let cluster = ports.log.id().0;
         let member_ports = member::Ports {
             log: control,
@@ -111,15 +119,34 @@ impl Clustered {
         Router::cluster(Arc::new(self.keeper.clone()), self.peers.clone())
     }
 
-    /// Begins to answer other nodes.
-    pub(crate) fn serve(&self, shared: Arc<Shared>, edge: &edge::Config, tasks: &Tasks) {
+    /// Begins to answer other nodes, and operators where they have a port.
+    pub(crate) fn serve(
+        &self,
+        shared: Arc<Shared>,
+        admin: Option<admin::Bound>,
+        config: &Config,
+        tasks: &Tasks,
+    ) {
+        let desk = Desk::open(admin::Ports {
+            member: self.member.clone(),
+            directory: Arc::new(self.keeper.clone()),
+            router: self.router(),
+            clock: self.clock.clone(),
+            config: config.admin.clone(),
+            token: shared.token.clone(),
+        });
+        if let Some(bound) = admin {
+            info!(address = %bound.address, "operators are served");
+            let serving = admin::serve(bound, desk.clone(), shared.tasks.clone());
+            shared.tasks.spawn("admin", serving);
+        }
         let Some(listener) = self.listener.lock().take() else { return };
         let ports = Arc::new(relay::Ports {
             me: self.me.clone(),
             config: self.config.clone(),
-            op_bytes_max: edge.op_bytes_max.as_u64() as usize,
+            op_bytes_max: config.edge.op_bytes_max.as_u64() as usize,
             directory: Arc::new(self.keeper.clone()),
-            pages: Arc::new(Carried::new(shared)),
+            pages: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),
             heirs: Arc::new(self.keeper.clone()),
             tasks: tasks.clone(),
             metrics: self.metrics.clone(),
@@ -175,8 +202,8 @@ fn text<const MAX: usize>(text: &str) -> Text<MAX> {
 fn identity(
     config: &Config,
     boot: u64,
-    client: SocketAddr,
     peer: SocketAddr,
+    at: Listening,
 ) -> anyhow::Result<Identity> {
     let told = |name: &str, told: &str, bound: SocketAddr| {
         if told.is_empty() && bound.ip().is_unspecified() {
@@ -186,10 +213,14 @@ fn identity(
         told.parse().with_context(|| format!("cluster.{name}: write host:port"))
     };
     let cluster = &config.cluster;
+    let admin = match at.admin {
+        Some(admin) => told("advertise-admin", &cluster.advertise_admin, admin)?,
+        None => text(""),
+    };
     let addresses = Addresses {
-        client: told("advertise-client", &cluster.advertise_client, client)?,
+        client: told("advertise-client", &cluster.advertise_client, at.client)?,
         peer: told("advertise-peer", &cluster.advertise_peer, peer)?,
-        admin: text(""),
+        admin,
     };
     let software = text(env!("CARGO_PKG_VERSION"));
     let version = Version { software, speaks: SPEAKS, accepts: ACCEPTS };
@@ -248,7 +279,7 @@ fn addresses(member: &member::Handle) -> relay::Addresses {
 }
 
 /// Opens the control topic, beside the log.
-async fn open_control(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+pub(crate) async fn open_control(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     match &config.log {
         #[cfg(feature = "kafka")]
         Engine::Kafka(remote) => {

@@ -30,6 +30,7 @@ type Reply = oneshot::Sender<Result<doc::Handle, Refusal>>;
 pub(crate) enum Message {
     Open(DocId, Reply),
     Rebuild(DocId, oneshot::Sender<Result<State, Refusal>>),
+    List(oneshot::Sender<Vec<doc::Handle>>),
     Hydrated(DocId, Box<Result<State, Refusal>>),
     Idle(DocId),
     Busy(DocId),
@@ -159,6 +160,8 @@ impl Running {
                     let _ = reply.send(rebuilt.await);
                 });
             }
+            // Whoever asked may have gone.
+            Message::List(reply) => drop(reply.send(self.list())),
             Message::Hydrated(doc, state) => self.hydrated(doc, *state).await,
             Message::Idle(doc) => self.idle(&doc),
             Message::Busy(doc) => self.busy(&doc),
@@ -171,6 +174,15 @@ impl Running {
             }
             Message::Stop => self.give_up(),
         }
+    }
+
+    /// Returns the documents that are open.
+    fn list(&self) -> Vec<doc::Handle> {
+        let open = |entry: &Entry| match entry {
+            Entry::Open(handle) => Some(handle.clone()),
+            Entry::Opening(_) | Entry::Closing(..) => None,
+        };
+        self.docs.values().filter_map(open).collect()
     }
 
     fn open(&mut self, doc: DocId, reply: Reply) {

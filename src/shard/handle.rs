@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use ractor::{Actor, ActorRef};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,17 @@ pub struct Handle {
     tasks: Tasks,
     /// The ownership that it began with; none where it only reads, and for the shard's documents.
     epoch: Option<Epoch>,
+}
+
+/// How much a shard carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Burden {
+    /// Bytes of log that no checkpoint covers.
+    pub tail_bytes: u64,
+    /// Documents in memory.
+    pub documents: u32,
+    /// Clients connected to them, also through other nodes.
+    pub sessions: u32,
 }
 
 /// What becomes of a node one of whose shards another one has claimed.
@@ -204,6 +216,7 @@ async fn tell_offsets(
                 Command::Append(_)
                 | Command::Opened(_)
                 | Command::Uncovered(_)
+                | Command::TailBytes(_)
                 | Command::Ended(_)
                 | Command::Stored(..)
                 | Command::Covered(..)
@@ -278,6 +291,22 @@ impl Handle {
         let (reply, docs) = oneshot::channel();
         self.tell_writer(Command::Uncovered(reply));
         docs.await.unwrap_or_default()
+    }
+
+    /// Tells how much the shard carries; nothing where it has ended.
+    pub async fn burden(&self) -> Burden {
+        let ((reply, tail), (listing, docs)) = (oneshot::channel(), oneshot::channel());
+        self.tell_writer(Command::TailBytes(reply));
+        // A shard that has ended has no documents.
+        let _ = self.actor.send_message(Message::List(listing));
+        let docs: Vec<doc::Handle> = docs.await.unwrap_or_default();
+        let clients = join_all(docs.iter().map(doc::Handle::clients)).await;
+        let sessions: usize = clients.into_iter().flatten().sum();
+        Burden {
+            tail_bytes: tail.await.unwrap_or_default(),
+            documents: u32::try_from(docs.len()).unwrap_or(u32::MAX),
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+        }
     }
 
     /// Takes a checkpoint of every document that is in the log above its last one, open or not.

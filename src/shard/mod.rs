@@ -28,7 +28,7 @@ pub use config::Config;
 pub use directory::{Alone, Directory, Mark, Place};
 pub use error::{HandOverError, StartError};
 pub use follower::{Begun, Follower};
-pub use handle::{Handle, Ports, WhenFenced, start};
+pub use handle::{Burden, Handle, Ports, WhenFenced, start};
 pub use heirs::{Heirs, PeerError, Peers};
 pub use hydrate::hydrate;
 pub use keeper::{Keeper, Keeping, keep};

@@ -56,16 +56,24 @@ pub(crate) enum Command {
     Offsets(DocId, oneshot::Sender<Indexed>),
     /// Which documents have records above the checkpoints.
     Uncovered(oneshot::Sender<Vec<DocId>>),
+    TailBytes(oneshot::Sender<u64>),
     /// A checkpoint of the document stands at an offset.
     Stored(DocId, Offset),
     /// The document needs none of its records below an offset.
     Covered(DocId, Offset),
     /// The low-water mark was stored and the log trimmed, or one of them failed.
-    Advanced { to: Offset, trim: Option<Offset>, done: bool },
+    Advanced {
+        to: Offset,
+        trim: Option<Offset>,
+        done: bool,
+    },
     /// The shard is given up: nothing is on its way any more.
     Release(Option<NodeId>, oneshot::Sender<Result<Offset, HandOverError>>),
     /// The janitor has seen to a document, and could save it or not.
-    Swept { doc: DocId, well: bool },
+    Swept {
+        doc: DocId,
+        well: bool,
+    },
 }
 
 /// Asks the shard's actor to have a document saved, because it holds the low-water mark.
@@ -236,6 +244,7 @@ impl Writer {
             }
             // Whoever asked may have gone.
             Command::Uncovered(reply) => drop(reply.send(self.tail.docs())),
+            Command::TailBytes(reply) => drop(reply.send(self.tail.bytes())),
             Command::Stored(doc, at) => {
                 self.tail.store(&doc, at);
                 self.tail.cover(&doc, at);

@@ -86,6 +86,8 @@ def options():
     fields = re.findall(r"(?m)^    (?:pub\(crate\) )?([a-z_]+): ", settings)
     flags = {"--" + field.replace("_", "-") for field in fields} | {"--set", "--url"}
     commands = {path.stem for path in (ROOT / "src/cli").iterdir()}
+    verbs = (ROOT / "src/cli/operate/args.rs").read_text()
+    commands |= {name.lower() for name in re.findall(r"(?m)^    ([A-Z][a-z]+) {$", verbs)}
     has = {f"option {key}" for key in keys} | {f"flag {flag}" for flag in flags}
     has |= {f"command {command}" for command in commands}
     used = {}

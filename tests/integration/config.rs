@@ -89,9 +89,9 @@ tail-age-max = [1]
          QUIRE_TELEMETRY__LOG_LEVEL?",
         "flag --set: \"nothing\" sets nothing: write section.key=value",
         "flag --set: edge.frame-bytes-max: \"1B\" is out of range: write a size from 1KiB to 64MiB",
-        "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, log, \
-         checkpoints, shards, adopt-log and [document], [shard], [edge], [cluster], [relay], \
-         [kafka], [cql], [telemetry]",
+        "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, \
+         admin-listen, log, checkpoints, shards, adopt-log and [document], [shard], [edge], \
+         [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
         "flag --log: log: \"kafka://host\" is no address: write \"embedded\" or \"memory\" or \
          \"kafka://HOST:PORT,.../NAME\"",
         "flag --listen: listen: \"localhost:80\" is no address: write an IP address and a port",
@@ -117,6 +117,16 @@ fn bad_files_are_refused_with_the_line() {
         (
             "[edge]\nop-bytes-max = \"2MiB\"\n[document]\nframe-bytes-max = \"3MiB\"",
             &["q.toml:2: edge.op-bytes-max = \"2MiB\" exceeds edge.frame-bytes-max = \"1MiB\""],
+        ),
+        (
+            "admin-listen = \"127.0.0.1:8081\"",
+            &["q.toml:1: admin-listen: operators are served by nodes of a cluster: set \
+                 peer-listen, too, or leave it out"],
+        ),
+        (
+            "peer-listen = \"10.0.0.1:1\"\nadmin-listen = \"0.0.0.0:8081\"",
+            &["q.toml:2: admin-listen: whoever reaches 0.0.0.0:8081 could move shards, for there \
+                 is no log-in: choose 127.0.0.1 or a private address, or set admin.allow-public"],
         ),
         (
             "[document]\nqueue-bytes = \"512KiB\"",
@@ -145,6 +155,18 @@ fn bad_files_are_refused_with_the_line() {
     let sources = Sources { file: Some(PathBuf::from("no/such/q.toml")), ..Sources::default() };
     let message = load(&sources).expect_err("it is not there").to_string();
     assert!(message.contains("no/such/q.toml: it cannot be read"), "{message}");
+}
+
+#[test]
+fn operators_are_served_where_strangers_do_not_reach_them() {
+    for file in [
+        "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"10.0.0.1:1\"",
+        "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"[::1]:1\"",
+        "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"0.0.0.0:1\"\n[admin]\nallow-public = true",
+    ] {
+        let loaded = Given { file, ..Given::default() }.load().expect("it is right");
+        assert!(loaded.config.admin_listen.is_some(), "{file}");
+    }
 }
 
 #[test]
@@ -239,7 +261,7 @@ fn every_field_of_the_configs_is_an_option() {
         name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let fields = shown.lines().filter(is_field).count();
-    let sections = 8;
+    let sections = 9;
     let loaded = load(&Sources::default()).expect("nothing is set");
     assert_eq!(fields - sections, loaded.effective.len(), "{shown}");
 }

@@ -14,6 +14,7 @@ mod late;
 mod load;
 mod moves;
 mod nodes;
+mod operators;
 mod owners;
 mod protocol;
 mod proxy;

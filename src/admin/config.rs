@@ -1,0 +1,20 @@
+//! What can be set of the admin port; not how it is read or checked (`config` does that).
+
+use serde::Deserialize;
+
+/// Holds the limits of the admin port, section `[admin]` of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Whether the port may be bound to an address that is neither loopback nor private; default
+    /// false.
+    pub allow_public: bool,
+    /// Events kept for those who ask later: 100 to 100,000; default 1,000.
+    pub events_kept: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { allow_public: false, events_kept: 1_000 }
+    }
+}

@@ -1,0 +1,294 @@
+//! What answers operators, whatever way they ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::error::LATE;
+use crate::admin::events::Events;
+use crate::admin::model::{
+    Burden, Chosen, Done, Dry, Explained, Given, Node, Plan, Shard, Status, Where,
+};
+use crate::admin::order::{self, Now, Target};
+use crate::admin::{Config, Refused, view};
+use crate::clock::Clock;
+use crate::cluster::{self, Control, Order, Pending, Record, Void, member};
+use crate::relay::{Blob, Request};
+use crate::router::Router;
+use crate::shard::Directory;
+use crate::types::{DocId, NodeId, ShardId};
+
+/// How long an owner may take to tell of its shards or documents.
+const TOLD_MAX: Duration = Duration::from_secs(3);
+
+/// How long a command may take to be read back: longer than an append may.
+const WRITTEN_MAX: Duration = Duration::from_secs(20);
+
+/// Where one node asks another how much its shards carry.
+pub(crate) const BURDENS: &str = "/v1/admin/burdens";
+
+/// What the desk works with.
+pub struct Ports {
+    /// The node as a member of its cluster.
+    pub member: member::Handle,
+    /// Where shards are.
+    pub directory: Arc<dyn Directory>,
+    /// Reaches documents, and other nodes.
+    pub router: Router,
+    /// Tells the time that commands carry.
+    pub clock: Clock,
+    /// The limits.
+    pub config: Config,
+    /// Is cancelled when the node stops.
+    pub token: CancellationToken,
+}
+
+/// Answers operators.
+pub struct Desk {
+    ports: Ports,
+    events: Arc<Events>,
+}
+
+impl Desk {
+    /// Opens the desk: from now on it sees what happens.
+    pub fn open(ports: Ports) -> Arc<Self> {
+        let events = Arc::new(Events::new(ports.config.events_kept, ports.clock.clone()));
+        ports.member.observe(events.clone());
+        Arc::new(Self { ports, events })
+    }
+
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.ports.token
+    }
+
+    fn control(&self) -> Arc<Control> {
+        self.ports.member.control()
+    }
+
+    fn now(&self, control: &Control) -> Now {
+        let (shards, limits) = (control.shards(), control.limits());
+        Now { shards, limits, at: self.ports.clock.now() }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let member = &self.ports.member;
+        view::status(&member.control(), member.node(), member.is_suspended())
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        view::nodes(&self.control())
+    }
+
+    pub(crate) fn shards(&self, chosen: &Chosen) -> Result<Vec<Shard>, Refused> {
+        let control = self.control();
+        let node = chosen.node.as_deref().map(order::node).transpose()?;
+        if let Some(node) = node.as_ref().filter(|node| control.member(node).is_none()) {
+            return Err(unknown(node));
+        }
+        Ok(view::shards_of(&control, node.as_ref()))
+    }
+
+    /// Tells where a document is.
+    pub(crate) async fn find(&self, doc: &str) -> Result<Where, Refused> {
+        let control = self.control();
+        let text = if doc.starts_with("doc:") { doc.to_owned() } else { format!("doc:{doc}") };
+        let Target { shard, doc: Some(doc) } = order::target(&text, control.shards())? else {
+            return Err(Refused::BadTarget { text });
+        };
+        let rev = self.known(&doc, shard).await?;
+        let owner = control.owner(shard).map(|owner| owner.node);
+        let client = owner.as_ref().and_then(|owner| control.member(owner));
+        Ok(Where {
+            doc: doc.to_string(),
+            shard: shard.0,
+            owner: owner.map(|node| node.0.to_string()),
+            placed: control.placement(shard).map(|node| node.0.to_string()),
+            client: client.map(|member| member.addresses.client.to_string()),
+            rev,
+        })
+    }
+
+    /// Tells why a shard is where it is, and what would move it.
+    pub(crate) async fn explain(&self, what: &str) -> Result<Explained, Refused> {
+        let control = self.control();
+        let Target { shard, doc } = order::target(what, control.shards())?;
+        if shard.0 >= control.shards() {
+            let shards = control.shards();
+            return Err(cluster::Refusal::from(Void::UnknownShard { shard, shards }).into());
+        }
+        if let Some(doc) = &doc {
+            self.known(doc, shard).await?;
+        }
+        Ok(Explained {
+            doc: doc.map(|doc| doc.to_string()),
+            shard: view::shard(&control, shard),
+            because: view::because(&control, shard),
+            moved_by: view::moved_by(&control, shard),
+        })
+    }
+
+    /// Tells what is to move, or what else would if a command were given.
+    pub(crate) async fn plan(&self, dry: &Dry) -> Result<Plan, Refused> {
+        let control = self.control();
+        let (of, plan) = match &dry.ask {
+            None => (None, cluster::Plan::of(&control)),
+            Some(ask) => {
+                self.check_document(ask, &control).await?;
+                let command = order::tried(ask, self.now(&control))?;
+                let plan = cluster::Plan::after(&control, &command)?;
+                (Some(order::spelled(&command.order)), plan)
+            }
+        };
+        let mut moves = view::moves(&plan.pending);
+        let owners: BTreeSet<_> = plan.pending.iter().map(|one| one.from.clone()).collect();
+        let told = join_all(owners.iter().map(|owner| self.burdens_of(owner))).await;
+        let untold = told.iter().filter(|told| told.is_none()).count();
+        let burdens: BTreeMap<_, _> =
+            told.into_iter().flatten().flatten().map(|one| (one.shard, one)).collect();
+        view::burden(&mut moves, &burdens);
+        Ok(Plan {
+            id: control.at().map_or(0, |at| at.0),
+            of,
+            bytes: moves.iter().filter_map(|one| one.bytes).sum(),
+            sessions: moves.iter().filter_map(|one| one.sessions).map(u64::from).sum(),
+            untold: u32::try_from(untold).unwrap_or(u32::MAX),
+            expected_pause_ms: self.events.move_took().map(order::millis),
+            limits: view::limits(control.limits()),
+            notes: view::notes(&control),
+            moves,
+        })
+    }
+
+    /// Writes a command into the control topic and tells what follows once it is read back.
+    pub(crate) async fn give(&self, given: &Given) -> Result<Done, Refused> {
+        if self.ports.member.is_suspended() {
+            return Err(Refused::Suspended);
+        }
+        let control = self.control();
+        self.check_document(&given.ask, &control).await?;
+        let command = order::command(given, self.now(&control))?;
+        // What is refused here would be void: it need not be written.
+        let plan = cluster::Plan::after(&control, &command)?;
+        let order = command.order.clone();
+        let record = Record::Command(command);
+        let writing = self.ports.member.write(&record);
+        let late = |_| Refused::NotKnown(LATE.to_owned());
+        timeout(WRITTEN_MAX, writing).await.map_err(late)??;
+        let now = self.control();
+        let pending = cluster::Plan::of(&now).pending;
+        // What has arrived already is among them: the events after `before` tell of it.
+        let planned = plan.pending.iter().filter(|one| {
+            now.placement(one.shard) == Some(&one.to)
+                || pending.iter().any(|also| also.shard == one.shard)
+        });
+        let more = pending.iter().filter(|one| {
+            concerns(&order, one) && plan.pending.iter().all(|also| also.shard != one.shard)
+        });
+        let follow: Vec<_> = planned.chain(more).collect();
+        Ok(Done {
+            before: control.at().map_or(0, |at| at.0),
+            done: order::spelled(&order),
+            moves: view::moves(follow),
+            notes: view::notes(&now),
+        })
+    }
+
+    /// Tells how much the shards of this node carry.
+    pub(crate) async fn burdens(&self) -> Vec<Burden> {
+        let shards = self.ports.directory.here();
+        let told = join_all(shards.iter().map(|shard| async {
+            let burden = shard.burden().await;
+            Burden {
+                shard: shard.shard().0,
+                bytes: burden.tail_bytes,
+                documents: burden.documents,
+                sessions: burden.sessions,
+            }
+        }));
+        told.await
+    }
+
+    async fn burdens_of(&self, owner: &NodeId) -> Option<Vec<Burden>> {
+        if owner == self.ports.member.node() {
+            return timeout(TOLD_MAX, self.burdens()).await.ok();
+        }
+        let (status, body) = self.ask(owner, BURDENS.to_owned()).await?;
+        (status == StatusCode::OK).then(|| serde_json::from_slice(&body).ok()).flatten()
+    }
+
+    /// Asks another node; none where it does not answer.
+    async fn ask(&self, owner: &NodeId, target: String) -> Option<(StatusCode, Bytes)> {
+        let (method, body) = ("GET".to_owned(), Blob(Bytes::new()));
+        let request = Request { method, target, content_type: None, body };
+        let asked = timeout(TOLD_MAX, self.ports.router.carry(owner, request)).await.ok()?;
+        let response = asked.ok()?;
+        Some((StatusCode::from_u16(response.status).ok()?, response.body.0))
+    }
+
+    async fn check_document(
+        &self,
+        ask: &crate::admin::model::Ask,
+        control: &Control,
+    ) -> Result<(), Refused> {
+        if let Some(Target { shard, doc: Some(doc) }) = order::about(ask, control.shards())? {
+            self.known(&doc, shard).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the last revision of a document, none where its owner does not tell; refuses one
+    /// that nobody has written, or that is deleted.
+    async fn known(&self, doc: &DocId, shard: ShardId) -> Result<Option<u64>, Refused> {
+        match timeout(TOLD_MAX, self.head(doc)).await.ok().flatten() {
+            Some(0) => Err(Refused::UnknownDocument { doc: doc.clone(), shard }),
+            other => Ok(other),
+        }
+    }
+
+    /// Returns the last revision of a document, 0 where there is none.
+    async fn head(&self, doc: &DocId) -> Option<u64> {
+        if let Some(owner) = self.ports.router.elsewhere(doc) {
+            let target = format!("/v1/docs/{doc}/history?limit=1");
+            let (status, body) = self.ask(&owner, target).await?;
+            if status == StatusCode::NOT_FOUND {
+                return Some(0);
+            }
+            let answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
+            return answer.get("head")?.as_u64();
+        }
+        let handle = self.ports.router.open(doc).await.ok()?;
+        let past = handle.past().await.ok()?;
+        Some(past.check_exists().map_or(0, |()| past.head().0))
+    }
+}
+
+/// Tells whether a pending move is what an order is about, though it was pending before.
+fn concerns(order: &Order, pending: &Pending) -> bool {
+    match order {
+        Order::Move { shard, .. } | Order::Pin { shard, .. } | Order::Unpin { shard } => {
+            *shard == pending.shard
+        }
+        Order::Drain { node, .. } => *node == pending.from,
+        Order::Resume => true,
+        Order::Weight { .. }
+        | Order::Undrain { .. }
+        | Order::Limits(_)
+        | Order::Pause
+        | Order::Guard { .. }
+        | Order::Revoke { .. } => false,
+    }
+}
+
+fn unknown(node: &NodeId) -> Refused {
+    cluster::Refusal::from(Void::UnknownNode { node: node.clone() }).into()
+}

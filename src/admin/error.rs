@@ -1,0 +1,112 @@
+//! Why an operator is refused; each message is a reason, a colon, and the next step.
+
+use axum::http::StatusCode;
+
+use crate::cluster::{Refusal, Void, WriteError};
+use crate::types::{DocId, ShardId};
+
+/// Tells why what an operator asks for is not done; nothing has changed but where it says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The cluster would not take the command.
+    #[error(transparent)]
+    Cluster(#[from] Refusal),
+    /// The request is not one that this port takes.
+    #[error("{what}: see `quire help` for what there is, and whether both are of one version")]
+    BadRequest {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A text is no node name.
+    #[error("{text:?} is no name of a node: `quire nodes` lists them")]
+    BadNode {
+        /// The text.
+        text: String,
+    },
+    /// A text is neither a shard nor a document.
+    #[error("{text:?} is neither a shard nor a document: write a number, or a document's id")]
+    BadTarget {
+        /// The text.
+        text: String,
+    },
+    /// An operator's name or reason does not fit a record.
+    #[error("the {which} is too long, empty or has control characters: write at most {max} bytes")]
+    BadText {
+        /// Which of the two.
+        which: &'static str,
+        /// How long it may be.
+        max: usize,
+    },
+    /// Nobody has ever written the document.
+    #[error(
+        "there is no document {doc}: check the spelling; a new one of this id would be on shard \
+         {shard}"
+    )]
+    UnknownDocument {
+        /// The document.
+        doc: DocId,
+        /// Where it would be.
+        shard: ShardId,
+    },
+    /// The node hears nothing of the cluster.
+    #[error(
+        "this node does not hear of itself any more, so nothing can be changed here: ask another \
+         node, or look at the brokers"
+    )]
+    Suspended,
+    /// The record was written, or not.
+    #[error("{0}")]
+    NotKnown(String),
+    /// A page of a browser asks.
+    #[error("a page in a browser may not use this port: use the command line")]
+    Browser,
+    /// There is nothing at the address.
+    #[error("there is nothing at this address: see `quire help` for what there is")]
+    NoAddress,
+}
+
+/// What a command is told whose record is not read back in time.
+pub(crate) const LATE: &str = "the record was not read back in time, and may still count: look at \
+    `quire status`, and at the brokers, before you repeat it";
+
+impl Refused {
+    /// Returns the status that says it.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Cluster(Refusal::Void(void)) => match void {
+                Void::UnknownNode { .. } | Void::UnknownShard { .. } => StatusCode::NOT_FOUND,
+                Void::WeightRange { .. } | Void::LimitsRange { .. } => StatusCode::BAD_REQUEST,
+                _ => StatusCode::CONFLICT,
+            },
+            Self::Cluster(Refusal::NameTaken { .. }) => StatusCode::CONFLICT,
+            Self::BadRequest { .. }
+            | Self::BadNode { .. }
+            | Self::BadTarget { .. }
+            | Self::BadText { .. } => StatusCode::BAD_REQUEST,
+            Self::UnknownDocument { .. } | Self::NoAddress => StatusCode::NOT_FOUND,
+            Self::Suspended => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotKnown(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Browser => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// Returns the reason and the next step.
+    pub(crate) fn parts(&self) -> (String, String) {
+        let text = self.to_string();
+        match text.split_once(": ") {
+            Some((reason, next)) => (reason.to_owned(), next.to_owned()),
+            None => (text, String::new()),
+        }
+    }
+}
+
+impl From<WriteError> for Refused {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Void(void) => Self::Cluster(void.into()),
+            other @ (WriteError::Append(_) | WriteError::Forgotten | WriteError::Ended) => {
+                Self::NotKnown(other.to_string())
+            }
+        }
+    }
+}

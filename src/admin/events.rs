@@ -1,0 +1,271 @@
+//! What happened, in the order of the control topic: a bounded history, and who waits for more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::admin::model::{Event, Placed};
+use crate::admin::order::{spelled, time};
+use crate::clock::Clock;
+use crate::cluster::{Change, Command, Control, Observer, Outcome, Record, Status, Void};
+use crate::types::{NodeId, Offset, ShardId};
+
+/// How many shards the placements that are kept name together, at most.
+const PLACED_MAX: usize = 200_000;
+
+/// How many moves are measured, the last ones.
+const MEASURED: usize = 100;
+
+/// How many events are handed out at once.
+const AT_ONCE: usize = 256;
+
+/// Keeps the last events, and tells who follows them.
+pub struct Events {
+    kept_max: usize,
+    clock: Clock,
+    kept: Mutex<Kept>,
+    /// How many events there have been.
+    count: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    /// How many have been dropped.
+    dropped: u64,
+    placed: usize,
+    /// The control offset of the last one that was dropped.
+    dropped_at: Option<u64>,
+    begun: BTreeMap<ShardId, Instant>,
+    took: VecDeque<Duration>,
+}
+
+/// A place in the events; those before it have been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor(u64);
+
+/// Some events from a place on.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) next: Cursor,
+    /// Whether events between were dropped.
+    pub(crate) lost: bool,
+}
+
+impl Events {
+    /// Returns no events, of which the last `kept_max` are kept.
+    pub(crate) fn new(kept_max: usize, clock: Clock) -> Self {
+        Self { kept_max, clock, kept: Mutex::default(), count: watch::Sender::new(0) }
+    }
+
+    /// Returns the place behind the events of a control offset, and whether some after it are
+    /// not kept any more.
+    pub(crate) fn after(&self, at: Option<u64>) -> (Cursor, bool) {
+        let kept = self.kept.lock();
+        let Some(at) = at else { return (Cursor(kept.dropped), false) };
+        let seen = kept.events.partition_point(|event| event.at <= at);
+        let lost = kept.dropped_at.is_some_and(|dropped| dropped > at);
+        (Cursor(kept.dropped + seen as u64), lost)
+    }
+
+    /// Returns some events from a place on, none where there are no more.
+    pub(crate) fn page(&self, from: Cursor) -> Page {
+        let kept = self.kept.lock();
+        let lost = from.0 < kept.dropped;
+        let skip = usize::try_from(from.0.saturating_sub(kept.dropped)).unwrap_or(usize::MAX);
+        let events: Vec<_> = kept.events.iter().skip(skip).take(AT_ONCE).cloned().collect();
+        let next = Cursor(from.0.max(kept.dropped) + events.len() as u64);
+        Page { events, next, lost }
+    }
+
+    /// Waits until there are events behind a place.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(crate) async fn more(&self, than: Cursor) {
+        let mut count = self.count.subscribe();
+        // The sender is here: it cannot have gone.
+        let _ = count.wait_for(|count| *count > than.0).await;
+    }
+
+    /// Returns the median of how long the last moves took, if there were any.
+    pub(crate) fn move_took(&self) -> Option<Duration> {
+        let mut took: Vec<_> = self.kept.lock().took.iter().copied().collect();
+        took.sort();
+        took.get(took.len() / 2).copied()
+    }
+
+    fn note(&self, event: Event) {
+        let mut kept = self.kept.lock();
+        kept.placed += event.placed.len();
+        kept.events.push_back(Arc::new(event));
+        while kept.events.len() > self.kept_max || kept.placed > PLACED_MAX {
+            let Some(oldest) = kept.events.pop_front() else { break };
+            kept.placed -= oldest.placed.len();
+            kept.dropped += 1;
+            kept.dropped_at = Some(oldest.at);
+        }
+        let count = kept.dropped + kept.events.len() as u64;
+        drop(kept);
+        self.count.send_replace(count);
+    }
+
+    fn measure(&self, change: &Change) {
+        let mut kept = self.kept.lock();
+        match change {
+            Change::MoveBegun { shard, .. } => {
+                kept.begun.insert(*shard, Instant::now());
+            }
+            Change::MoveEnded { shard, outcome, .. } => {
+                let begun = kept.begun.remove(shard);
+                if let (Some(begun), Outcome::Done) = (begun, outcome) {
+                    if kept.took.len() == MEASURED {
+                        kept.took.pop_front();
+                    }
+                    kept.took.push_back(begun.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Events {
+    fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control) {
+        let at = control.at().unwrap_or(Offset(0)).0;
+        let time = time(self.clock.now());
+        if let Record::Command(command) = record {
+            let refused = outcome.as_ref().err();
+            self.note(Event { at, time: time.clone(), ..commanded(command, refused) });
+        }
+        for change in outcome.iter().flatten() {
+            self.measure(change);
+            if let Some(event) = told(change, control) {
+                self.note(Event { at, time: time.clone(), ..event });
+            }
+        }
+    }
+}
+
+fn commanded(command: &Command, refused: Option<&Void>) -> Event {
+    let (order, by) = (spelled(&command.order), command.by.name.to_string());
+    let why = command.by.why.to_string();
+    let (kind, text) = match refused {
+        None => ("command", format!("{by} gave the command: {order}")),
+        Some(reason) => ("refused", format!("{by} was refused: {order}: {reason}")),
+    };
+    let why = (!why.is_empty()).then_some(why);
+    Event { kind: kind.to_owned(), text, by: Some(by), why, ..Event::default() }
+}
+
+/// Tells of a change; of a snapshot there is nothing to tell.
+fn told(change: &Change, control: &Control) -> Option<Event> {
+    let of = |kind: &str, text: String| Event { kind: kind.to_owned(), text, ..Event::default() };
+    let on = |kind: &str, node: &NodeId, text: String| Event {
+        node: Some(node.0.to_string()),
+        ..of(kind, text)
+    };
+    let with = |shard: &ShardId, event: Event| Event { shard: Some(shard.0), ..event };
+    Some(match change {
+        Change::Founded { shards, .. } => {
+            of("founded", format!("the cluster begins, with {shards} shards"))
+        }
+        Change::Joined { node, .. } => on("joined", node, format!("{} is up", node.0)),
+        Change::Voted { node, by } => {
+            on("voted", node, format!("{} does not hear of {}", by.0, node.0))
+        }
+        Change::Heard { node } => on("heard", node, format!("{} is heard of again", node.0)),
+        Change::Gone { node, status: Status::Left, .. } => {
+            on("left", node, format!("{} has left", node.0))
+        }
+        Change::Gone { node, status: Status::Down | Status::Up, .. } => {
+            on("down", node, format!("{} is held for dead", node.0))
+        }
+        Change::Forgotten { node } => {
+            on("forgotten", node, format!("{} is forgotten: there are too many", node.0))
+        }
+        Change::Owned { shard, node, epoch } => {
+            let text = format!("{} serves shard {shard}, epoch {epoch}", node.0);
+            with(shard, on("owned", node, text))
+        }
+        Change::Disowned { shard, node } => {
+            let text = format!("{} does not serve shard {shard} any more", node.0);
+            with(shard, on("disowned", node, text))
+        }
+        Change::MoveBegun { shard, from, to } => {
+            let text = format!("shard {shard} begins to move from {} to {}", from.0, to.0);
+            moved("move-begun", (shard, from, to), text)
+        }
+        Change::MoveEnded { shard, from, to, outcome } => ended((shard, from, to), outcome),
+        Change::Placed { shards } => placed(shards, control),
+        Change::Weighted { node, weight } => {
+            on("weighted", node, format!("{} has weight {weight}", node.0))
+        }
+        Change::Pinned { shard, node } => {
+            let text = format!("shard {shard} is to be on {}", node.0);
+            with(shard, on("pinned", node, text))
+        }
+        Change::Unpinned { shard, node } => {
+            let text = format!("shard {shard} is not pinned to {} any more", node.0);
+            with(shard, on("unpinned", node, text))
+        }
+        Change::Draining { node, deadline } => {
+            let by = deadline.map(|at| format!(", by {}", time(at))).unwrap_or_default();
+            on("draining", node, format!("{} is being emptied{by}", node.0))
+        }
+        Change::Undrained { node } => {
+            on("undrained", node, format!("{} takes shards again", node.0))
+        }
+        Change::Limited(limits) => {
+            let (node, all) = (limits.per_node, limits.cluster);
+            of("limited", format!("{node} moves of a node and {all} in all run at once"))
+        }
+        Change::Paused => of("paused", "no move begins any more".to_owned()),
+        Change::Resumed => of("resumed", "moves begin again".to_owned()),
+        Change::GuardOn => of("guard-on", "no move begins: acknowledgements are slow".to_owned()),
+        Change::GuardOff => {
+            of("guard-off", "moves begin again: acknowledgements are fast".to_owned())
+        }
+        Change::Revoked { .. } => of("revoked", "tokens are revoked".to_owned()),
+        Change::Snapshot => return None,
+    })
+}
+
+fn moved(kind: &str, (shard, from, to): (&ShardId, &NodeId, &NodeId), text: String) -> Event {
+    let (node, from) = (Some(to.0.to_string()), Some(from.0.to_string()));
+    Event { kind: kind.to_owned(), text, node, shard: Some(shard.0), from, ..Event::default() }
+}
+
+fn ended(of: (&ShardId, &NodeId, &NodeId), outcome: &Outcome) -> Event {
+    let (shard, from, to) = of;
+    match outcome {
+        Outcome::Done => {
+            moved("moved", of, format!("shard {shard} has moved from {} to {}", from.0, to.0))
+        }
+        Outcome::Undone(why) => {
+            let event =
+                moved("move-undone", of, format!("shard {shard} stays on {}: {why}", from.0));
+            Event { why: Some(why.to_string()), ..event }
+        }
+    }
+}
+
+fn placed(shards: &[ShardId], control: &Control) -> Event {
+    let place = |shard: &ShardId| Placed {
+        shard: shard.0,
+        node: control.placement(*shard).map(|node| node.0.to_string()),
+    };
+    let text = match shards {
+        [shard] => format!("shard {shard} is to be elsewhere"),
+        _ => format!("{} shards are to be elsewhere", shards.len()),
+    };
+    let placed = shards.iter().map(place).collect();
+    Event { kind: "placed".to_owned(), text, placed, ..Event::default() }
+}
+
+#[cfg(test)]
+mod tests;

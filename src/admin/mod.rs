@@ -1,0 +1,28 @@
+//! Operators' commands against any node of a cluster: a small HTTP server on a port of its own.
+//!
+//! ```text
+//! quire move 7 --to b ──► routes ─► desk ─► a record of the control topic ─► read back ─► answer
+//! quire status        ──►           └────► the state of the cluster, as this node has read it
+//! quire events        ──►    events ◄────── every record that is read
+//! ```
+//! Nothing is decided here: a command means what [`Control`](crate::cluster::Control) makes of its
+//! record, for every node alike. There is no log-in: who reaches the port may move shards.
+
+mod config;
+mod desk;
+mod error;
+mod events;
+mod extract;
+mod listener;
+pub mod model;
+mod order;
+mod pages;
+mod routes;
+mod view;
+
+pub use config::Config;
+pub use desk::{Desk, Ports};
+pub use error::Refused;
+pub use events::Events;
+pub use listener::{BindError, Bound, bind, is_inner, serve};
+pub use pages::Branched;

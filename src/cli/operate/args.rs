@@ -1,0 +1,264 @@
+//! The arguments of the operators' commands.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use humantime_serde::re::humantime::parse_duration;
+use reqwest::Url;
+
+use crate::admin::model::Ask;
+use crate::cli::config::Output;
+
+/// Names the commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Tell how the cluster is
+    Status {
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the nodes, with where they listen
+    Nodes {
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the shards: who serves each, and where it is to be
+    Shards {
+        /// Only those that this node serves or is to serve
+        #[arg(long, value_name = "NODE")]
+        of: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Tell which node a document is on
+    Where {
+        /// Document
+        doc: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Tell why a shard is where it is, and what would move it
+    Explain {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Bring a shard to a node, once
+    Move {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        /// The node
+        #[arg(long, value_name = "NODE")]
+        to: String,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Bring a shard to a node and keep it there
+    Pin {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        /// The node
+        #[arg(long, value_name = "NODE")]
+        to: String,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let a pinned shard go where the placement wants it
+    Unpin {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Give a node another share of the shards: 1 to 100, 10 is usual
+    Weight {
+        /// The node
+        node: String,
+        /// Its share, beside those of the others
+        weight: u32,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Empty a node: its shards move to the others
+    Drain {
+        /// The node
+        node: String,
+        /// Tell everybody by when it is to be empty: 10m; it hurries nobody
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        deadline: Option<Duration>,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let a node take shards again
+    Undrain {
+        /// The node
+        node: String,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Tell what is to move, or what else would if a command were given; nothing is changed
+    Plan {
+        #[command(subcommand)]
+        tried: Option<Tried>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Give the command of a plan, if the plan still holds; without one: resume
+    Apply {
+        /// What `quire plan` printed as its id
+        #[arg(value_name = "ID")]
+        plan: u64,
+        #[command(subcommand)]
+        tried: Option<Tried>,
+        /// Moves at once in the whole cluster, from now on
+        #[arg(long, value_name = "MOVES", global = true)]
+        throttle: Option<u32>,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let no move begin
+    Pause {
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let moves begin again
+    Resume {
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Tell what has happened, as far as the node remembers
+    Events {
+        /// Go on with what happens, until it is interrupted
+        #[arg(long)]
+        follow: bool,
+        /// Only what came after this control offset
+        #[arg(long, value_name = "OFFSET")]
+        after: Option<u64>,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Names what can be tried in a plan.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Tried {
+    /// Bring a shard to a node, once
+    Move {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        /// The node
+        #[arg(long, value_name = "NODE")]
+        to: String,
+    },
+    /// Bring a shard to a node and keep it there
+    Pin {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+        /// The node
+        #[arg(long, value_name = "NODE")]
+        to: String,
+    },
+    /// Let a pinned shard go where the placement wants it
+    Unpin {
+        /// A shard's number or a document; doc:7 is the document 7
+        #[arg(value_name = "SHARD|DOC")]
+        what: String,
+    },
+    /// Give a node another share of the shards
+    Weight {
+        /// The node
+        node: String,
+        /// Its share, beside those of the others
+        weight: u32,
+    },
+    /// Empty a node
+    Drain {
+        /// The node
+        node: String,
+    },
+    /// Let a node take shards again
+    Undrain {
+        /// The node
+        node: String,
+    },
+}
+
+impl From<Tried> for Ask {
+    fn from(tried: Tried) -> Self {
+        match tried {
+            Tried::Move { what, to } => Self::Move { what, to },
+            Tried::Pin { what, to } => Self::Pin { what, node: to },
+            Tried::Unpin { what } => Self::Unpin { what },
+            Tried::Weight { node, weight } => Self::Weight { node, weight },
+            Tried::Drain { node } => Self::Drain { node, within_ms: None },
+            Tried::Undrain { node } => Self::Undrain { node },
+        }
+    }
+}
+
+/// Says which node is asked, and how the answer is printed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct At {
+    /// The admin port of any node of the cluster
+    #[arg(long, visible_alias = "admin", global = true, env = "QUIRE_ADMIN_URL")]
+    #[arg(default_value = "http://127.0.0.1:8081")]
+    pub(crate) url: Url,
+    /// How to print
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// The same as --output json
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl At {
+    /// Tells how to print.
+    pub(crate) fn output(&self) -> Output {
+        if self.json { Output::Json } else { self.output }
+    }
+}
+
+/// Says who gives a command, why, and whether to wait until it is done.
+#[derive(Debug, clap::Args)]
+pub(crate) struct By {
+    /// Who gives the command: everybody can see it
+    #[arg(long = "as", value_name = "NAME", global = true)]
+    #[arg(env = "USER", hide_env = true, default_value = "operator")]
+    pub(crate) name: String,
+    /// Why: everybody can see it
+    #[arg(long, value_name = "TEXT", global = true, default_value = "")]
+    #[arg(hide_default_value = true)]
+    pub(crate) why: String,
+    /// Wait until what moves because of it has moved
+    #[arg(long, global = true)]
+    pub(crate) wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", global = true, value_parser = parse_duration)]
+    #[arg(default_value = "10m")]
+    pub(crate) wait_max: Duration,
+}

@@ -1,0 +1,211 @@
+//! What each operators' command asks and prints.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::admin::model::{
+    Ask, Done, Dry, Event, Explained, Given, Node, Plan, Shard, Status, Where,
+};
+use crate::cli::config::Output;
+use crate::cli::exit::Exit;
+use crate::cli::operate::args::{At, By, Verb};
+use crate::cli::operate::client::Client;
+use crate::cli::operate::print;
+use crate::cli::operate::progress::{Progress, Step};
+use crate::cli::table::one_line;
+use crate::load;
+
+/// Runs a command.
+pub(crate) fn run(verb: Verb) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no thread could be started")?;
+    runtime.block_on(dispatch(verb))?;
+    Ok(Exit::Success)
+}
+
+async fn dispatch(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Status { at } => {
+            let answer: Status = client(&at)?.get(&["status"], &[]).await?;
+            show(&at, &answer, print::status)
+        }
+        Verb::Nodes { at } => {
+            let answer: Vec<Node> = client(&at)?.get(&["nodes"], &[]).await?;
+            show(&at, &answer, |nodes| print::nodes(nodes))
+        }
+        Verb::Shards { of, at } => {
+            let query: Vec<_> = of.into_iter().map(|node| ("node", node)).collect();
+            let answer: Vec<Shard> = client(&at)?.get(&["shards"], &query).await?;
+            show(&at, &answer, |shards| print::shards(shards))
+        }
+        Verb::Where { doc, at } => {
+            let answer: Where = client(&at)?.get(&["where", &doc], &[]).await?;
+            show(&at, &answer, print::found)
+        }
+        Verb::Explain { what, at } => {
+            let answer: Explained = client(&at)?.get(&["explain", &what], &[]).await?;
+            show(&at, &answer, print::explained)
+        }
+        Verb::Plan { tried, at } => {
+            let dry = Dry { ask: tried.map(Ask::from) };
+            let answer: Plan = client(&at)?.post(&["plan"], &dry).await?;
+            show(&at, &answer, print::plan)
+        }
+        Verb::Events { follow, after, at } => events(&at, after, follow).await,
+        other => change(other).await,
+    }
+}
+
+async fn change(verb: Verb) -> anyhow::Result<()> {
+    let (ask, by, at) = match verb {
+        Verb::Move { what, to, by, at } => (Ask::Move { what, to }, by, at),
+        Verb::Pin { what, to, by, at } => (Ask::Pin { what, node: to }, by, at),
+        Verb::Unpin { what, by, at } => (Ask::Unpin { what }, by, at),
+        Verb::Weight { node, weight, by, at } => (Ask::Weight { node, weight }, by, at),
+        Verb::Drain { node, deadline, by, at } => {
+            let within_ms =
+                deadline.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+            (Ask::Drain { node, within_ms }, by, at)
+        }
+        Verb::Undrain { node, by, at } => (Ask::Undrain { node }, by, at),
+        Verb::Pause { by, at } => (Ask::Pause, by, at),
+        Verb::Resume { by, at } => (Ask::Resume, by, at),
+        Verb::Apply { plan, tried, throttle, by, at } => {
+            if throttle.is_some() {
+                let limits = Ask::Limits { per_node: None, cluster: throttle };
+                give(&client(&at)?, &by, limits, Some(plan)).await?;
+            }
+            let ask = tried.map_or(Ask::Resume, Ask::from);
+            return carry_out(&at, &by, ask, Some(plan)).await;
+        }
+        Verb::Status { .. }
+        | Verb::Nodes { .. }
+        | Verb::Shards { .. }
+        | Verb::Where { .. }
+        | Verb::Explain { .. }
+        | Verb::Plan { .. }
+        | Verb::Events { .. } => return Ok(()),
+    };
+    carry_out(&at, &by, ask, None).await
+}
+
+async fn give(client: &Client, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<Done> {
+    let given = Given { by: by.name.clone(), why: by.why.clone(), expected, ask };
+    client.post(&["commands"], &given).await
+}
+
+async fn carry_out(at: &At, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<()> {
+    let client = client(at)?;
+    let emptied = match &ask {
+        Ask::Drain { node, .. } => Some(node.clone()),
+        _ => None,
+    };
+    let done = give(&client, by, ask, expected).await?;
+    show(at, &done, print::done)?;
+    if !by.wait {
+        return Ok(());
+    }
+    let waiting = wait(&client, &done, emptied.as_deref());
+    match timeout(by.wait_max, waiting).await {
+        Ok(waited) => waited,
+        Err(_) => bail!(
+            "not all has moved after {}: `quire plan` lists what is left, `quire events` why",
+            spelled(by.wait_max)
+        ),
+    }
+}
+
+fn spelled(duration: Duration) -> String {
+    humantime_serde::re::humantime::format_duration(duration).to_string()
+}
+
+/// Waits until what a command moves is where it is to be, as the node's events tell.
+async fn wait(client: &Client, done: &Done, emptied: Option<&str>) -> anyhow::Result<()> {
+    let mut progress = Progress::of(&done.moves);
+    let bar = load::Progress::new("moved", progress.left() as u64);
+    let mut stream = client.events(Some(done.before), true).await?;
+    loop {
+        let before = progress.left();
+        if before == 0 {
+            // What was on its way to the node meanwhile is to go as well.
+            let Some(node) = emptied else { break };
+            progress = left_on(client, node).await?;
+            if progress.left() > 0 {
+                continue;
+            }
+            check_empty(client, node).await?;
+            break;
+        }
+        let Some(event) = stream.next().await? else {
+            bail!("the node has stopped: ask another one with --url whether all has moved");
+        };
+        match progress.see(&event) {
+            Step::Nothing => {}
+            Step::Told(text) => eprintln!("{}", one_line(&text)),
+            Step::Arrived(_) => bar.add((before - progress.left()) as u64),
+            Step::Lost => {
+                bail!("this node forgot what happened: look at `quire plan` for what is left");
+            }
+        }
+    }
+    bar.finish();
+    eprintln!("all is where it is to be");
+    Ok(())
+}
+
+/// Asks what is still to leave a node.
+async fn left_on(client: &Client, node: &str) -> anyhow::Result<Progress> {
+    let mut plan: Plan = client.post(&["plan"], &Dry::default()).await?;
+    plan.moves.retain(|one| one.from == node);
+    Ok(Progress::of(&plan.moves))
+}
+
+/// Refuses where a node is to keep shards after all: nobody else is left to take them.
+async fn check_empty(client: &Client, node: &str) -> anyhow::Result<()> {
+    let nodes: Vec<Node> = client.get(&["nodes"], &[]).await?;
+    let shards = nodes.iter().find(|one| one.node == node).map_or(0, |one| one.shards);
+    if shards > 0 {
+        let node = one_line(node);
+        bail!("{node} keeps {shards} shards, nobody takes them: look at `quire nodes`");
+    }
+    Ok(())
+}
+
+async fn events(at: &At, after: Option<u64>, follow: bool) -> anyhow::Result<()> {
+    let mut stream = client(at)?.events(after, follow).await?;
+    while let Some(event) = stream.next().await? {
+        let line = match at.output() {
+            Output::Table => print::event(&event),
+            Output::Json => format!("{}\n", serde_json::to_string::<Event>(&event)?),
+        };
+        write(&line)?;
+    }
+    if follow {
+        bail!("the node has stopped: follow another one with --url");
+    }
+    Ok(())
+}
+
+fn client(at: &At) -> anyhow::Result<Client> {
+    Client::new(at.url.clone())
+}
+
+fn show<T: Serialize>(at: &At, answer: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+    match at.output() {
+        Output::Table => write(&table(answer)),
+        Output::Json => write(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
+    }
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,447 @@
+//! Operators' commands: nodes of one cluster in this process, over logs in memory, with real ports,
+//! asked by the real command line.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quire::checkpoint;
+use quire::client::{Document, Options, Status};
+use quire::clock::Clock;
+use quire::config::Config;
+use quire::log::Memory;
+use quire::node::{Node, Stores};
+use quire::text::Operation;
+use quire::types::{LogId, NodeId};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::inner::{PATIENCE, id};
+use crate::moves::type_in;
+use crate::server::QUIRE;
+
+const SHARDS: u32 = 12;
+
+struct Cluster {
+    log: Memory,
+    control: Memory,
+    store: checkpoint::Memory,
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    async fn of(names: &[&str]) -> Self {
+        let mut cluster = Self {
+            log: Memory::new(LogId(1), SHARDS),
+            control: Memory::new(LogId(2), 1),
+            store: checkpoint::Memory::new(),
+            nodes: Vec::new(),
+        };
+        for name in names {
+            cluster.start(name).await;
+        }
+        cluster.settled().await;
+        cluster
+    }
+
+    async fn start(&mut self, name: &str) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config {
+            node: NodeId(id(name)),
+            listen: any,
+            peer_listen: Some(any),
+            admin_listen: Some(any),
+            ..Config::default()
+        };
+        let store = Arc::new(self.store.reopen().expect("it is open"));
+        let stores = Stores { log: Arc::new(self.log.reopen()), store };
+        let control = Arc::new(self.control.reopen());
+        let node = Node::start_on(&config, Clock::wall(), stores, control).await;
+        self.nodes.push(node.expect("the node starts"));
+    }
+
+    fn admin(&self, number: usize) -> String {
+        format!("http://{}", self.nodes[number].admin.expect("operators are served"))
+    }
+
+    /// Runs a command against a node.
+    async fn run(&self, number: usize, args: &[&str]) -> Output {
+        let mut command = command(&self.admin(number), args);
+        let ended = tokio::task::spawn_blocking(move || command.output());
+        ended.await.expect("no panic").expect("the binary runs")
+    }
+
+    /// Runs a command that has to succeed, and returns what it prints.
+    async fn done(&self, number: usize, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.run(number, args).await;
+        let (out, err) = (text(stdout), text(stderr));
+        assert_eq!(status.code(), Some(0), "{args:?}: {out}{err}");
+        out
+    }
+
+    async fn json(&self, number: usize, args: &[&str]) -> Value {
+        let printed = self.done(number, &[args, &["--json"]].concat()).await;
+        serde_json::from_str(&printed).expect("JSON")
+    }
+
+    /// Runs a command that has to be refused, and returns what it says.
+    async fn refused(&self, number: usize, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.run(number, args).await;
+        let (out, err) = (text(stdout), text(stderr));
+        assert_eq!(status.code(), Some(1), "{args:?}: {out}{err}");
+        assert_eq!(out, "", "{args:?}");
+        err
+    }
+
+    /// Waits until something holds of the state, as a node tells it.
+    async fn until(&self, number: usize, holds: impl Fn(&Value) -> bool) -> Value {
+        let waiting = async {
+            loop {
+                let status = self.json(number, &["status"]).await;
+                if holds(&status) {
+                    return status;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("it comes to hold")
+    }
+
+    /// Waits until every shard is where it is to be.
+    async fn settled(&self) -> Value {
+        let last = self.nodes.len() - 1;
+        let count = self.nodes.len();
+        self.until(last, |status| {
+            let up = nodes(status).filter(|node| node["status"] == "up").count();
+            let idle = status["moving"] == 0 && status["waiting"] == 0;
+            up == count && status["owned"] == SHARDS && idle
+        })
+        .await
+    }
+
+    async fn owner(&self, shard: u32) -> String {
+        let shards = self.json(0, &["shards"]).await;
+        shards[shard as usize]["owner"].as_str().expect("it is owned").to_owned()
+    }
+
+    /// What an operator can have changed, and where everything is.
+    async fn fixed(&self) -> Value {
+        let (status, shards) = (self.json(0, &["status"]).await, self.json(0, &["shards"]).await);
+        let of = |node: &Value| json!([node["node"], node["draining"], node["weight"]]);
+        let nodes: Vec<_> = nodes(&status).map(of).collect();
+        json!([shards, nodes, status["limits"], status["paused"], status["pins"]])
+    }
+
+    /// Writes a document through a node.
+    async fn write(&self, number: usize, doc: &str) {
+        let url = format!("http://{}", self.nodes[number].address);
+        let document = Document::open(id(doc), Options::new(&url));
+        document.edit(&Operation::builder().insert("begin").build()).expect("it is empty");
+        let durable = timeout(PATIENCE, document.wait_durable()).await;
+        durable.expect("it is durable").expect("the server takes the client");
+    }
+}
+
+/// A command that ends with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command(admin: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(QUIRE);
+    command.args(args).args(["--url", admin]).env("NO_PROXY", "127.0.0.1").env("USER", "ada");
+    if args.contains(&"--wait") {
+        command.args(["--wait-max", "30s"]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("it prints text")
+}
+
+fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
+    status["nodes"].as_array().expect("a list").iter()
+}
+
+/// Another node than the owner.
+fn other<'a>(owner: &str, names: &[&'a str]) -> &'a str {
+    names.iter().find(|name| **name != owner).expect("there are two")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_tells_of_all_of_them_and_where_everything_is() {
+    let cluster = Cluster::of(&["a", "b", "c"]).await;
+    cluster.write(0, "notes").await;
+    for number in 0..3 {
+        let status = cluster.json(number, &["status"]).await;
+        let up = nodes(&status).map(|node| (node["node"].clone(), node["status"].clone()));
+        let all: Vec<_> = ["a", "b", "c"].map(|name| (json!(name), json!("up"))).into();
+        assert_eq!(up.collect::<Vec<_>>(), all);
+        let owned: u64 = nodes(&status).filter_map(|node| node["shards"].as_u64()).sum();
+        assert_eq!(owned, u64::from(SHARDS));
+        let table = cluster.done(number, &["status"]).await;
+        assert!(table.contains("12 of 12 owned") && table.contains("NODE"), "{table}");
+        let listed = cluster.done(number, &["nodes"]).await;
+        assert!(listed.contains(&cluster.admin(1)["http://".len()..]), "{listed}");
+        let found = cluster.json(number, &["where", "notes"]).await;
+        assert_eq!((&found["doc"], &found["rev"]), (&json!("notes"), &json!(1)), "{found}");
+        let shard = found["shard"].to_string();
+        let owner = found["owner"].as_str().expect("it is owned").to_owned();
+        let explained = cluster.done(number, &["explain", "notes"]).await;
+        assert!(explained.contains(&format!("{owner} serves it")), "{explained}");
+        assert!(explained.contains(&format!("`quire drain {owner}`: to ")), "{explained}");
+        let by_number = cluster.json(number, &["explain", &shard]).await;
+        assert_eq!(by_number["shard"]["owner"], json!(owner));
+        let of = cluster.json(number, &["shards", "--of", &owner]).await;
+        assert!(of.as_array().expect("a list").iter().all(|one| one["owner"] == json!(owner)));
+    }
+    for doc in ["nowhere", "doc:7"] {
+        let said = cluster.refused(1, &["where", doc]).await;
+        assert!(said.contains("there is no document") && said.contains("spelling"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_move_are_pinned_and_wait_while_moves_are_paused() {
+    let names = ["a", "b"];
+    let cluster = Cluster::of(&names).await;
+    cluster.write(0, "notes").await;
+    let shard = cluster.json(0, &["where", "notes"]).await["shard"].as_u64().expect("a number");
+    let shard = u32::try_from(shard).expect("small");
+    let to = other(&cluster.owner(shard).await, &names);
+    let moved = cluster.done(1, &["move", "notes", "--to", to, "--wait", "--why", "a test"]).await;
+    assert!(moved.contains(&format!("done: move {shard} --to {to}")), "{moved}");
+    assert_eq!(cluster.owner(shard).await, to);
+    assert_eq!(cluster.json(1, &["where", "notes"]).await["rev"], json!(1));
+
+    let number = shard.to_string();
+    let back = other(to, &names);
+    cluster.done(0, &["pin", &number, "--to", back, "--wait"]).await;
+    assert_eq!(cluster.owner(shard).await, back);
+    let said = cluster.refused(0, &["move", &number, "--to", to]).await;
+    assert!(said.contains(&format!("is pinned to node {back}: unpin it first")), "{said}");
+    let explained = cluster.done(1, &["explain", &number]).await;
+    assert!(explained.contains(&format!("it is pinned to {back}")), "{explained}");
+    cluster.done(1, &["unpin", "notes"]).await;
+
+    cluster.done(0, &["pause", "--why", "looking"]).await;
+    let waits = cluster.done(1, &["move", &number, "--to", to]).await;
+    assert!(waits.contains("moves are paused: they wait for `quire resume`"), "{waits}");
+    let plan = cluster.json(0, &["plan"]).await;
+    assert_eq!(
+        (&plan["moves"][0]["shard"], &plan["moves"][0]["why"]),
+        (&json!(shard), &json!("move"))
+    );
+    assert!(plan["moves"][0]["bytes"].is_u64(), "its owner told: {plan}");
+    assert!(plan["expected_pause_ms"].is_u64(), "a move was seen: {plan}");
+    let at = plan["id"].as_u64().expect("a number");
+    // So many heartbeats later it would have begun.
+    cluster.until(0, |status| status["at"].as_u64() > Some(at + 20)).await;
+    assert_eq!(cluster.owner(shard).await, back);
+    cluster.done(1, &["resume", "--wait"]).await;
+    assert_eq!(cluster.owner(shard).await, to);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    let documents: Vec<_> = (0..6)
+        .map(|n: usize| {
+            let url = format!("http://{}", cluster.nodes[n % 2].address);
+            Document::open(id(&format!("doc-{}", n / 2)), Options::new(&url))
+        })
+        .collect();
+    let mut statuses: Vec<_> = documents.iter().map(Document::status).collect();
+    for status in &mut statuses {
+        let online = status.wait_for(|status| *status == Status::Online);
+        timeout(PATIENCE, online).await.expect("it connects").expect("it is open");
+    }
+    let letters = |n: usize| ('a'..='z').cycle().skip(n).take(120);
+    let typing = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));
+    let typing = futures_util::future::join_all(typing);
+    let plan = cluster.json(1, &["plan", "drain", "b"]).await;
+    let (planned, drained) = (plan["moves"].as_array().expect("a list").len(), async {
+        cluster.done(0, &["drain", "b", "--deadline", "5m", "--wait", "--as", "bo"]).await
+    });
+    let both = futures_util::future::join(typing, drained);
+    let (_, printed) = timeout(PATIENCE, both).await.expect("all is durable");
+    assert!(printed.contains(&format!("{planned} shards move because of it")), "{printed}");
+    let status = cluster.json(1, &["status"]).await;
+    let of = |name: &str| nodes(&status).find(|node| node["node"] == name).expect("it is there");
+    assert_eq!((&of("b")["shards"], &of("b")["draining"]), (&json!(0), &json!(true)));
+    assert_eq!(of("a")["shards"], json!(SHARDS));
+    let never = statuses.iter().all(|status| !status.has_changed().expect("it is open"));
+    assert!(never, "nobody was disconnected");
+    for pair in documents.chunks(2) {
+        let (one, two) = (pair[0].text(), pair[1].text());
+        assert_eq!(one.chars().count(), 240, "every edit is there once");
+        assert_eq!(two.chars().count(), 240, "every edit is there once");
+    }
+    let said = cluster.refused(0, &["drain", "a"]).await;
+    assert!(said.contains("node a is the last that takes shards: start or undrain"), "{said}");
+    cluster.done(1, &["undrain", "b", "--wait"]).await;
+    cluster.settled().await;
+    let status = cluster.json(0, &["status"]).await;
+    assert!(nodes(&status).all(|node| node["shards"].as_u64() > Some(4)), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_a_join_made_stale_is_refused() {
+    let mut cluster = Cluster::of(&["a", "b"]).await;
+    let plan = cluster.json(0, &["plan", "drain", "b"]).await;
+    let stale = plan["id"].to_string();
+    cluster.start("c").await;
+    cluster.settled().await;
+    let before = cluster.fixed().await;
+    for args in [
+        &["apply", &stale, "drain", "b"] as &[&str],
+        &["apply", &stale],
+        &["apply", &stale, "--throttle", "1", "drain", "b"],
+    ] {
+        let said = cluster.refused(1, args).await;
+        assert!(said.contains("the placement has changed at offset"), "{said}");
+        assert!(said.contains("look at the plan again"), "{said}");
+    }
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
+    let plan = cluster.json(2, &["plan", "drain", "b"]).await;
+    assert_eq!(cluster.fixed().await, before, "it was a dry run");
+    let (fresh, count) = (plan["id"].to_string(), plan["moves"].as_array().expect("a list").len());
+    assert!(count > 0, "{plan}");
+    let args = ["apply", &fresh, "drain", "b", "--throttle", "1", "--wait"];
+    let applied = cluster.done(1, &args).await;
+    assert!(applied.contains(&format!("{count} shards move because of it")), "{applied}");
+    let status = cluster.settled().await;
+    let b = nodes(&status).find(|node| node["node"] == "b").expect("it is there");
+    assert_eq!((&b["shards"], &status["limits"]["cluster"]), (&json!(0), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_makes_no_sense_is_refused_with_the_next_step_and_nothing_moves() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]).await;
+    let gone = cluster.nodes.pop().expect("there are three");
+    gone.stop().await.expect("everything is saved");
+    cluster.until(0, |status| status["owned"] == SHARDS && status["waiting"] == 0).await;
+    let owner = cluster.owner(3).await;
+    let before = cluster.fixed().await;
+    let long = "x".repeat(201);
+    for (args, reason, next) in [
+        (&["move", "3", "--to", "d"] as &[&str], "there is no node d", "list of nodes"),
+        (&["move", "3", "--to", "c"], "node c is down", "start it, or choose one"),
+        (&["move", "3", "--to", "a b"], "\"a b\" is no name of a node", "`quire nodes`"),
+        (&["move", "3", "--to", &owner], "is on node", "nothing is to be done"),
+        (&["move", "12", "--to", "a"], "there is no shard 12", "the cluster has 12"),
+        (&["move", "4294967296", "--to", "a"], "is neither a shard nor", "write a number"),
+        (&["move", "nowhere", "--to", "a"], "there is no document nowhere", "the spelling"),
+        (&["pin", "3", "--to", "c"], "node c is down", "start it, or choose one"),
+        (&["pin", "12", "--to", "a"], "there is no shard 12", "the first is 0"),
+        (&["pin", "nowhere", "--to", "a"], "there is no document nowhere", "the spelling"),
+        (&["unpin", "3"], "shard 3 is not pinned", "nothing is to be undone"),
+        (&["unpin", "nowhere"], "there is no document nowhere", "the spelling"),
+        (&["weight", "d", "20"], "there is no node d", "list of nodes"),
+        (&["weight", "a", "0"], "a weight is 1 to 100, not 0", "10 is usual"),
+        (&["weight", "a", "101"], "a weight is 1 to 100, not 101", "drain it"),
+        (&["drain", "d"], "there is no node d", "list of nodes"),
+        (&["drain", "c"], "node c is down", "start it"),
+        (&["undrain", "a"], "node a is not being drained", "nothing is to be undone"),
+        (&["undrain", "d"], "there is no node d", "list of nodes"),
+        (&["shards", "--of", "d"], "there is no node d", "list of nodes"),
+        (&["explain", "12"], "there is no shard 12", "the cluster has 12"),
+        (&["explain", "nowhere"], "there is no document nowhere", "the spelling"),
+        (&["where", "no/where"], "is neither a shard nor", "a document's id"),
+        (&["plan", "drain", "d"], "there is no node d", "list of nodes"),
+        (&["plan", "move", "3", "--to", "c"], "node c is down", "choose one that is up"),
+        (&["apply", "0", "drain", "a"], "the placement has changed", "look at the plan again"),
+        (&["pause", "--as", " "], "the operator's name is too long, empty", "at most 64"),
+        (&["pause", "--why", &long], "the reason is too long", "at most 200"),
+    ] {
+        let said = cluster.refused(1, args).await;
+        assert!(said.contains(reason) && said.contains(next), "{args:?}: {said}");
+    }
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
+    for args in [&["move", "3"] as &[&str], &["weight", "a", "much"], &["drain"], &["apply", "x"]] {
+        assert_eq!(cluster.run(0, args).await.status.code(), Some(2), "{args:?}");
+    }
+    let mut command = command("http://127.0.0.1:1", &["status"]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let said = text(output.expect("the binary runs").stderr);
+    assert!(said.contains("no node serves operators at") && said.contains("--url"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_pushed_to_those_who_follow_and_kept_for_others() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    let mut follow = command(&cluster.admin(1), &["events", "--follow", "--json"]);
+    let mut child = Killed(follow.spawn().expect("the binary runs"));
+    let (tell, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let printed = BufReader::new(child.0.stdout.take().expect("it is piped")).lines();
+    let reading = tokio::task::spawn_blocking(move || {
+        // Who listened has seen enough.
+        printed.for_each(|line| drop(tell.send(line.expect("it can be read"))));
+    });
+    cluster.done(0, &["weight", "a", "12", "--as", "bo", "--why", "more memory"]).await;
+    let told = async {
+        loop {
+            let line: String = lines.recv().await.expect("it goes on");
+            let event: Value = serde_json::from_str(&line).expect("JSON");
+            if event["kind"] == "command" && event["by"] == "bo" {
+                return event;
+            }
+        }
+    };
+    let event = timeout(PATIENCE, told).await.expect("it is told");
+    assert_eq!(event["text"], "bo gave the command: weight a 12");
+    assert_eq!(event["why"], "more memory");
+    let before = event["at"].as_u64().expect("a number") - 1;
+    let kept = cluster.done(0, &["events", "--after", &before.to_string()]).await;
+    assert!(kept.contains("bo gave the command: weight a 12 (more memory)"), "{kept}");
+    assert!(kept.contains("a has weight 12"), "{kept}");
+    assert!(!kept.contains("a is up"), "{kept}");
+    // Who follows is told the end when the node stops.
+    cluster.nodes[1].stop().await.expect("everything is saved");
+    timeout(PATIENCE, reading).await.expect("it ends").expect("no panic");
+    assert_eq!(child.0.wait().expect("it ran").code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_on_the_port_are_refused() {
+    let cluster = Cluster::of(&["a"]).await;
+    let admin = cluster.admin(0);
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let pause = r#"{"by":"ada","ask":{"order":"pause"}}"#;
+    let post = |body: String| http.post(format!("{admin}/v1/commands")).body(body);
+    let of_a_page = post(pause.to_owned()).header("origin", "http://evil.example");
+    for (request, status, part) in [
+        (of_a_page, 403, "a page in a browser"),
+        (http.get(format!("{admin}/v1/nothing")), 404, "there is nothing at this address"),
+        (post("{".to_owned()), 400, "the body is not what this address takes"),
+        (post(r#"{"by":"ada","ask":{"order":"sing"}}"#.to_owned()), 400, "unknown variant"),
+        (post(String::new()), 400, "missing field"),
+        (post(" ".repeat(20 << 10)), 400, "the body is longer than"),
+        (http.get(format!("{admin}/v1/shards?x=1")), 400, "unknown field"),
+        (http.get(format!("{admin}/v1/events?after=x")), 400, "invalid digit"),
+    ] {
+        let response = request.send().await.expect("it answers");
+        assert_eq!(response.status().as_u16(), status, "{part}");
+        let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+        let problem: Value = response.json().await.expect("JSON");
+        assert_eq!(
+            (kind.as_str(), &problem["status"]),
+            ("application/problem+json", &json!(status))
+        );
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(part)), "{problem}");
+        assert!(problem["next"].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+    }
+    assert_eq!(cluster.json(0, &["status"]).await["paused"], json!(false));
+    let said = cluster.refused(0, &["drain", "a"]).await;
+    assert!(said.contains("node a is the last that takes shards"), "{said}");
+}
