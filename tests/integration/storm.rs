@@ -139,15 +139,11 @@ impl Storm {
         Self { crowd, recorder, folder, stop, done, writers }
     }
 
-    /// Returns how many edits are durable.
-    pub(crate) fn done(&self) -> u64 {
-        *self.done.borrow()
-    }
-
-    /// Waits until so many edits are durable.
-    pub(crate) async fn reach(&self, edits: u64) {
+    /// Waits until so many more edits are durable.
+    pub(crate) async fn more(&self, edits: u64) {
         let mut progress = self.done.subscribe();
-        let reached = progress.wait_for(|done| *done >= edits);
+        let wanted = *progress.borrow_and_update() + edits;
+        let reached = progress.wait_for(|done| *done >= wanted);
         timeout(PATIENCE, reached).await.expect("writers go on").expect("it lives");
     }
 

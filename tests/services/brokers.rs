@@ -107,15 +107,12 @@ async fn one_of_three_brokers_may_be_killed_under_writers() {
     let server = Server::start(folder.path(), free_port(), &own);
     in_sync(&brokers, 3).await;
     let storm = Storm::begin(std::slice::from_ref(&server.url));
-    let mut edits = 0;
     let kills = std::env::var("QUIRE_BROKER_KILLS").ok().and_then(|text| text.parse().ok());
     for broker in (1..=3).cycle().take(kills.unwrap_or(KILLS)) {
-        edits += EDITS_BETWEEN;
-        storm.reach(edits).await;
+        storm.more(EDITS_BETWEEN).await;
         kafka.run(&format!("kill {broker}")).await;
         in_sync(&brokers, 2).await;
-        edits += EDITS_BETWEEN;
-        storm.reach(edits).await;
+        storm.more(EDITS_BETWEEN).await;
         kafka.run(&format!("start {broker}")).await;
         in_sync(&brokers, 3).await;
     }

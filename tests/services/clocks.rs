@@ -81,16 +81,14 @@ async fn owners_and_a_store_whose_clocks_differ_by_hours_lose_and_double_nothing
     let mut node = owner(0, 0).await;
     let storm = Storm::begin(&ports.map(|port| format!("http://127.0.0.1:{port}")));
     let (log, store) = (logged(&broker).await, stored(&hosts).await);
-    storm.reach(EDITS).await;
+    storm.more(EDITS).await;
     covered(&log, &*store).await;
-    let mut edits = EDITS;
     for (turn, off) in (1..).zip([-hour, hour, -hour, 0]) {
         let next = owner(turn, off).await;
         // It has lost the shard, and what it has not saved is the next owner's to save.
         let _ = node.stop().await;
         node = next;
-        edits += EDITS;
-        storm.reach(edits).await;
+        storm.more(EDITS).await;
         // Whoever comes after a clock that was ahead is believed all the same.
         covered(&log, &*store).await;
     }
@@ -98,7 +96,6 @@ async fn owners_and_a_store_whose_clocks_differ_by_hours_lose_and_double_nothing
     let own: Vec<&str> = own.iter().map(String::as_str).chain(["shards=1"]).collect();
     let server = Server::start(folder.path(), ports[1], &own);
     let _ = node.stop().await;
-    edits += EDITS;
-    storm.reach(edits).await;
+    storm.more(EDITS).await;
     storm.end(server, async || (log, store)).await;
 }

@@ -228,19 +228,18 @@ async fn three_nodes_lose_and_double_nothing_whatever_is_done_to_them() {
         None => Crowd::default(),
     };
     let storm = Storm::of(crowd, &nodes.urls());
-    let (mut rng, mut edits) = (StdRng::seed_from_u64(1), 0);
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut each = EACH.iter().copied();
     for round in 0.. {
         let act = match long {
-            Some(end) if Instant::now() < end => Act::any(&mut rng),
-            None if round < EACH.len() => EACH[round],
-            _ => break,
+            Some(end) => (Instant::now() < end).then(|| Act::any(&mut rng)),
+            None => each.next(),
         };
+        let Some(act) = act else { break };
         eprintln!("round {round}: {act:?}");
-        edits = storm.done().max(edits) + EDITS_BETWEEN;
-        storm.reach(edits).await;
+        storm.more(EDITS_BETWEEN).await;
         nodes.act(act, &mut rng, (&kafka, &cassandra)).await;
-        edits += EDITS_BETWEEN;
-        storm.reach(edits).await;
+        storm.more(EDITS_BETWEEN).await;
         for number in 0..NODES {
             if nodes.running[number].is_none() {
                 nodes.start(number);

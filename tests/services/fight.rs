@@ -45,7 +45,7 @@ async fn the_last_to_claim_owns_the_shards_and_the_other_acknowledges_nothing() 
     let mut round = 0;
     while began.elapsed() < Duration::from_secs(seconds.unwrap_or(SECONDS)) || round < 4 {
         round += 1;
-        storm.reach(round * EDITS_BETWEEN).await;
+        storm.more(EDITS_BETWEEN).await;
         // Now and then the owner stands still for a while, and goes on.
         if rng.random_ratio(1, 3) {
             signal(&owner, "-STOP");

@@ -58,18 +58,15 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_sto
     let settings: Vec<&str> = own.iter().map(String::as_str).collect();
     let mut server = Server::start(folder.path(), port, &settings);
     let storm = Storm::begin(std::slice::from_ref(&server.url));
-    let mut edits = 0;
     for kill in 1..=KILLS {
         if kill % SERVICES_EVERY == 0 {
             for service in [&kafka, &cassandra] {
-                edits += EDITS_BETWEEN;
-                storm.reach(edits).await;
+                storm.more(EDITS_BETWEEN).await;
                 service.run("kill").await;
                 service.run("start").await;
             }
         }
-        edits += EDITS_BETWEEN;
-        storm.reach(edits).await;
+        storm.more(EDITS_BETWEEN).await;
         server.kill();
         server = Server::start(folder.path(), port, &settings);
     }
@@ -105,13 +102,12 @@ async fn a_store_that_forgets_takes_nothing_along_that_was_trimmed_meanwhile() {
         progress.expect("it answers").map(|progress| progress.low_water)
     };
     let storm = Storm::begin(std::slice::from_ref(&server.url));
-    let (mut edits, mut trimmed, mut forgotten) = (0, 0, 0);
+    let (mut trimmed, mut forgotten) = (0, 0);
     for _ in 0..FORGETTING_KILLS {
         // What is about to be forgotten was the reason to trim.
         trimmed += TRIMMED_BETWEEN;
         while low().await.0 < trimmed {
-            edits += EDITS_BETWEEN;
-            storm.reach(edits).await;
+            storm.more(EDITS_BETWEEN).await;
         }
         let before = low_water().await;
         cassandra.run("kill").await;
