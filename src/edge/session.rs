@@ -9,10 +9,12 @@
 //! The task owns the socket, and blocks on nothing but the socket and room in the document's
 //! queue: what the document tells waits in the outbox.
 
+mod leave;
 mod rejoin;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -241,7 +243,10 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let token = self.shared.token.clone();
+        let shared = self.shared.clone();
+        let clients = || shared.metrics.sessions.get();
+        let most = shared.config.shutdown_grace / 4;
+        let mut turn = pin!(leave::turn(&shared.token, self.to.session, clients, most));
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         loop {
             if let Err(farewell) = self.send(socket).await {
@@ -262,9 +267,7 @@ impl Session {
                 },
                 () = self.outbox.ready() => self.take().await,
                 _ = ping.tick() => self.check_alive(socket).await,
-                () = token.cancelled() => {
-                    ControlFlow::Break(Some(self.going_away()))
-                }
+                () = &mut turn => ControlFlow::Break(Some(self.going_away())),
             };
             if let ControlFlow::Break(farewell) = next {
                 // What was decided before the end is still told, where the socket takes it.

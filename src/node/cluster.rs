@@ -19,7 +19,7 @@ use crate::cluster::{
 use crate::config::{Config, Engine};
 use crate::edge::{Carried, Shared};
 use crate::log::{self, Log};
-use crate::node::metrics::Gauges;
+use crate::node::metrics::{self, Gauges};
 use crate::relay::{self, Peers};
 use crate::router::Router;
 use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
@@ -100,6 +100,8 @@ impl Clustered {
             metrics.clone(),
         );
         ports.tasks.spawn("links", give_up(member.clone(), peers.clone()));
+        let counted = metrics::Cluster::register(registry)?;
+        ports.tasks.spawn("cluster metrics", counted.follow(member.clone()));
         let objective = config.cluster.ack_objective;
         ports.tasks.spawn("guard", guard(member.clone(), objective, ports.clock.clone()));
         let keeper = keep(Keeping {

@@ -1,14 +1,19 @@
-//! How busy a node is, for the others: measured over windows that are over.
+//! What a node counts of its cluster, and how busy it is, for the others.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::core::Metric;
-use prometheus::{Histogram, IntGauge};
-use tokio::time::Instant;
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use tokio::time::{Instant, timeout};
 
-use crate::cluster::Load;
+use crate::cluster::member;
+use crate::cluster::{Load, Status};
+use crate::types::NodeId;
 use crate::{doc, edge};
+
+/// How often a node looks whether it is suspended, where it hears nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a window lasts.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -68,6 +73,50 @@ impl Gauges {
         let bounds = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
         let counts = buckets.iter().map(prometheus::proto::Bucket::cumulative_count);
         (bounds, counts.chain([histogram.get_sample_count()]).collect())
+    }
+}
+
+/// Counts what a node knows of its cluster.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    members: IntGauge,
+    suspended: IntGauge,
+    failovers: IntCounter,
+}
+
+impl Cluster {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let members = IntGauge::new("quire_cluster_members", "Members that are up")?;
+        let help = "Whether the node serves nothing because it does not hear of itself";
+        let suspended = IntGauge::new("quire_cluster_suspended", help)?;
+        let help = "Members that were voted down";
+        let failovers = IntCounter::new("quire_cluster_failovers_total", help)?;
+        registry.register(Box::new(members.clone()))?;
+        registry.register(Box::new(suspended.clone()))?;
+        registry.register(Box::new(failovers.clone()))?;
+        Ok(Self { members, suspended, failovers })
+    }
+
+    /// Counts until the node is a member no more.
+    pub(crate) async fn follow(self, member: member::Handle) {
+        let mut control = member.control();
+        loop {
+            self.members.set(i64::try_from(control.up().count()).unwrap_or(i64::MAX));
+            let newer = timeout(LOOK_EVERY, member.newer(control.at())).await;
+            // A node that hears nothing is suspended without any news.
+            self.suspended.set(i64::from(member.is_suspended()));
+            let newer = match newer {
+                Ok(Ok(newer)) => newer,
+                Ok(Err(_)) => return,
+                Err(_) => continue,
+            };
+            let is_down = |node: &NodeId| {
+                newer.member(node).is_some_and(|member| member.status == Status::Down)
+            };
+            let down = control.up().filter(|(node, _)| is_down(node)).count();
+            self.failovers.inc_by(down as u64);
+            control = newer;
+        }
     }
 }
 

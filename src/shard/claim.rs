@@ -28,6 +28,8 @@ pub struct Claimed {
     pub tail: Tail,
     /// How many records could not be read and were skipped.
     pub unreadable: u64,
+    /// How many did not count.
+    pub void: u64,
 }
 
 /// How long reads may find nothing before the end that the log has told: a new leader may have to
@@ -135,6 +137,7 @@ pub(crate) struct Reader {
     /// Who made the last claim that counts.
     owner: Option<Claimant>,
     unreadable: u64,
+    void: u64,
 }
 
 impl Reader {
@@ -145,8 +148,8 @@ impl Reader {
         bytes_max: usize,
     ) -> Self {
         let epochs = fence.epoch.into_iter().collect();
-        let (tail, owner, unreadable) = (Tail::default(), None, 0);
-        Self { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable }
+        let (tail, owner, unreadable, void) = (Tail::default(), None, 0, 0);
+        Self { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable, void }
     }
 
     /// Reads to the end, appends a claim and reads up to it.
@@ -167,8 +170,8 @@ impl Reader {
             }
             let epoch = self.append_claim(claimant).await?;
             if self.fence.epoch == Some(epoch) {
-                let Self { next, fence, epochs, tail, unreadable, .. } = self;
-                return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable });
+                let Self { next, fence, epochs, tail, unreadable, void, .. } = self;
+                return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable, void });
             }
             // A claim of this node whose outcome was unknown may come late: go on from there.
         }
@@ -246,6 +249,7 @@ impl Reader {
             return;
         };
         if self.fence.observe(stored.offset, &record).is_err() {
+            self.void += 1;
             return;
         }
         if let Record::Claim(Claim { node, boot, .. }) = &record {

@@ -1,6 +1,8 @@
 //! What is counted of shards.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::shard::claim::Claimed;
 
 /// Counts what all shards of a node do.
 #[derive(Clone)]
@@ -11,6 +13,12 @@ pub struct Metrics {
     pub appended_bytes: IntCounter,
     /// Claims on top of the own epoch, after an outcome that was not known.
     pub reclaims: IntCounter,
+    /// Claims that this node has made, and that count.
+    pub claims: IntCounter,
+    /// Records that were void when a claim read them.
+    pub void: IntCounter,
+    /// Moves from this node, by how they ended.
+    pub moves: IntCounterVec,
     /// Claims of others that took a shard away.
     pub fenced: IntCounter,
     /// Documents that failed and were taken down.
@@ -26,6 +34,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts a claim, and what it has read.
+    pub(crate) fn claimed(&self, claimed: &Claimed) {
+        self.claims.inc();
+        self.unreadable.inc_by(claimed.unreadable);
+        self.void.inc_by(claimed.void);
+    }
+
     /// Registers the metrics of shards.
     ///
     /// # Errors
@@ -41,6 +56,9 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let moves = Opts::new("quire_cluster_moves_total", "Moves from this node, by their end");
+        let moves = IntCounterVec::new(moves, &["outcome"])?;
+        registry.register(Box::new(moves.clone()))?;
         let uncovered = "Bytes of records that no checkpoint covers";
         Ok(Self {
             tail_bytes: gauge("quire_shard_tail_bytes", uncovered)?,
@@ -53,6 +71,9 @@ impl Metrics {
                 "quire_shard_reclaims_total",
                 "Claims after an outcome that was not known",
             )?,
+            claims: counter("quire_shard_claims_total", "Claims of this node that count")?,
+            void: counter("quire_shard_void_total", "Void records that claims have read")?,
+            moves,
             fenced: counter("quire_shard_fenced_total", "Claims of others")?,
             restarts: counter("quire_shard_document_failures_total", "Documents that failed")?,
         })

@@ -150,8 +150,8 @@ impl Writer {
         sweep: Sweep,
     ) -> Self {
         let claimant = ports.claimant.clone();
-        let Claimed { epoch, fence, epochs, next, tail, unreadable } = claimed;
-        ports.metrics.unreadable.inc_by(unreadable);
+        ports.metrics.claimed(&claimed);
+        let Claimed { epoch, fence, epochs, next, tail, .. } = claimed;
         ports.metrics.owned.inc();
         let low_water = tail.low_water(next);
         Self {
@@ -437,8 +437,8 @@ impl Writer {
 
     /// Tells the documents which of their records were found on the way to the claim.
     async fn take_over(&mut self, from: Offset, claimed: Claimed) -> Result<(), StartError> {
-        let Claimed { epoch, fence, epochs, next, tail, unreadable } = claimed;
-        self.ports.metrics.unreadable.inc_by(unreadable);
+        self.ports.metrics.claimed(&claimed);
+        let Claimed { epoch, fence, epochs, next, tail, .. } = claimed;
         let mut offsets = tail.all();
         offsets.retain(|offset| *offset >= from);
         let fetched = self.ports.log.fetch(self.shard, &offsets).await;

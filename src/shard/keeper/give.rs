@@ -124,11 +124,13 @@ impl Run {
     fn done(&mut self, shard: ShardId) {
         let Ward::Serving(Serving { giving: Some(giving), .. }) = self.ward(shard) else { return };
         info!(%shard, to = %giving.to.0, took = ?giving.since.elapsed(), "the shard has moved");
+        self.keeping.shards.metrics.moves.with_label_values(&["done"]).inc();
         self.end(shard, Rest::default());
     }
 
     fn undone(&mut self, shard: ShardId, reason: &str) {
         warn!(%shard, %reason, "the move is undone");
+        self.keeping.shards.metrics.moves.with_label_values(&["undone"]).inc();
         let pause = self.pause(shard);
         let Ward::Serving(serving) = self.ward(shard) else { return };
         let Some(giving) = serving.giving.take() else { return };
