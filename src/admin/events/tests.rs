@@ -1,5 +1,7 @@
 //! The history is bounded, and whoever reads it knows what is missing.
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::types::Timestamp;
 
@@ -54,7 +56,7 @@ fn placements_of_many_shards_take_bounded_room() {
     assert_eq!(seen(&events.page(events.after(None).0)), [1, 2]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_waits_is_told_of_the_next_one() {
     let events = Arc::new(events(300));
     events.note(event(1));
@@ -64,7 +66,9 @@ async fn who_waits_is_told_of_the_next_one() {
         waiting.more(from).await;
         seen(&waiting.page(from))
     };
-    let ((), heard) = tokio::join!(async { events.note(event(2)) }, waiter);
+    let noting = async { events.note(event(2)) };
+    let both = async { tokio::join!(waiter, noting).0 };
+    let heard = timeout(Duration::from_secs(1), both).await.expect("it is told");
     assert_eq!(heard, [2]);
 }
 
