@@ -37,6 +37,7 @@ struct Bench {
 fn join(session: u8) -> Join {
     Join {
         session: SessionId([session; 16]),
+        line: quire::doc::Line::default(),
         rev: None,
         mode: Mode::Edit,
         ordered: false,

@@ -26,6 +26,8 @@ pub struct Handle {
 pub struct Join {
     /// The client's session.
     pub session: SessionId,
+    /// The client's connection.
+    pub line: Line,
     /// The last revision that the client has.
     pub rev: Option<Revision>,
     /// What the connection may do.
@@ -41,6 +43,16 @@ pub struct Join {
     pub through: Option<ConnId>,
     /// Where it is told what happens.
     pub outbox: Arc<dyn Outbox>,
+}
+
+/// Names a client's connection to whichever node it is connected to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Tells it from other connections of its session.
+    pub id: u64,
+    /// Whether it was taken before, and its node joins again for it: the client may have gone to
+    /// another node since, without this one knowing, and then has its session there.
+    pub again: bool,
 }
 
 /// Asks to be told everything, for a copy of the document on another node.

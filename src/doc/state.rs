@@ -194,7 +194,8 @@ impl State {
     /// Connects a session; an older connection of the same session is closed.
     ///
     /// # Errors
-    /// Where the document is deleted, quarantined, or absent and the client may not write.
+    /// Where the document is deleted, quarantined, or absent and the client may not write, and
+    /// where a client's node joins again for it whose session has another connection by now.
     pub fn join(
         &mut self,
         conn: ConnId,
@@ -214,7 +215,12 @@ impl State {
             let reason = "what the session wrote is being looked up".to_owned();
             return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
         }
-        let connected = Connected { id: conn, mode, ordered: join.ordered };
+        let other = |conn: &Connected| conn.line != join.line.id;
+        let before = self.sessions.get(&join.session).and_then(|row| row.conn.as_ref());
+        if join.line.again && before.is_some_and(other) {
+            return Err(Refusal::Replaced);
+        }
+        let connected = Connected { id: conn, line: join.line.id, mode, ordered: join.ordered };
         if let Some(old) = self.sessions.connect(join.session, connected) {
             out.push(Effect::Close(old, Refusal::Replaced));
         }

@@ -40,6 +40,7 @@ fn session(number: u8) -> SessionId {
 fn join_of(number: u8, rev: Option<u64>) -> Join {
     Join {
         session: session(number),
+        line: Line::default(),
         rev: rev.map(Revision),
         mode: Mode::Edit,
         ordered: false,
@@ -296,6 +297,30 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
 
 /// Returns a document of the text "ab" from session 1, who forks it at its first revision by
 /// putting "fork" between the letters, after session 2 has written more than the window keeps.
+#[test]
+fn who_is_joined_again_takes_nothing_from_a_later_connection() {
+    let mut doc = Fixture::new(Config::default());
+    let mut join = |conn, line, again| {
+        let join = Join { line: Line { id: line, again }, ..join_of(1, None) };
+        let joined = doc.state.join(ConnId(conn), &join, &mut doc.effects).map(|_| ());
+        let closed = doc.effects.drain(..).find_map(|effect| match effect {
+            Effect::Close(conn, Refusal::Replaced) => Some(conn.0),
+            _ => None,
+        });
+        (joined, closed)
+    };
+    assert_eq!(join(1, 7, false), (Ok(()), None));
+    // Its node lost the way to the document, which does not know yet.
+    assert_eq!(join(2, 7, true), (Ok(()), Some(1)));
+    // The client went to another node; the first one stood still, and did not hear of it.
+    assert_eq!(join(3, 8, false), (Ok(()), Some(2)));
+    assert_eq!(join(4, 7, true), (Err(Refusal::Replaced), None));
+    assert_eq!(join(5, 8, true), (Ok(()), Some(3)));
+    // Nobody is there: whoever was is welcome.
+    doc.state.leave(ConnId(5));
+    assert_eq!(join(6, 7, true), (Ok(()), None));
+}
+
 fn forked() -> (Fixture, Fork) {
     let mut fixture = Fixture::new(Config { window_revisions: 3, ..Config::default() });
     fixture.join(1, 1, None).unwrap();

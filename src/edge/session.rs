@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
 
-use crate::doc::{self, Batch, Change, Closed, Event, Join, Mode, NotTaken};
+use crate::doc::{self, Batch, Change, Closed, Event, Join, Line, Mode, NotTaken};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
@@ -108,6 +108,8 @@ struct Session {
     in_flight: Option<Flight>,
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
+    /// Tells the connection from others of the session.
+    line: u64,
     doc: DocId,
     /// Whether the document goes on somewhere else.
     moved: bool,
@@ -149,8 +151,8 @@ where
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
     }
     let config = &shared.config;
-    let outbox = outbox(shared);
-    let joining = rejoin::join_wherever(shared, doc, || join(&hello, outbox.clone()));
+    let (outbox, line) = (outbox(shared), Line { id: rand::random(), again: false });
+    let joining = rejoin::join_wherever(shared, doc, || join(&hello, line, outbox.clone()));
     let joined = timeout(WELCOME_MAX, joining).await.unwrap_or_else(|_| {
         let reason = "it could not be opened in time".to_owned();
         Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })
@@ -174,6 +176,7 @@ where
         written: Arc::default(),
         in_flight: None,
         hello,
+        line: line.id,
         doc: doc.clone(),
         moved: false,
         placed: None,
@@ -218,10 +221,11 @@ where
     }
 }
 
-fn join(hello: &Hello, outbox: Arc<Outbox>) -> Join {
+fn join(hello: &Hello, line: Line, outbox: Arc<Outbox>) -> Join {
     let user = hello.user.as_ref();
     Join {
         session: hello.session,
+        line,
         rev: hello.rev,
         mode: match hello.mode {
             crate::wire::Mode::Edit => Mode::Edit,

@@ -215,6 +215,8 @@ impl Copy {
     ) {
         let client = Client {
             session: join.session,
+            line: join.line.id,
+            again: join.line.again,
             rev: join.rev,
             mode: join.mode.into(),
             ordered: join.ordered,

@@ -166,6 +166,8 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<(u64, M), DecodeError> {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     pub session: SessionId,
+    pub line: u64,
+    pub again: bool,
     pub rev: Option<Revision>,
     pub mode: Access,
     pub ordered: bool,

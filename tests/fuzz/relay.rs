@@ -50,12 +50,13 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
     let author: Author = "Ünal 😀".parse().expect("a valid name");
     let user = Some((text(rng), "#0066cc".to_owned()));
     let (session, mode) = (SessionId(rng.random()), Access::View);
-    let client = Client { session, rev: Some(rev), mode, ordered: true, user, author };
+    let (line, again, from) = (number(rng), rng.random(), Some(rev));
+    let client = Client { session, line, again, rev: from, mode, ordered: true, user, author };
     let body = Blob(Bytes::from(text(rng)));
     let (method, target) = ("PUT".to_owned(), text(rng));
     vec![
         Ask::Ping,
-        Ask::Subscribe { sub, doc, from: Some(rev) },
+        Ask::Subscribe { sub, doc, from },
         Ask::Unsubscribe { sub },
         Ask::Attach { sub, client },
         Ask::Detach { sub, conn },

@@ -21,6 +21,7 @@ async fn a_long_fork_keeps_its_author_who_leaves_while_it_is_merged() {
     let join = Join {
         through: None,
         session: SessionId([1; 16]),
+        line: doc::Line::default(),
         rev: None,
         mode: Mode::Edit,
         ordered: false,

@@ -106,6 +106,7 @@ pub(crate) async fn join(handle: &Handle) -> Arc<Told> {
     let told = Arc::new(Told::default());
     let join = Join {
         session: SessionId(rand::random()),
+        line: doc::Line::default(),
         rev: None,
         mode: Mode::View,
         ordered: false,

@@ -97,6 +97,7 @@ async fn join(peers: &Peers, owner: &NodeId) -> Result<(Handle, Welcome), Refusa
     let join = || Join {
         through: None,
         session: SessionId([1; 16]),
+        line: doc::Line::default(),
         rev: None,
         mode: Mode::Edit,
         ordered: false,

@@ -99,6 +99,7 @@ async fn a_client_that_goes_before_it_is_welcomed_is_not_kept() {
     let handle = router.open(&id("a")).await.expect("it opens");
     let join = Join {
         session: SessionId([1; 16]),
+        line: doc::Line::default(),
         rev: None,
         mode: Mode::Edit,
         ordered: false,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::doc::{Batch, Change, Content, Join, Mode, NotTaken, Presence, Refusal, Welcome};
+use crate::doc::{Batch, Change, Content, Join, Line, Mode, NotTaken, Presence, Refusal, Welcome};
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
 use crate::edge::session::{Farewell, Flight, Session, join, outbox};
@@ -55,7 +55,8 @@ impl Session {
             hello.rev = Some(self.stands_at);
             let (router, outbox) = (&self.shared.router, &self.outbox);
             let tried = router.mark(&self.doc);
-            let joining = router.join(&self.doc, || join(&hello, outbox.clone()));
+            let line = Line { id: self.line, again: true };
+            let joining = router.join(&self.doc, || join(&hello, line, outbox.clone()));
             let joined = tokio::select! {
                 biased;
                 () = token.cancelled() => return ControlFlow::Break(Some(self.going_away())),
@@ -71,6 +72,9 @@ impl Session {
                     self.shared.router.moved(&self.doc, &tried, pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
+                // The client has gone to another node, or one that had lost it was quicker to join:
+                // it comes again, if it is still there.
+                Err(Refusal::Replaced) => return ControlFlow::Break(Some(self.going_away())),
                 Err(refusal) => {
                     warn!(doc = %self.doc, %refusal, "cannot follow");
                     return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
