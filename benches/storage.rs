@@ -70,7 +70,7 @@ async fn replay(stores: &mut Stores, trace: &quire::load::Sequential, session: u
     let outbox = Arc::new(Told(outbox));
     let join = || Join {
         session: SessionId([session; 16]),
-        line: quire::doc::Line::default(),
+        line: Line::default(),
         rev: None,
         mode: Mode::Edit,
         ordered: false,

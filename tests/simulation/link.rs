@@ -42,7 +42,7 @@ pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::We
     let outbox = Arc::new(Outbox(outbox));
     let join = || Join {
         session: hello.session,
-        line: quire::doc::Line::default(),
+        line: Line::default(),
         rev: hello.rev,
         mode: hello.mode,
         ordered: hello.ordered,
