@@ -1,0 +1,57 @@
+//! A cluster in one process, seeded: nodes that share a log in memory, over links that are slow and
+//! cut, with clients that come to any of them.
+//!
+//! ```text
+//! clients ─► life of a node: router, relay ══ net ══ other nodes      (walls, cuts)
+//!                 │ member, keeper, shards
+//!                 └──── line ──── log, control topic, store           (walls, faults)
+//! ```
+//! A failing plan is shrunk, saved and named; it is replayed by
+//! `QUIRE_SIM_PLAN=FILE cargo test --test simulation cluster -- --nocapture`.
+
+mod host;
+mod line;
+mod net;
+mod orders;
+mod plan;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::cluster::plan::Plan;
+use crate::trace::Trace;
+use crate::{NEVER, number};
+
+/// Runs one plan and returns what happened.
+fn run(plan: Plan, print: bool) -> Trace {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime of one thread");
+    let trace = Trace::new(print);
+    let _listening = trace.listen();
+    runtime.block_on(world::run(plan, trace.clone()));
+    let tally = trace.tally();
+    NEVER.iter().for_each(|kind| assert!(!tally.contains_key(*kind), "{kind}"));
+    trace
+}
+
+#[test]
+fn a_cluster_loses_and_doubles_nothing_by_any_seed() {
+    if let Some(seed) = number("QUIRE_SIM_SEED") {
+        println!("{:#?}", Plan::new(seed));
+        println!("{:016x}", run(Plan::new(seed), true).hash());
+        return;
+    }
+    let seeds = number("QUIRE_SIM_SEEDS").unwrap_or(100);
+    let from = number("QUIRE_SIM_FROM").unwrap_or(0);
+    let mut failed = Vec::new();
+    for seed in from..from + seeds {
+        if catch_unwind(AssertUnwindSafe(|| run(Plan::new(seed), false))).is_err() {
+            eprintln!("FAILED seed {seed}");
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
