@@ -190,6 +190,7 @@ impl Topic {
                 Err(reason) => {
                     warn!(%reason, "control topic cannot be read, trying again");
                     tokio::select! {
+                        biased;
                         () = token.cancelled() => break,
                         () = sleep(backoff) => {}
                     }

@@ -393,6 +393,7 @@ impl Writer {
                 }
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(self.spread(backoff)) => {}
                 () = token.cancelled() => return,
             }

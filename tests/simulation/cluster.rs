@@ -19,7 +19,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cluster::plan::Plan;
-use crate::trace::Trace;
+use crate::trace::{Tally, Trace};
 use crate::{NEVER, number};
 
 /// Runs one plan and returns what happened.
@@ -47,11 +47,31 @@ fn a_cluster_loses_and_doubles_nothing_by_any_seed() {
     let seeds = number("QUIRE_SIM_SEEDS").unwrap_or(100);
     let from = number("QUIRE_SIM_FROM").unwrap_or(0);
     let mut failed = Vec::new();
+    let mut tally = Tally::new();
     for seed in from..from + seeds {
-        if catch_unwind(AssertUnwindSafe(|| run(Plan::new(seed), false))).is_err() {
-            eprintln!("FAILED seed {seed}");
-            failed.push(seed);
+        match catch_unwind(AssertUnwindSafe(|| run(Plan::new(seed), false))) {
+            Ok(trace) => {
+                for (kind, count) in trace.tally() {
+                    *tally.entry(kind).or_default() += count;
+                }
+            }
+            Err(_) => {
+                eprintln!("FAILED seed {seed}");
+                failed.push(seed);
+            }
         }
     }
+    for (kind, count) in &tally {
+        println!("{count:>9} {kind}");
+    }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn one_seed_gives_the_same_cluster_twice() {
+    for seed in 0..20 {
+        let (one, other) = (run(Plan::new(seed), false), run(Plan::new(seed), false));
+        assert_eq!(one.hash(), other.hash(), "seed {seed}");
+    }
+    assert_ne!(run(Plan::new(1), false).hash(), run(Plan::new(2), false).hash(), "seeds differ");
 }

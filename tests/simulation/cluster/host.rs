@@ -46,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) store: Arc<FaultyStore<MemoryStore>>,
     pub(crate) net: Net,
     pub(crate) metrics: (shard::Metrics, doc::Metrics, relay::Metrics),
+    /// Is cancelled when nothing fails any more.
+    pub(crate) calm: CancellationToken,
     /// What goes on without any process.
     pub(crate) tasks: Tasks,
     pub(crate) trace: Trace,
@@ -128,7 +130,7 @@ impl Host {
             let starting = self.start(boot, &tasks, &fatal);
             let up = tokio::select! {
                 biased;
-                Some(command) = inbox.recv() => Err(Some(command)),
+                command = self.next(&mut inbox) => Err(Some(command)),
                 up = starting => up.map_err(|reason| {
                     self.note("a node did not start", reason);
                     None
@@ -141,7 +143,7 @@ impl Host {
                     *self.up.lock().expect("nobody panicked") = Some(up.clone());
                     let command = tokio::select! {
                         biased;
-                        Some(command) = inbox.recv() => Some(command),
+                        command = self.next(&mut inbox) => Some(command),
                         () = self.fails(&up) => None,
                     };
                     self.end(up, command).await;
@@ -152,8 +154,18 @@ impl Host {
                         Some(Command::Crash(_, rest) | Command::Stop(rest)) => rest,
                         Some(Command::Replace(_)) | None => Duration::from_millis(200),
                     };
-                    sleep(rest).await;
+                    self.rest(rest).await;
                 }
+            }
+        }
+    }
+
+    /// Waits for what is done to the process; what comes so late that all is calm is not done.
+    async fn next(&self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Command {
+        loop {
+            let command = inbox.recv().await.expect("the host holds the other end");
+            if !self.site.calm.is_cancelled() {
+                return command;
             }
         }
     }
@@ -207,7 +219,12 @@ impl Host {
             }
         };
         self.site.net.close(&up.address);
-        sleep(rest).await;
+        self.rest(rest).await;
+    }
+
+    /// Waits, but not when all is calm.
+    async fn rest(&self, rest: Duration) {
+        let _ = timeout(rest, self.site.calm.cancelled()).await;
     }
 
     /// Starts a process, which becomes a member.

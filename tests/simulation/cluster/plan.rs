@@ -144,8 +144,10 @@ fn clients(rng: &mut ChaCha8Rng, seed: u64, calm: Duration, log: Faults) -> plan
         },
         store_latency_max: [Duration::ZERO, millis(rng, 1..100)][rng.random_range(0..2)],
         doc_config: doc_config(rng),
-        // Whoever is stale must find what it has yet to read.
-        shard_config: shard_config(rng, true),
+        shard_config: {
+            let untrimmed = rng.random();
+            shard_config(rng, untrimmed)
+        },
     }
 }
 

@@ -18,6 +18,7 @@ use quire::{relay, shard};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
 use crate::clerk::{Clerk, Filed};
@@ -71,6 +72,7 @@ pub(crate) async fn run(plan: Plan, trace: Trace) {
             doc::Metrics::register(&registry).expect("a new registry"),
             relay::Metrics::register(&registry).expect("a new registry"),
         ),
+        calm: CancellationToken::new(),
         tasks,
         trace: trace.clone(),
         plan: plan.clone(),
@@ -128,6 +130,7 @@ impl World {
         }
         self.look_until(began + self.plan.clients.calm).await;
         self.trace.note("nothing fails any more", "");
+        self.site.calm.cancel();
         self.site.log.set(Faults::default());
         self.site.control.set(Faults::default());
         self.site.store.set_faults(StoreFaults::default());
