@@ -178,13 +178,13 @@ impl Host {
     }
 
     async fn end(&self, up: Up, command: Option<Command>) {
+        *self.up.lock().expect("nobody panicked") = None;
         if let Some(Command::Stop(_)) = command {
             if timeout(STOP_MAX, up.stop()).await.is_ok() {
                 self.note("stopped in order", "");
             }
         }
         self.life.send_replace(None);
-        *self.up.lock().expect("nobody panicked") = None;
         let rest = match command {
             Some(Command::Crash(end, rest)) => {
                 self.note("crash", format!("{end:?}"));

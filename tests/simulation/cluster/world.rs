@@ -37,6 +37,9 @@ use crate::writer::{Promised, Role, Writer};
 /// After the faults end, each part has to settle within this virtual time.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long all must have been settled: who was voted down while it stood still has to find out.
+const STEADY: Duration = Duration::from_secs(3);
+
 /// How often it is looked at whether all has settled, and whether the nodes agree.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -285,11 +288,12 @@ impl World {
 
     /// Waits until each shard is served by the one node that it is placed on, and all nodes know.
     async fn one_owner_each(&mut self) {
-        let began = Instant::now();
+        let (began, mut since) = (Instant::now(), None);
         loop {
             let up = self.all_up();
             let settled = up.as_ref().is_some_and(|up| self.is_settled(up));
-            if settled {
+            since = settled.then(|| since.unwrap_or_else(Instant::now));
+            if since.is_some_and(|since| since.elapsed() >= STEADY) {
                 return self.trace.note("one owner each", "");
             }
             assert!(began.elapsed() < PATIENCE, "{}", self.unsettled());
