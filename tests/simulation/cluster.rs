@@ -18,6 +18,8 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use quire::broken::{Broken, Rule};
+
 use crate::cluster::plan::Plan;
 use crate::trace::{Tally, Trace};
 use crate::{NEVER, number};
@@ -65,6 +67,27 @@ fn a_cluster_loses_and_doubles_nothing_by_any_seed() {
         println!("{count:>9} {kind}");
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// How many seeds it may take to notice that a rule is broken.
+const NOTICED_WITHIN: u64 = 200;
+
+/// Breaks a rule and returns the first seed that notices it.
+fn notices(rule: Rule) -> Option<u64> {
+    let fails = |seed: &u64| {
+        let _broken = Broken::rule(rule);
+        catch_unwind(AssertUnwindSafe(|| run(Plan::new(*seed), false))).is_err()
+    };
+    (0..NOTICED_WITHIN).find(fails)
+}
+
+#[test]
+fn a_rule_that_is_broken_is_noticed() {
+    let rules = [Rule::Proof, Rule::GapIsRead, Rule::Epoch, Rule::Sessions, Rule::LowWater];
+    for rule in rules {
+        let seed = notices(rule).unwrap_or_else(|| panic!("{rule:?} is not missed"));
+        println!("{rule:?} is missed by seed {seed}");
+    }
 }
 
 #[test]

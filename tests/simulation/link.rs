@@ -53,7 +53,8 @@ pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::We
     };
     life.moves().await;
     let (handle, welcome) = life.router.join(&hello.doc, join).await?;
-    let link = Link { handle, conn: welcome.conn, welcomed: welcome.head, events, life: life.clone() };
+    let link =
+        Link { handle, conn: welcome.conn, welcomed: welcome.head, events, life: life.clone() };
     Ok((link, welcome))
 }
 

@@ -158,7 +158,8 @@ impl World {
                     let up = self.hosts.iter().find_map(|host| host.up());
                     if let Some(up) = up
                         && let Ok(written) =
-                            timeout(LOOK_EVERY * 10, up.member.write(&command(order(&wanted)))).await
+                            timeout(LOOK_EVERY * 10, up.member.write(&command(order(&wanted))))
+                                .await
                         && matches!(written, Ok(()) | Err(quire::cluster::WriteError::Void(_)))
                     {
                         return;
