@@ -112,6 +112,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Leaves out all faults but these.
+    pub(crate) fn keep(&mut self, kept: &[usize]) {
+        let faults = std::mem::take(&mut self.faults).into_iter().enumerate();
+        self.faults = faults.filter(|(at, _)| kept.contains(at)).map(|(_, one)| one).collect();
+    }
+}
+
 fn clients(rng: &mut ChaCha8Rng, seed: u64, calm: Duration, log: Faults) -> plan::Plan {
     let edits = rng.random_range(5..20);
     let store_fails = [0.0, 0.02, 0.1][rng.random_range(0..3)];
