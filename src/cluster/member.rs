@@ -113,6 +113,8 @@ struct Shared {
 struct Watch {
     detector: Detector,
     candidate: Option<Candidate>,
+    /// Whether this run has been a member.
+    joined: bool,
 }
 
 /// Becomes a member, and stays one until the tasks are stopped. Where nobody has founded the
@@ -128,7 +130,7 @@ pub async fn join(
     let Identity { node, boot, .. } = identity.clone();
     let began = Instant::now();
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
-    let watch = Mutex::new(Watch { detector, candidate: None });
+    let watch = Mutex::new(Watch { detector, candidate: None, joined: false });
     let topic = Topic::new(ports.log.clone());
     let shared = Arc::new(Shared { identity, topic, ports, began, watch, also: OnceLock::new() });
     shared.topic.catch_up(&*shared).await?;
@@ -225,10 +227,14 @@ impl Observer for Shared {
         if let Some(candidate) = &mut watch.candidate {
             candidate.heard(node, boot, now);
         }
-        drop(watch);
         let own = &self.identity;
-        if *node == own.node && boot > own.boot && control.is_up(node, boot) {
-            self.ports.fatal.stop_with(NAME_LOST);
+        if *node == own.node && control.is_up(node, boot) {
+            // What is read before the own join is about runs before this one, whose numbers may be
+            // higher: the clock may have been set back.
+            watch.joined |= boot == own.boot;
+            if watch.joined && boot != own.boot {
+                self.ports.fatal.stop_with(NAME_LOST);
+            }
         }
     }
 }

@@ -203,11 +203,27 @@ async fn a_name_is_taken_from_a_silent_run_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_name_was_taken_ends() {
+async fn a_run_may_have_a_lower_number_than_the_one_before() {
     let log = topic();
-    let first = Node::start(&log, "a", 1).await.unwrap();
+    let before = Node::start(&log, "a", 9).await.unwrap();
+    before.crash();
+    let after = Node::start(&log, "a", 3).await.unwrap();
+    assert!(timeout(Duration::from_secs(9), after.fatal.wait()).await.is_err(), "it stays");
+    assert!(after.handle.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_name_was_taken_ends() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        the_first_ends(first, second).await;
+    }
+}
+
+async fn the_first_ends(first: u64, second: u64) {
+    let log = topic();
+    let first = Node::start(&log, "a", first).await.unwrap();
     first.line.cut();
-    let second = Node::start(&log, "a", 2).await.unwrap();
+    let second = Node::start(&log, "a", second).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     assert!(first.handle.is_suspended(), "it has not heard of itself for long");
     first.line.mend();
