@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     CutStore { node: usize, rest: Duration },
     /// A node's wall clock jumps to so many minutes after, or before, the right time.
     Jump { node: usize, ahead: i64 },
+    /// The store forgets the newest checkpoint of a document.
+    Forget { doc: usize },
     /// An operator gives a command at some node.
     Order { at: usize, order: Order },
 }
@@ -76,16 +78,24 @@ pub(crate) enum Order {
     Resume,
 }
 
+/// The most documents of a run.
+const DOCS: usize = 4;
+
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed ^ 0xc105_7e12);
         let (nodes, shards) = (rng.random_range(2..=4), rng.random_range(1..=6));
         let calm = millis(rng, 4_000..10_000);
-        let count = rng.random_range(0..=9);
+        let wild = rng.random_ratio(1, 4);
+        let count = if wild { rng.random_range(10..=30) } else { rng.random_range(0..=9) };
+        // Checkpoints are lost only where the log is all there.
+        let loses = rng.random_ratio(1, 4);
         let mut faults: Vec<_> = (0..count)
             .map(|_| {
                 let at = Duration::from_millis(500) + calm.mul_f64(0.9 * rng.random::<f64>());
-                (at, fault(rng, nodes, shards))
+                let lost = loses && rng.random_ratio(1, 4);
+                let forget = Fault::Forget { doc: rng.random_range(0..DOCS) };
+                (at, if lost { forget } else { fault(rng, nodes, shards) })
             })
             .collect();
         faults.sort_by_key(|(at, _)| *at);
@@ -96,11 +106,12 @@ impl Plan {
         let relay = relay::Config {
             silence_max: millis(rng, 300..3_000),
             copy_idle: millis(rng, 100..3_000),
-            queue_bytes: ByteSize::kib(64),
+            queue_bytes: ByteSize::kib([1, 64][rng.random_range(0..2)]),
+            document_queue_bytes: ByteSize::b([300, 65_536][rng.random_range(0..2)]),
             ..relay::Config::default()
         };
         Self {
-            clients: clients(rng, seed, calm, log),
+            clients: clients(rng, seed, (calm, loses), log),
             nodes,
             shards,
             control,
@@ -120,12 +131,17 @@ impl Plan {
     }
 }
 
-fn clients(rng: &mut ChaCha8Rng, seed: u64, calm: Duration, log: Faults) -> plan::Plan {
+fn clients(
+    rng: &mut ChaCha8Rng,
+    seed: u64,
+    (calm, loses): (Duration, bool),
+    log: Faults,
+) -> plan::Plan {
     let edits = rng.random_range(5..20);
     let store_fails = [0.0, 0.02, 0.1][rng.random_range(0..3)];
     plan::Plan {
         seed,
-        docs: rng.random_range(1..=4),
+        docs: rng.random_range(1..=DOCS),
         writers: rng.random_range(2..=6),
         visitors: rng.random_range(0..2),
         viewers: 1,
@@ -153,7 +169,7 @@ fn clients(rng: &mut ChaCha8Rng, seed: u64, calm: Duration, log: Faults) -> plan
         store_latency_max: [Duration::ZERO, millis(rng, 1..100)][rng.random_range(0..2)],
         doc_config: doc_config(rng),
         shard_config: {
-            let untrimmed = rng.random();
+            let untrimmed = loses || rng.random();
             shard_config(rng, untrimmed)
         },
     }

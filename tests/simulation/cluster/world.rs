@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus::Registry;
-use quire::checkpoint::{Memory as MemoryStore, Store};
+use quire::checkpoint::{Memory as MemoryStore, Store, StoredManifest};
 use quire::cluster::Control;
 use quire::doc::{self, Content, Mode};
 use quire::log::{Log, Memory};
@@ -35,7 +35,7 @@ use crate::world::doc_id;
 use crate::writer::{Promised, Role, Writer};
 
 /// After the faults end, each part has to settle within this virtual time.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long all must have been settled: who was voted down while it stood still has to find out.
 const STEADY: Duration = Duration::from_secs(3);
@@ -107,7 +107,8 @@ impl World {
         let all = settled.wait_for(|settled| *settled == most);
         let all = timeout(PATIENCE, all).await.expect("all edits are acknowledged in time");
         all.expect("the sender is here");
-        self.one_owner_each().await;
+        self.trace.count(&format!("edits settled in {:02} s", calm.elapsed().as_secs()), 1);
+        self.one_owner_each(calm).await;
         let mut goal = Vec::new();
         for doc in 0..self.plan.clients.docs {
             goal.push(self.head(doc).await);
@@ -129,6 +130,9 @@ impl World {
             self.look_until(began + at).await;
             self.trace.note("fault", format!("{fault:?}"));
             self.trace.count(kind(&fault), 1);
+            if let Fault::Forget { doc } = fault {
+                self.forget(&doc_id(doc)).await;
+            }
             self.befall(fault);
         }
         self.look_until(began + self.plan.clients.calm).await;
@@ -207,6 +211,7 @@ impl World {
                 let zero = 1_700_000_000_000_u64.saturating_add_signed(ahead * 60_000);
                 self.hosts[node].zero.store(zero, Ordering::Relaxed);
             }
+            Fault::Forget { .. } => {}
             Fault::Order { at, order: wanted } => {
                 let Some(up) = self.hosts[at].up() else { return };
                 let trace = self.trace.clone();
@@ -218,6 +223,14 @@ impl World {
                 });
             }
         }
+    }
+
+    async fn forget(&self, doc: &DocId) {
+        let store = self.site.store.inner();
+        let newest = store.manifests(doc, 1).await.expect("it is in memory").pop();
+        let Some(StoredManifest { id, .. }) = newest else { return };
+        self.trace.note("a checkpoint is forgotten", doc);
+        store.remove_manifest(&id).await.expect("it is in memory");
     }
 
     fn shut_for(&self, ice: Ice, rest: Duration) {
@@ -288,13 +301,15 @@ impl World {
     }
 
     /// Waits until each shard is served by the one node that it is placed on, and all nodes know.
-    async fn one_owner_each(&mut self) {
+    async fn one_owner_each(&mut self, calm: Instant) {
         let (began, mut since) = (Instant::now(), None);
         loop {
             let up = self.all_up();
             let settled = up.as_ref().is_some_and(|up| self.is_settled(up));
             since = settled.then(|| since.unwrap_or_else(Instant::now));
             if since.is_some_and(|since| since.elapsed() >= STEADY) {
+                let took = (since.unwrap_or(began) - calm).as_secs();
+                self.trace.count(&format!("owners settled in {took:02} s"), 1);
                 return self.trace.note("one owner each", "");
             }
             assert!(began.elapsed() < PATIENCE, "{}", self.unsettled());
@@ -426,6 +441,7 @@ fn kind(fault: &Fault) -> &'static str {
         Fault::CutLog { .. } => "fault: log cut off",
         Fault::CutStore { .. } => "fault: store cut off",
         Fault::Jump { .. } => "fault: clock jumps",
+        Fault::Forget { .. } => "fault: checkpoint forgotten",
         Fault::Order { .. } => "fault: order",
     }
 }
