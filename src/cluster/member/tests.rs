@@ -297,3 +297,24 @@ async fn a_control_topic_of_another_log_is_refused() {
     let joined = join(identity, (8, SHARDS), ports(line, &tasks, &fatal)).await;
     assert!(matches!(joined.map(drop), Err(JoinError::OtherLog)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_away_while_the_topic_was_trimmed_joins_again() {
+    let log = topic();
+    let nodes =
+        [Node::start(&log, "a", 1).await.unwrap(), Node::start(&log, "b", 1).await.unwrap()];
+    nodes[1].line.cut();
+    let (node, boot) = (node("a"), 1);
+    let beat = Heartbeat { node, boot, ack_p99_ms: 0, sessions: 0, documents: 0 };
+    for _ in 0..crate::cluster::SNAPSHOT_EVERY + 1 {
+        nodes[0].handle.shared.topic.append(&Record::Heartbeat(beat.clone())).await.unwrap();
+    }
+    nodes[0].sees(|control| ups(control) == ["a"]).await;
+    while log.marks(ShardId(0)).await.unwrap().low == Offset(0) {
+        sleep(Duration::from_secs(1)).await;
+    }
+    nodes[1].line.mend();
+    let control = nodes[0].sees(|control| ups(control) == ["a", "b"]).await;
+    let same = nodes[1].sees(|own| own.at() >= control.at()).await;
+    assert_eq!(ups(&same), ["a", "b"]);
+}
