@@ -333,19 +333,22 @@ impl Shared {
         let Load { ack_p99, sessions, documents } = (self.ports.load)();
         let ack_p99_ms = u32::try_from(ack_p99.as_millis()).unwrap_or(u32::MAX);
         let heartbeat = Heartbeat { node, boot, ack_p99_ms, sessions, documents };
-        if let Err(reason) = self.topic.append(&Record::Heartbeat(heartbeat)).await {
-            warn!(%reason, "a heartbeat was not written");
+        match self.topic.append(&Record::Heartbeat(heartbeat)).await {
+            Ok(at) => self.keep_short(at).await,
+            Err(reason) => warn!(%reason, "a heartbeat was not written"),
         }
-        self.keep_short(&control).await;
     }
 
     /// Writes a snapshot where one is due and this node is the one to do so.
-    async fn keep_short(&self, control: &Control) {
+    async fn keep_short(&self, own_beat: Offset) {
+        // A snapshot made before the own heartbeat is read back would always be late by one.
+        let before = own_beat.0.checked_sub(1).map(Offset);
+        let Ok(control) = self.topic.newer(before).await else { return };
         let first = control.up().next().map(|(node, _)| node);
         if !control.wants_snapshot() || first != Some(&self.identity.node) {
             return;
         }
-        let Some(snapshot) = self.topic.control().to_snapshot() else { return };
+        let Some(snapshot) = control.to_snapshot() else { return };
         let at = snapshot.at;
         // One that another record came before is void: the next beat tries again.
         if self.topic.write(&Record::Snapshot(snapshot)).await.is_ok() {

@@ -310,9 +310,12 @@ async fn who_was_away_while_the_topic_was_trimmed_joins_again() {
         nodes[0].handle.shared.topic.append(&Record::Heartbeat(beat.clone())).await.unwrap();
     }
     nodes[0].sees(|control| ups(control) == ["a"]).await;
-    while log.marks(ShardId(0)).await.unwrap().low == Offset(0) {
-        sleep(Duration::from_secs(1)).await;
-    }
+    let trimmed = async {
+        while log.marks(ShardId(0)).await.unwrap().low == Offset(0) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, trimmed).await.expect("a snapshot is written, and what is before it goes");
     nodes[1].line.mend();
     let control = nodes[0].sees(|control| ups(control) == ["a", "b"]).await;
     let same = nodes[1].sees(|own| own.at() >= control.at()).await;
