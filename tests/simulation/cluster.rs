@@ -26,9 +26,47 @@ use std::thread;
 
 use quire::broken::{Broken, Rule};
 
-use crate::cluster::plan::Plan;
+use crate::cluster::plan::{Fault, Plan};
 use crate::trace::{Tally, Trace};
 use crate::{NEVER, number};
+
+/// What has to happen in so many seeds.
+const TRIED: [&str; 33] = [
+    "fault: crash",
+    "fault: stop",
+    "fault: freeze",
+    "fault: replace",
+    "fault: link cut",
+    "fault: links lost",
+    "fault: log cut off",
+    "fault: store cut off",
+    "fault: clock jumps",
+    "fault: checkpoint forgotten",
+    "fault: order",
+    "an order counts",
+    "an order does not count",
+    "control compared",
+    "stopped in order",
+    "woken: it lost its name",
+    "out of patience",
+    "acknowledged again",
+    "edited offline",
+    "records trimmed",
+    // What the nodes say themselves.
+    "a node did not start",
+    "silent, voting it down",
+    "the others held this node for dead, it joins again",
+    "this node does not hear of itself any more: its documents wait",
+    "this node hears of itself again",
+    "another process claimed the shard, stepping down",
+    "gap in the log",
+    "outcome of an append is not known",
+    "outcome of a release is not known",
+    "void record",
+    "the shard has moved",
+    "the move is undone",
+    "the link to a node is lost",
+];
 
 /// After so many failed seeds no more are tried.
 const FAILED_MAX: usize = 10;
@@ -92,6 +130,8 @@ fn a_cluster_loses_and_doubles_nothing_by_any_seed() {
     for (kind, count) in &tally {
         println!("{count:>9} {kind}");
     }
+    let missing = TRIED.iter().filter(|kind| !tally.contains_key(**kind)).collect::<Vec<_>>();
+    assert!(seeds < SEEDS || missing.is_empty(), "never happened: {missing:?}");
     let failed = failed.into_inner().expect("no panic");
     if let Some(seed) = failed.first() {
         let file = saved::shrunk(Plan::new(*seed), |plan| ends_well(plan).is_none());
@@ -101,6 +141,28 @@ fn a_cluster_loses_and_doubles_nothing_by_any_seed() {
             file.display()
         );
     }
+}
+
+#[test]
+fn where_nothing_fails_no_shard_is_given_up() {
+    for seed in 0..20 {
+        let trace = run(Plan::new(seed).quiet(), false);
+        let told = trace.tally();
+        for kind in ["could not tell which shards are owned", "claimed again", "gap in the log"] {
+            assert!(!told.contains_key(kind), "seed {seed}: {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_fails_is_shrunk_and_can_be_read_again() {
+    let plan = Plan::new(7);
+    let crash = |plan: &Plan| plan.faults.iter().any(|(_, one)| matches!(one, Fault::Order { .. }));
+    assert!(crash(&plan) && plan.faults.len() > 1, "another seed is to be taken");
+    let file = saved::shrunk(plan, crash);
+    let read = saved::read(&file);
+    std::fs::remove_file(file).expect("it is there");
+    assert!(read.faults.len() == 1 && crash(&read), "{:?}", read.faults);
 }
 
 /// How many seeds it may take to notice that a rule is broken.

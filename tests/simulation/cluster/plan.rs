@@ -124,6 +124,20 @@ impl Plan {
 }
 
 impl Plan {
+    /// Lets nothing go wrong: one node, far from its log.
+    pub(crate) fn quiet(mut self) -> Self {
+        (self.nodes, self.latency_max) = (1, Duration::from_millis(200));
+        self.faults.clear();
+        self.control = Faults::default();
+        self.clients = plan::Plan {
+            log: Faults::default(),
+            store: StoreFaults::default(),
+            drops: 0,
+            ..self.clients
+        };
+        self
+    }
+
     /// Leaves out all faults but these.
     pub(crate) fn keep(&mut self, kept: &[usize]) {
         let faults = std::mem::take(&mut self.faults).into_iter().enumerate();
