@@ -213,7 +213,10 @@ impl Topic {
     async fn read(&self, observer: &dyn Observer) -> Result<(), ReadError> {
         let next = self.seen.lock().next;
         let batch = match self.log.read(SHARD, next, READ_BYTES).await {
-            Err(ReadError::Trimmed { low }) => return Ok(self.begin_again(low)),
+            Err(ReadError::Trimmed { low }) => {
+                self.begin_again(low);
+                return Ok(());
+            }
             read => read?,
         };
         let mut seen = self.seen.lock();

@@ -416,6 +416,7 @@ impl Running {
         let passes = match refusal {
             Refusal::Unavailable { .. } | Refusal::Replaced | Refusal::Moved => true,
             Refusal::NoDocument => self.own.role == Role::Viewer,
+            Refusal::Full { .. } => self.own.plan.patience.is_some(),
             // A zombie finds a checkpoint of what it has not read in the log; it passes with it.
             Refusal::Quarantined { .. } => self.own.plan.zombies && !self.is_calm(),
             _ => false,
