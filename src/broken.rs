@@ -1,7 +1,7 @@
-//! Rules that a test breaks on purpose, to see that it would be noticed. No part of the program:
-//! compiled for tests and under the feature `testing` only.
+//! Rules that a test breaks on purpose, to see that it is noticed. No part of the program: compiled
+//! for tests and under the feature `testing` only.
 //!
-//! A rule is broken for one thread, on which a simulation runs, so that tests beside it keep theirs.
+//! A rule is broken for one thread, on which a simulation runs: tests beside it keep theirs.
 
 use std::cell::Cell;
 
