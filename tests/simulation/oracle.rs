@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quire::doc::Failure;
 use quire::router::Router;
 use quire::types::{DocId, Revision, Seq, ShardId};
 
@@ -107,8 +108,16 @@ impl Oracle {
         for doc in (0..docs).map(doc_id) {
             let Some(truth) = self.docs.get(&doc) else { continue };
             let router = router(&doc);
-            let handle = router.open(&doc).await.expect("nothing fails any more");
-            handle.save().await.expect("it is open");
+            let mut handle = router.open(&doc).await.expect("nothing fails any more");
+            // It may be closing just now.
+            loop {
+                match handle.save().await {
+                    Err(Failure::Closed) => {
+                        handle = router.open(&doc).await.expect("nothing fails any more");
+                    }
+                    saved => break saved.expect("nothing fails any more"),
+                }
+            }
             let rebuilt = router.rebuild(&doc).await.expect("nothing fails any more");
             let past = handle.past().await.expect("it is open");
             let rebuilt = (rebuilt.head(), rebuilt.text());
