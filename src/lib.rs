@@ -9,6 +9,8 @@
 
 pub mod types;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod broken;
 pub mod clock;
 pub mod task;
 pub mod text;

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+#[cfg(any(test, feature = "testing"))]
+use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -57,11 +59,63 @@ pub async fn caught<T>(work: &'static str, future: impl Future<Output = T>) -> R
     })
 }
 
+/// Keeps tasks from making progress while their timers run on, as SIGSTOP does to a process.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Clone, Debug, Default)]
+pub struct Ice {
+    inner: Arc<parking_lot::Mutex<(bool, Vec<Waker>)>>,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Ice {
+    /// Stops everything.
+    pub fn freeze(&self) {
+        self.inner.lock().0 = true;
+    }
+
+    /// Lets everything go on.
+    pub fn thaw(&self) {
+        let mut inner = self.inner.lock();
+        inner.0 = false;
+        let waiting = std::mem::take(&mut inner.1);
+        drop(inner);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until it is thawed.
+    pub async fn thawed(&self) {
+        std::future::poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let (frozen, waiting) = &mut *self.inner.lock();
+        if *frozen {
+            waiting.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn around<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let ice = self.clone();
+        async move {
+            let mut future = std::pin::pin!(future);
+            std::future::poll_fn(|context| match ice.poll(context) {
+                Poll::Ready(()) => future.as_mut().poll(context),
+                Poll::Pending => Poll::Pending,
+            })
+            .await
+        }
+    }
+}
+
 /// Owns a group of tasks: they see one shutdown token and are awaited together.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     token: CancellationToken,
+    #[cfg(any(test, feature = "testing"))]
+    ice: Ice,
 }
 
 impl Tasks {
@@ -72,12 +126,18 @@ impl Tasks {
 
     /// Returns a group that is told to stop when this one is, and can be stopped before it.
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), token: self.token.child_token() }
+        Self { tracker: TaskTracker::new(), token: self.token.child_token(), ..self.clone() }
     }
 
     /// Returns the token that is cancelled when the group is to stop.
     pub fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// Returns what stops and thaws all tasks of the group, as SIGSTOP and SIGCONT do.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn ice(&self) -> &Ice {
+        &self.ice
     }
 
     /// Starts a task of the group under a name that its log lines carry.
@@ -88,6 +148,8 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         let span = tracing::debug_span!("task", name);
+        #[cfg(any(test, feature = "testing"))]
+        let future = self.ice.around(future);
         tokio::spawn(self.tracker.track_future(future.instrument(span)))
     }
 

@@ -113,6 +113,8 @@ struct Shared {
 struct Watch {
     detector: Detector,
     candidate: Option<Candidate>,
+    /// Whether this run has been a member.
+    joined: bool,
 }
 
 /// Becomes a member, and stays one until the tasks are stopped. Where nobody has founded the
@@ -128,7 +130,7 @@ pub async fn join(
     let Identity { node, boot, .. } = identity.clone();
     let began = Instant::now();
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
-    let watch = Mutex::new(Watch { detector, candidate: None });
+    let watch = Mutex::new(Watch { detector, candidate: None, joined: false });
     let topic = Topic::new(ports.log.clone());
     let shared = Arc::new(Shared { identity, topic, ports, began, watch, also: OnceLock::new() });
     shared.topic.catch_up(&*shared).await?;
@@ -225,10 +227,14 @@ impl Observer for Shared {
         if let Some(candidate) = &mut watch.candidate {
             candidate.heard(node, boot, now);
         }
-        drop(watch);
         let own = &self.identity;
-        if *node == own.node && boot > own.boot && control.is_up(node, boot) {
-            self.ports.fatal.stop_with(NAME_LOST);
+        if *node == own.node && control.is_up(node, boot) {
+            // What is read before the own join is about runs before this one, whose numbers may be
+            // higher: the clock may have been set back.
+            watch.joined |= boot == own.boot;
+            if watch.joined && boot != own.boot {
+                self.ports.fatal.stop_with(NAME_LOST);
+            }
         }
     }
 }
@@ -327,19 +333,22 @@ impl Shared {
         let Load { ack_p99, sessions, documents } = (self.ports.load)();
         let ack_p99_ms = u32::try_from(ack_p99.as_millis()).unwrap_or(u32::MAX);
         let heartbeat = Heartbeat { node, boot, ack_p99_ms, sessions, documents };
-        if let Err(reason) = self.topic.append(&Record::Heartbeat(heartbeat)).await {
-            warn!(%reason, "a heartbeat was not written");
+        match self.topic.append(&Record::Heartbeat(heartbeat)).await {
+            Ok(at) => self.keep_short(at).await,
+            Err(reason) => warn!(%reason, "a heartbeat was not written"),
         }
-        self.keep_short(&control).await;
     }
 
     /// Writes a snapshot where one is due and this node is the one to do so.
-    async fn keep_short(&self, control: &Control) {
+    async fn keep_short(&self, own_beat: Offset) {
+        // A snapshot made before the own heartbeat is read back would always be late by one.
+        let before = own_beat.0.checked_sub(1).map(Offset);
+        let Ok(control) = self.topic.newer(before).await else { return };
         let first = control.up().next().map(|(node, _)| node);
         if !control.wants_snapshot() || first != Some(&self.identity.node) {
             return;
         }
-        let Some(snapshot) = self.topic.control().to_snapshot() else { return };
+        let Some(snapshot) = control.to_snapshot() else { return };
         let at = snapshot.at;
         // One that another record came before is void: the next beat tries again.
         if self.topic.write(&Record::Snapshot(snapshot)).await.is_ok() {

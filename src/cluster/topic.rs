@@ -190,6 +190,7 @@ impl Topic {
                 Err(reason) => {
                     warn!(%reason, "control topic cannot be read, trying again");
                     tokio::select! {
+                        biased;
                         () = token.cancelled() => break,
                         () = sleep(backoff) => {}
                     }
@@ -201,9 +202,23 @@ impl Topic {
         self.moved.notify_waiters();
     }
 
+    /// Forgets everything, as a node that starts: what comes next has a snapshot in it.
+    fn begin_again(&self, low: Offset) {
+        warn!(%low, "control topic was trimmed before it was read, going on at its last snapshot");
+        let mut seen = self.seen.lock();
+        seen.control = Arc::default();
+        seen.next = low;
+    }
+
     async fn read(&self, observer: &dyn Observer) -> Result<(), ReadError> {
         let next = self.seen.lock().next;
-        let batch = self.log.read(SHARD, next, READ_BYTES).await?;
+        let batch = match self.log.read(SHARD, next, READ_BYTES).await {
+            Err(ReadError::Trimmed { low }) => {
+                self.begin_again(low);
+                return Ok(());
+            }
+            read => read?,
+        };
         let mut seen = self.seen.lock();
         let mut control = Control::clone(&seen.control);
         for stored in &batch.records {

@@ -1,11 +1,15 @@
 //! A log in memory: for tests, simulations and trials. What it holds ends with the process.
+//!
+//! Those who wait for a record are told in the order in which they came, so that a simulation is
+//! the same every time; a channel of tokio's that many watch tells them in random order.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::codec::RECORD_BYTES_MAX;
@@ -20,7 +24,11 @@ pub struct Memory {
     closed: CancellationToken,
 }
 
-type Shard = watch::Sender<Records>;
+#[derive(Debug, Default)]
+struct Shard {
+    records: Mutex<Records>,
+    grown: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Records {
@@ -43,7 +51,7 @@ impl Memory {
     }
 
     fn push(&self, shard: ShardId, record: Bytes) -> Result<Offset, Refusal> {
-        let Some(records) = self.shard(shard) else {
+        let Some(found) = self.shard(shard) else {
             return Err(Refusal::NoShard { shard, shards: self.shards() });
         };
         let (bytes, bytes_max) = (record.len(), RECORD_BYTES_MAX);
@@ -53,11 +61,13 @@ impl Memory {
         if self.closed.is_cancelled() {
             return Err(Refusal::Stopped);
         }
-        let mut offset = Offset::default();
-        records.send_modify(|records| {
-            offset = records.marks().high;
+        let offset = {
+            let mut records = found.records.lock();
+            let offset = records.marks().high;
             records.kept.push(record);
-        });
+            offset
+        };
+        found.grown.notify_waiters();
         Ok(offset)
     }
 
@@ -89,7 +99,7 @@ impl Log for Memory {
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        Ok(self.open_shard(shard)?.borrow().marks())
+        Ok(self.open_shard(shard)?.records.lock().marks())
     }
 
     async fn read(
@@ -98,7 +108,7 @@ impl Log for Memory {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Batch, ReadError> {
-        let records = self.open_shard(shard)?.borrow();
+        let records = self.open_shard(shard)?.records.lock();
         records.marks().check_start(from)?;
         let mut batch = Batch { records: Vec::new(), next: from };
         let mut bytes = 0usize;
@@ -114,7 +124,7 @@ impl Log for Memory {
     }
 
     async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
-        let records = self.open_shard(shard)?.borrow();
+        let records = self.open_shard(shard)?.records.lock();
         records.marks().check_each(offsets)?;
         let stored = |&offset: &Offset| Stored {
             offset,
@@ -124,28 +134,32 @@ impl Log for Memory {
     }
 
     async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        let mut records = self.open_shard(shard)?.subscribe();
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Err(ReadError::Stopped),
-            _ = records.wait_for(|records| records.marks().high > past) => Ok(()),
+        let found = self.open_shard(shard)?;
+        loop {
+            let grown = found.grown.notified();
+            if found.records.lock().marks().high > past {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return Err(ReadError::Stopped),
+                () = grown => {}
+            }
         }
     }
 
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
-        let records = self.open_shard(shard)?;
-        let mut done = Ok(());
-        records.send_if_modified(|records| {
-            let high = records.marks().high;
-            if before > high {
-                done = Err(ReadError::Beyond { offset: before, high });
-            } else if before > records.low {
-                records.kept.drain(..records.index(before));
-                records.low = before;
-            }
-            false
-        });
-        done
+        let mut records = self.open_shard(shard)?.records.lock();
+        let high = records.marks().high;
+        if before > high {
+            return Err(ReadError::Beyond { offset: before, high });
+        }
+        if before > records.low {
+            let gone = records.index(before);
+            records.kept.drain(..gone);
+            records.low = before;
+        }
+        Ok(())
     }
 
     async fn close(&self) {

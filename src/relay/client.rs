@@ -5,7 +5,7 @@
 //!              └─ failed: not before a wait, doubling, with jitter
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher24;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex as Turn, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
@@ -23,8 +22,9 @@ use crate::doc::{self, Join, Refusal, Welcome};
 use crate::relay::copy::Copy;
 use crate::relay::error::{DecodeError, HelloError, PeerError};
 use crate::relay::handle::Handle;
-use crate::relay::link::{Frames, Greeted, Identity, Stream};
+use crate::relay::link::{Frames, Greeted, Identity};
 use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
+use crate::relay::network::{Network, Stream, Tcp};
 use crate::relay::queue::{Frame, Full, Outgoing};
 use crate::relay::server::limits;
 use crate::relay::{Config, Metrics};
@@ -53,12 +53,13 @@ pub struct Peers {
 struct Inner {
     me: Identity,
     addresses: Addresses,
+    network: Arc<dyn Network>,
     config: Config,
     doc_config: Arc<doc::Config>,
     tasks: Tasks,
     metrics: Metrics,
     peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
-    copies: Mutex<HashMap<DocId, Arc<Copy>>>,
+    copies: Mutex<BTreeMap<DocId, Arc<Copy>>>,
     /// The next number of a call or of a subscription: no two links share one, so that no answer
     /// is taken for another's.
     next: Arc<AtomicU64>,
@@ -82,10 +83,21 @@ struct Pause {
 }
 
 impl Peers {
-    /// Returns a node's way to the others.
+    /// Returns a node's way to the others, over TCP.
     pub fn new(
         me: Identity,
         addresses: Addresses,
+        configs: (Config, Arc<doc::Config>),
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Self {
+        Self::over(Arc::new(Tcp), (me, addresses), configs, tasks, metrics)
+    }
+
+    /// Returns a node's way to the others over any network.
+    pub fn over(
+        network: Arc<dyn Network>,
+        (me, addresses): (Identity, Addresses),
         (config, doc_config): (Config, Arc<doc::Config>),
         tasks: Tasks,
         metrics: Metrics,
@@ -93,8 +105,18 @@ impl Peers {
         let (peers, copies) = (Mutex::default(), Mutex::default());
         let next = Arc::new(AtomicU64::new(1));
         let every = config.copy_idle.max(Duration::from_millis(2)) / 2;
-        let inner =
-            Inner { me, addresses, config, doc_config, tasks, metrics, peers, copies, next };
+        let inner = Inner {
+            me,
+            addresses,
+            network,
+            config,
+            doc_config,
+            tasks,
+            metrics,
+            peers,
+            copies,
+            next,
+        };
         let peers = Self { inner: Arc::new(inner) };
         let (sweeping, token) = (peers.clone(), peers.inner.tasks.token().clone());
         peers.inner.tasks.spawn("copies", async move {
@@ -198,15 +220,14 @@ impl Peers {
         }
     }
 
-    async fn dial(&self, node: &NodeId) -> Result<Greeted<TcpStream>, HelloError> {
+    async fn dial(&self, node: &NodeId) -> Result<Greeted<Box<dyn Stream>>, HelloError> {
         let Some(address) = (self.inner.addresses)(node) else {
             return Err(HelloError::Lost("its address is not known".to_owned()));
         };
         let lost = |error: std::io::Error| HelloError::Lost(format!("{address}: {error}"));
         let limits = limits(&self.inner.config);
         let dialling = async {
-            let stream = TcpStream::connect(&*address).await.map_err(lost)?;
-            stream.set_nodelay(true).map_err(lost)?;
+            let stream = self.inner.network.dial(&address).await.map_err(lost)?;
             self.inner.me.dial(stream, node, limits).await
         };
         let dialled = timeout(limits.hello_timeout, dialling).await;
@@ -305,8 +326,8 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct Open {
-    calls: HashMap<u64, Call>,
-    subs: HashMap<u64, Arc<Copy>>,
+    calls: BTreeMap<u64, Call>,
+    subs: BTreeMap<u64, Arc<Copy>>,
 }
 
 /// A call that was not answered yet, and the subscription that it belongs to.

@@ -8,7 +8,7 @@
 //! What the owner tells is taken in the task that reads the link, under a short lock: so a client
 //! is welcomed exactly between two messages of the owner.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,7 +43,7 @@ struct State {
     audience: Audience,
     people: BTreeMap<ParticipantId, Person>,
     count: usize,
-    attaching: HashMap<u64, Attaching>,
+    attaching: BTreeMap<u64, Attaching>,
     /// Whether nobody was here when it was looked at last.
     idle: bool,
 }
@@ -118,7 +118,7 @@ impl Copy {
             audience: Audience::default(),
             people: BTreeMap::new(),
             count: 0,
-            attaching: HashMap::new(),
+            attaching: BTreeMap::new(),
             idle: false,
         };
         Arc::new(Self { doc, config, metrics, tasks, state: Mutex::new(state) })
@@ -523,7 +523,7 @@ impl State {
         for conn in self.audience.conns() {
             self.audience.close(conn, refusal.clone());
         }
-        for (_, Attaching { reply, .. }) in self.attaching.drain() {
+        for (_, Attaching { reply, .. }) in std::mem::take(&mut self.attaching) {
             // Whoever asked may have gone.
             let _ = reply.send(Err(refusal.clone()));
         }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::relay::error::HelloError;
 use crate::relay::message::{HELLO_BYTES_MAX, Hello};
+use crate::relay::network::Stream;
 use crate::types::NodeId;
 
 /// The versions of the messages that this program speaks, the oldest and the newest.
@@ -31,11 +32,6 @@ pub struct Identity {
     /// Tells this start from others: a later one has a higher number.
     pub boot: u64,
 }
-
-/// A stream of bytes between two nodes.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 /// A peer that was greeted.
 pub(crate) struct Greeted<S> {

@@ -25,6 +25,7 @@ mod link;
 #[expect(missing_docs, reason = "the fields of a message are named for what they are")]
 mod message;
 mod metrics;
+mod network;
 mod queue;
 mod server;
 mod subscription;
@@ -42,6 +43,7 @@ pub use message::{
     Response, Row, Told, decode, encode,
 };
 pub use metrics::Metrics;
+pub use network::{Listener, Network, Stream};
 pub use server::{Ports, serve};
 
 /// Answers requests of the HTTP API that came in at another node.

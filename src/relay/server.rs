@@ -1,12 +1,11 @@
 //! The peer port: the links that other nodes make to this one, and what they ask.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::doc::Refusal;
 use crate::relay::error::{DecodeError, HelloError};
-use crate::relay::link::{Frames, Greeted, Identity, Limits, Stream};
+use crate::relay::link::{Frames, Greeted, Identity, Limits};
 use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
+use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
 use crate::relay::subscription::{Entrance, Subscription, full};
 use crate::relay::{Config, Metrics, Pages};
@@ -61,7 +61,7 @@ pub struct Ports {
 }
 
 /// Serves the port until `stop` is cancelled; links end when the tasks of the ports do.
-pub async fn serve(listener: TcpListener, ports: Arc<Ports>, stop: CancellationToken) {
+pub async fn serve(mut listener: impl Listener, ports: Arc<Ports>, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(LINKS_MAX));
     let strangers = Arc::new(Strangers::default());
     loop {
@@ -85,8 +85,6 @@ pub async fn serve(listener: TcpListener, ports: Arc<Ports>, stop: CancellationT
         let (ports, strangers) = (ports.clone(), strangers.clone());
         let tasks = ports.tasks.clone();
         tasks.spawn("peer", async move {
-            // A connection without it only takes longer.
-            let _ = stream.set_nodelay(true);
             link(stream, from, ports, &strangers).await;
             drop(permit);
         });
@@ -168,7 +166,7 @@ async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strange
     let writer = outgoing.clone();
     ports.tasks.spawn("peer writer", async move { writer.write_to(socket).await });
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
-    let (node, subs) = (peer.node, HashMap::new());
+    let (node, subs) = (peer.node, BTreeMap::new());
     let mut serving = Serving { ports, node, outgoing, calls, subs };
     let why = serving.run(frames).await;
     serving.outgoing.end.cancel();
@@ -183,7 +181,7 @@ struct Serving {
     node: NodeId,
     outgoing: Arc<Outgoing>,
     calls: Arc<Semaphore>,
-    subs: HashMap<u64, Entrance>,
+    subs: BTreeMap<u64, Entrance>,
 }
 
 impl Serving {

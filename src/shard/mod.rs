@@ -19,6 +19,7 @@ mod handle;
 mod heirs;
 mod hydrate;
 mod keeper;
+mod mark;
 mod metrics;
 mod tail;
 mod writer;

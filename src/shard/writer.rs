@@ -16,11 +16,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+#[cfg(any(test, feature = "testing"))]
+use crate::broken::{Rule, is_broken};
 use crate::checkpoint::Progress;
 use crate::doc::{self, Append, Outcome};
 use crate::log::{AppendError, Fence, Log, ReadError, Record, Refusal, Release};
 use crate::shard::claim::{Claimant, Claimed, Claiming, claim};
 use crate::shard::handle::{Ports, WhenFenced};
+use crate::shard::mark::advance;
 use crate::shard::tail::{Indexed, Oldest};
 use crate::shard::{HandOverError, StartError, Tail};
 use crate::types::{Chain, DocId, Epoch, NodeId, Offset, ShardId};
@@ -317,7 +320,7 @@ impl Writer {
                 // Whoever asked has gone.
                 let _ = reply.send(self.tail.indexed(&doc, self.next));
             }
-            InLog::Appended { from, bytes, handed, result: Ok(offset) } if offset == self.next => {
+            InLog::Appended { from, bytes, handed, result: Ok(offset) } if self.proves(offset) => {
                 self.ports.doc_metrics.ack_logged.observe(handed.elapsed().as_secs_f64());
                 self.next = offset.next();
                 self.tail.note(from.doc(), offset, bytes, Instant::now());
@@ -344,6 +347,15 @@ impl Writer {
                 self.reclaim().await;
             }
         }
+    }
+
+    /// Tells whether a record that was put at an offset is accepted: nobody wrote in between.
+    fn proves(&self, offset: Offset) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        if is_broken(Rule::Proof) {
+            return true;
+        }
+        offset == self.next
     }
 
     /// Claims the shard again, so that the fate of every record handed over is known.
@@ -393,6 +405,7 @@ impl Writer {
                 }
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(self.spread(backoff)) => {}
                 () = token.cancelled() => return,
             }
@@ -441,6 +454,10 @@ impl Writer {
         let Claimed { epoch, fence, epochs, next, tail, .. } = claimed;
         let mut offsets = tail.all();
         offsets.retain(|offset| *offset >= from);
+        #[cfg(any(test, feature = "testing"))]
+        if is_broken(Rule::GapIsRead) {
+            offsets.clear();
+        }
         let fetched = self.ports.log.fetch(self.shard, &offsets).await;
         let records = fetched.map_err(|source| StartError::Read { shard: self.shard, source })?;
         for stored in records {
@@ -568,26 +585,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Stores a mark, and trims the log below one; tells whether that was done.
-async fn advance(
-    ports: &Ports,
-    shard: ShardId,
-    mark: Option<Progress>,
-    trim: Option<Offset>,
-) -> bool {
-    if let Some(mark) = mark
-        && let Err(reason) = ports.store.advance(shard, mark).await
-    {
-        warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
-        return false;
-    }
-    let Some(below) = trim else { return true };
-    let before = Offset(below.0.saturating_sub(ports.config.trim_margin));
-    let trimmed = ports.log.trim(shard, before).await;
-    if let Err(reason) = &trimmed {
-        warn!(%shard, reason = %Chain(reason), "log was not trimmed");
-    }
-    trimmed.is_ok()
 }

@@ -8,11 +8,11 @@ use quire::text::Operation;
 use quire::types::{Author, DocId, Revision, SessionId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::life::{Life, Lives};
 use crate::trace::Trace;
-use crate::world::{Life, doc_id};
+use crate::world::doc_id;
 
 /// How many things it writes.
 const WRITES: usize = 4;
@@ -29,7 +29,7 @@ pub(crate) struct Clerk {
     pub(crate) seed: u64,
     pub(crate) docs: usize,
     pub(crate) calm: Duration,
-    pub(crate) life: watch::Receiver<Option<Life>>,
+    pub(crate) lives: Lives,
     pub(crate) trace: Trace,
 }
 
@@ -39,7 +39,7 @@ impl Clerk {
         let mut filed = Vec::new();
         for number in 0..WRITES {
             sleep(self.calm.mul_f64(rng.random::<f64>() / WRITES as f64)).await;
-            let Some(life) = self.life.borrow().clone() else { continue };
+            let Some(life) = self.lives.pick(&mut rng) else { continue };
             let (doc, session) = (doc_id(rng.random_range(0..self.docs)), SessionId(rng.random()));
             let written = tokio::select! {
                 biased;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use quire::checkpoint::{BlobId, CheckpointId, Progress, Store, StoreError, StoredManifest};
 use quire::log::{Appended, Batch, Log, Marks, ReadError, Stored};
+use quire::task::Ice;
 use quire::types::{DocId, LogId, Offset, ShardId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,15 +18,22 @@ use tokio_util::sync::CancellationToken;
 /// Lets calls pass, some time later, until the power is cut: none after that ever returns.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
     rng: Arc<Mutex<ChaCha8Rng>>,
     latency_max: Duration,
+    /// What stands in the way for a while.
+    wall: Ice,
 }
 
 impl Gate {
     pub(crate) fn new(seed: u64, latency_max: Duration) -> Self {
         let rng = Arc::new(Mutex::new(ChaCha8Rng::seed_from_u64(seed)));
-        Self { cut: CancellationToken::new(), rng, latency_max }
+        Self { cut: CancellationToken::new(), rng, latency_max, wall: Ice::default() }
+    }
+
+    /// Returns the same gate with another wall before it.
+    pub(crate) fn behind(self, wall: Ice) -> Self {
+        Self { wall, ..self }
     }
 
     /// Cuts the power: what has not passed yet is not done.
@@ -33,7 +41,7 @@ impl Gate {
         self.cut.cancel();
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let latency = {
             let mut rng = self.rng.lock().expect("nobody panicked");
             let slow = !self.latency_max.is_zero() && rng.random_ratio(1, 4);
@@ -42,6 +50,7 @@ impl Gate {
         if let Some(latency) = latency {
             sleep(latency).await;
         }
+        self.wall.thawed().await;
         if self.cut.is_cancelled() {
             std::future::pending::<()>().await;
         }

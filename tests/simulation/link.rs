@@ -8,7 +8,7 @@ use quire::router::Document;
 use quire::types::{Author, DocId, Revision, SessionId};
 use tokio::sync::mpsc;
 
-use crate::world::Life;
+use crate::life::Life;
 
 /// What a client says first.
 pub(crate) struct Hello {
@@ -25,6 +25,7 @@ pub(crate) struct Link {
     pub(crate) conn: ConnId,
     pub(crate) welcomed: Revision,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) life: Life,
 }
 
 struct Outbox(mpsc::UnboundedSender<Event>);
@@ -51,8 +52,10 @@ pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::We
         through: None,
         outbox: outbox.clone(),
     };
+    life.moves().await;
     let (handle, welcome) = life.router.join(&hello.doc, join).await?;
-    let link = Link { handle, conn: welcome.conn, welcomed: welcome.head, events };
+    let link =
+        Link { handle, conn: welcome.conn, welcomed: welcome.head, events, life: life.clone() };
     Ok((link, welcome))
 }
 

@@ -10,8 +10,10 @@
 
 mod archive;
 mod clerk;
+mod cluster;
 mod day;
 mod gate;
+mod life;
 mod link;
 mod naive;
 mod oracle;

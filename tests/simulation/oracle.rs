@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quire::doc::Failure;
 use quire::router::Router;
 use quire::types::{DocId, Revision, Seq, ShardId};
 
@@ -80,10 +81,17 @@ impl Oracle {
         }
     }
 
+    /// Compares a text at a revision with what was accepted.
+    pub(crate) fn check_text(&self, doc: &DocId, rev: Revision, text: &str) {
+        let nothing = Truth::default();
+        let truth = self.docs.get(doc).unwrap_or(&nothing);
+        assert_eq!(truth.text_at(rev), Some(text), "{doc} at {rev}");
+    }
+
     /// Compares what the server says with what was accepted.
-    pub(crate) async fn check_server(&self, router: &Router, when: &str) {
+    pub(crate) async fn check_server(&self, router: impl Fn(&DocId) -> Router, when: &str) {
         for (doc, truth) in &self.docs {
-            let handle = router.open(doc).await.expect("nothing fails any more");
+            let handle = router(doc).open(doc).await.expect("nothing fails any more");
             let past = handle.past().await.expect("it is open");
             let head = past.head();
             assert_eq!(head, truth.head(), "{doc} {when}");
@@ -96,11 +104,20 @@ impl Oracle {
     }
 
     /// Compares the history that the server keeps with the one in the log, saved and verified.
-    pub(crate) async fn check_history(&self, router: &Router, docs: usize) {
+    pub(crate) async fn check_history(&self, router: impl Fn(&DocId) -> Router, docs: usize) {
         for doc in (0..docs).map(doc_id) {
             let Some(truth) = self.docs.get(&doc) else { continue };
-            let handle = router.open(&doc).await.expect("nothing fails any more");
-            handle.save().await.expect("it is open");
+            let router = router(&doc);
+            let mut handle = router.open(&doc).await.expect("nothing fails any more");
+            // It may be closing just now.
+            loop {
+                match handle.save().await {
+                    Err(Failure::Closed) => {
+                        handle = router.open(&doc).await.expect("nothing fails any more");
+                    }
+                    saved => break saved.expect("nothing fails any more"),
+                }
+            }
             let rebuilt = router.rebuild(&doc).await.expect("nothing fails any more");
             let past = handle.past().await.expect("it is open");
             let rebuilt = (rebuilt.head(), rebuilt.text());

@@ -43,6 +43,10 @@ pub(crate) struct Plan {
     pub(crate) rots: bool,
     /// Whether the store forgets its newest checkpoints, under a running node, too.
     pub(crate) forgets: bool,
+    /// Whether an owner that does not know that it is none may answer.
+    pub(crate) zombies: bool,
+    /// How long a client waits for a sign of its node.
+    pub(crate) patience: Option<Duration>,
     pub(crate) log: Faults,
     pub(crate) store: StoreFaults,
     pub(crate) store_latency_max: Duration,
@@ -81,7 +85,8 @@ impl Plan {
         ends.sort_unstable_by_key(|(at, _)| *at);
         let rots = rng.random_ratio(1, 4);
         let forgets = rng.random_ratio(1, 4);
-        let untrimmed = rots || forgets || has_zombies(&ends);
+        let zombies = ends.iter().any(|(_, end)| matches!(end, End::Zombie(_)));
+        let untrimmed = rots || forgets || zombies;
         Self {
             seed,
             docs: 4,
@@ -99,6 +104,8 @@ impl Plan {
             afternoon: rng.random_ratio(1, 4),
             rots,
             forgets,
+            zombies,
+            patience: None,
             log: Faults { delay_max: millis(rng, 1..300), ..Faults::all(log_fails) },
             // A torn manifest that is reported as stored is found when it is read back.
             store: StoreFaults {
@@ -113,14 +120,6 @@ impl Plan {
             shard_config: shard_config(rng, untrimmed),
         }
     }
-
-    pub(crate) fn has_zombies(&self) -> bool {
-        has_zombies(&self.ends)
-    }
-}
-
-fn has_zombies(ends: &[(Duration, End)]) -> bool {
-    ends.iter().any(|(_, end)| matches!(end, End::Zombie(_)))
 }
 
 fn end(rng: &mut ChaCha8Rng) -> End {
@@ -133,7 +132,7 @@ fn end(rng: &mut ChaCha8Rng) -> End {
 }
 
 /// Everything is so small that it turns over many times.
-fn doc_config(rng: &mut ChaCha8Rng) -> doc::Config {
+pub(crate) fn doc_config(rng: &mut ChaCha8Rng) -> doc::Config {
     doc::Config {
         window_revisions: [rng.random_range(1..4), rng.random_range(4..80)][rng.random_range(0..2)],
         idle_after: millis(rng, 300..3_000),
@@ -147,7 +146,7 @@ fn doc_config(rng: &mut ChaCha8Rng) -> doc::Config {
     }
 }
 
-fn shard_config(rng: &mut ChaCha8Rng, untrimmed: bool) -> shard::Config {
+pub(crate) fn shard_config(rng: &mut ChaCha8Rng, untrimmed: bool) -> shard::Config {
     shard::Config {
         tail_bytes_max: ByteSize::b(rng.random_range(1_000..20_000)),
         tail_age_max: millis(rng, 500..5_000),
@@ -159,6 +158,6 @@ fn shard_config(rng: &mut ChaCha8Rng, untrimmed: bool) -> shard::Config {
     }
 }
 
-fn millis(rng: &mut ChaCha8Rng, range: std::ops::Range<u64>) -> Duration {
+pub(crate) fn millis(rng: &mut ChaCha8Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.random_range(range))
 }

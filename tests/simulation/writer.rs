@@ -12,14 +12,15 @@ use quire::types::{DocId, Revision, Seq, SessionId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::day::{Day, Stage};
+use crate::life::{Life, Lives};
 use crate::link::{Hello, Link, connect, welcome};
 use crate::naive::inserted;
 use crate::plan::Plan;
 use crate::trace::Trace;
-use crate::world::{Life, doc_id, is_cut};
+use crate::world::{doc_id, is_cut};
 
 /// How many edits each writer makes in the afternoon.
 const AFTERNOON_EDITS: usize = 3;
@@ -55,7 +56,7 @@ pub(crate) struct Writer {
     pub(crate) number: usize,
     pub(crate) role: Role,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) life: watch::Receiver<Option<Life>>,
+    pub(crate) lives: Lives,
     pub(crate) day: Arc<Day>,
     /// Counts who has nothing left to write in this stage.
     pub(crate) settled: watch::Sender<usize>,
@@ -118,7 +119,7 @@ impl Running {
     async fn live(&mut self) {
         while !self.is_done() {
             sleep(self.latency()).await;
-            let life = self.own.life.borrow().clone();
+            let life = self.own.lives.pick(&mut self.rng);
             if let Some(life) = life {
                 let dead = life.dead.clone();
                 tokio::select! {
@@ -142,7 +143,14 @@ impl Running {
             mode: if self.own.role == Role::Viewer { Mode::View } else { Mode::Edit },
             ordered: self.own.number.is_multiple_of(2),
         };
-        match connect(&life, &hello).await {
+        let connected = match self.own.plan.patience {
+            None => connect(&life, &hello).await,
+            Some(patience) => match timeout(patience, connect(&life, &hello)).await {
+                Ok(connected) => connected,
+                Err(_) => return self.note("out of patience", &self.promised.doc),
+            },
+        };
+        match connected {
             Ok((link, welcome)) => self.work(link, welcome).await,
             Err(refusal) => self.check_refusal(&refusal),
         }
@@ -153,7 +161,7 @@ impl Running {
         let how = if matches!(welcomed.content, doc::Content::Text(_)) { "text" } else { "rest" };
         self.note(&format!("welcomed with {how}"), format!("{} {}", welcomed.head, welcomed.seq));
         sleep(self.latency()).await;
-        if welcomed.head < self.promised.replica.revision() && self.own.plan.has_zombies() {
+        if welcomed.head < self.promised.replica.revision() && self.own.plan.zombies {
             // It does not know yet that it is one; what it says is old, and not wrong.
             return self.note("welcomed by a zombie", welcomed.head);
         }
@@ -161,9 +169,11 @@ impl Running {
             return self.forget();
         }
         self.welcomed(&link, welcomed);
-        let day = self.own.day.clone();
+        let (day, mut heard) = (self.own.day.clone(), Instant::now());
         loop {
             let turned = day.turned();
+            let patience = self.own.plan.patience.unwrap_or_default();
+            let waits = self.own.plan.patience.is_some() && !self.is_content();
             self.look_around();
             if self.is_done() || self.falls_asleep() {
                 break;
@@ -172,20 +182,27 @@ impl Running {
                 biased;
                 event = link.events.recv() => {
                     let Some(event) = event else { return };
+                    heard = Instant::now();
                     sleep(self.latency() / 4).await;
                     if !self.take(&link, event) || self.loses() {
                         break;
                     }
                 }
-                () = turned => {}
+                () = turned => heard = Instant::now(),
+                () = sleep_until(heard + patience), if waits => {
+                    self.note("out of patience", &self.promised.doc);
+                    break;
+                }
                 () = sleep_until(self.next_edit), if self.edits_left > 0 => self.edit(Some(&link)),
             }
         }
         // The server notices a lost connection some time later, or never.
         if self.rng.random_bool(0.7) {
             let (handle, conn, delay) = (link.handle.clone(), link.conn, self.latency());
+            let life = link.life.clone();
             self.own.tasks.spawn("leave", async move {
                 sleep(delay).await;
+                life.moves().await;
                 handle.leave(conn);
             });
         }
@@ -346,8 +363,10 @@ impl Running {
             let times = if self.happens(50) { 10 } else { 1 };
             let (handle, conn, delay) = (link.handle.clone(), link.conn, self.latency() * times);
             let quire::client::replica::Batch { seq, base, op } = batch.clone();
+            let life = link.life.clone();
             self.own.tasks.spawn("send", async move {
                 sleep(delay).await;
+                life.moves().await;
                 let received = Instant::now();
                 let batch = doc::Batch { seq, base, op, received, permit: None };
                 // A document that has ended does not take it; the client sends it again.
@@ -371,6 +390,12 @@ impl Running {
         }
     }
 
+    /// Tells whether it waits for nothing.
+    fn is_content(&self) -> bool {
+        let evening = matches!(self.own.day.stage(), Stage::Evening(_));
+        self.promised.replica.is_settled() && !evening
+    }
+
     fn is_settled(&self) -> bool {
         self.edits_left == 0 && self.promised.replica.is_settled()
     }
@@ -391,8 +416,9 @@ impl Running {
         let passes = match refusal {
             Refusal::Unavailable { .. } | Refusal::Replaced | Refusal::Moved => true,
             Refusal::NoDocument => self.own.role == Role::Viewer,
+            Refusal::Full { .. } => self.own.plan.patience.is_some(),
             // A zombie finds a checkpoint of what it has not read in the log; it passes with it.
-            Refusal::Quarantined { .. } => self.own.plan.has_zombies() && !self.is_calm(),
+            Refusal::Quarantined { .. } => self.own.plan.zombies && !self.is_calm(),
             _ => false,
         };
         assert!(passes, "client {}: {refusal}", self.own.number);

@@ -203,11 +203,27 @@ async fn a_name_is_taken_from_a_silent_run_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_name_was_taken_ends() {
+async fn a_run_may_have_a_lower_number_than_the_one_before() {
     let log = topic();
-    let first = Node::start(&log, "a", 1).await.unwrap();
+    let before = Node::start(&log, "a", 9).await.unwrap();
+    before.crash();
+    let after = Node::start(&log, "a", 3).await.unwrap();
+    assert!(timeout(Duration::from_secs(9), after.fatal.wait()).await.is_err(), "it stays");
+    assert!(after.handle.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_name_was_taken_ends() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        the_first_ends(first, second).await;
+    }
+}
+
+async fn the_first_ends(first: u64, second: u64) {
+    let log = topic();
+    let first = Node::start(&log, "a", first).await.unwrap();
     first.line.cut();
-    let second = Node::start(&log, "a", 2).await.unwrap();
+    let second = Node::start(&log, "a", second).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     assert!(first.handle.is_suspended(), "it has not heard of itself for long");
     first.line.mend();
@@ -280,4 +296,28 @@ async fn a_control_topic_of_another_log_is_refused() {
     let identity = identity("b", 1);
     let joined = join(identity, (8, SHARDS), ports(line, &tasks, &fatal)).await;
     assert!(matches!(joined.map(drop), Err(JoinError::OtherLog)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_away_while_the_topic_was_trimmed_joins_again() {
+    let log = topic();
+    let nodes =
+        [Node::start(&log, "a", 1).await.unwrap(), Node::start(&log, "b", 1).await.unwrap()];
+    nodes[1].line.cut();
+    let (node, boot) = (node("a"), 1);
+    let beat = Heartbeat { node, boot, ack_p99_ms: 0, sessions: 0, documents: 0 };
+    for _ in 0..crate::cluster::SNAPSHOT_EVERY + 1 {
+        nodes[0].handle.shared.topic.append(&Record::Heartbeat(beat.clone())).await.unwrap();
+    }
+    nodes[0].sees(|control| ups(control) == ["a"]).await;
+    let trimmed = async {
+        while log.marks(ShardId(0)).await.unwrap().low == Offset(0) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, trimmed).await.expect("a snapshot is written, and what is before it goes");
+    nodes[1].line.mend();
+    let control = nodes[0].sees(|control| ups(control) == ["a", "b"]).await;
+    let same = nodes[1].sees(|own| own.at() >= control.at()).await;
+    assert_eq!(ups(&same), ["a", "b"]);
 }

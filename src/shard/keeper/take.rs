@@ -159,6 +159,7 @@ async fn follow(
         }
     };
     let mut follower = tokio::select! {
+        biased;
         warmed = warming => match warmed {
             Ok(follower) => follower,
             Err(reason) => {
@@ -171,6 +172,7 @@ async fn follow(
     tell(Ok(()));
     let claiming = loop {
         let more = tokio::select! {
+            biased;
             claiming = &mut ordered => break claiming.ok()?,
             more = follower.wait() => more,
         };

@@ -9,6 +9,7 @@ const LINE_CHARS_MAX: usize = 100;
 /// and everything above it may import all of layer 0.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("broken", &[]),
     ("clock", &["types"]),
     ("task", &["types", "clock"]),
     ("text", &["types", "clock", "task"]),
@@ -37,7 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", ANYTHING),
     ("main", &["cli"]),
 ];
-const LAYER_0: &[&str] = &["types", "clock", "task", "text"];
+const LAYER_0: &[&str] = &["types", "broken", "clock", "task", "text"];
 const ANYTHING: &[&str] = &["*"];
 
 /// Says where a crate or a type may be named; `*` stands for any folders.
