@@ -12,7 +12,7 @@ use std::time::Instant;
 use prometheus::Registry;
 use quire::checkpoint::{BlobKind, Memory, Store};
 use quire::clock::Clock;
-use quire::doc::{self, Batch, Content, Event, Join, Mode, Outbox};
+use quire::doc::{self, Batch, Content, Event, Join, Line, Mode, Outbox};
 use quire::load::Trace;
 use quire::log::{self, Log};
 use quire::router::Router;

@@ -7,8 +7,8 @@ use crate::doc::recall::Found;
 use crate::doc::state::Fork;
 use crate::doc::write::Done;
 use crate::doc::{
-    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Mode, Outbox, Past, Refusal,
-    State, Welcome, Write,
+    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Line, Mode, Outbox, Past,
+    Refusal, State, Welcome, Write,
 };
 use crate::log::{EventKind, Position, Record};
 use crate::text::Operation;
@@ -300,7 +300,7 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
 #[test]
 fn who_is_joined_again_takes_nothing_from_a_later_connection() {
     let mut doc = Fixture::new(Config::default());
-    let mut join = |conn, line, again| {
+    let join = |doc: &mut Fixture, conn, line, again| {
         let join = Join { line: Line { id: line, again }, ..join_of(1, None) };
         let joined = doc.state.join(ConnId(conn), &join, &mut doc.effects).map(|_| ());
         let closed = doc.effects.drain(..).find_map(|effect| match effect {
@@ -309,16 +309,16 @@ fn who_is_joined_again_takes_nothing_from_a_later_connection() {
         });
         (joined, closed)
     };
-    assert_eq!(join(1, 7, false), (Ok(()), None));
+    assert_eq!(join(&mut doc, 1, 7, false), (Ok(()), None));
     // Its node lost the way to the document, which does not know yet.
-    assert_eq!(join(2, 7, true), (Ok(()), Some(1)));
+    assert_eq!(join(&mut doc, 2, 7, true), (Ok(()), Some(1)));
     // The client went to another node; the first one stood still, and did not hear of it.
-    assert_eq!(join(3, 8, false), (Ok(()), Some(2)));
-    assert_eq!(join(4, 7, true), (Err(Refusal::Replaced), None));
-    assert_eq!(join(5, 8, true), (Ok(()), Some(3)));
+    assert_eq!(join(&mut doc, 3, 8, false), (Ok(()), Some(2)));
+    assert_eq!(join(&mut doc, 4, 7, true), (Err(Refusal::Replaced), None));
+    assert_eq!(join(&mut doc, 5, 8, true), (Ok(()), Some(3)));
     // Nobody is there: whoever was is welcome.
     doc.state.leave(ConnId(5));
-    assert_eq!(join(6, 7, true), (Ok(()), None));
+    assert_eq!(join(&mut doc, 6, 7, true), (Ok(()), None));
 }
 
 fn forked() -> (Fixture, Fork) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quire::client::replica::{Missed, Snapshot, Welcome};
-use quire::doc::{self, Change, ConnId, Content, Event, Join, Mode, Refusal};
+use quire::doc::{self, Change, ConnId, Content, Event, Join, Line, Mode, Refusal};
 use quire::router::Document;
 use quire::types::{Author, DocId, Revision, SessionId};
 use tokio::sync::mpsc;

@@ -124,7 +124,7 @@ impl Host {
 
     async fn run(self: Arc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
         // A later process has the higher number, but not surely: clocks are wrong.
-        let sinks = self.site.plan.clients.seed % 3 == 0;
+        let sinks = self.site.plan.clients.seed.is_multiple_of(3);
         let mut boot = 50;
         loop {
             boot = if sinks { boot - 1 } else { boot + 1 };
@@ -181,10 +181,10 @@ impl Host {
 
     async fn end(&self, up: Up, command: Option<Command>) {
         *self.up.lock().expect("nobody panicked") = None;
-        if let Some(Command::Stop(_)) = command {
-            if timeout(STOP_MAX, up.stop()).await.is_ok() {
-                self.note("stopped in order", "");
-            }
+        if let Some(Command::Stop(_)) = command
+            && timeout(STOP_MAX, up.stop()).await.is_ok()
+        {
+            self.note("stopped in order", "");
         }
         self.life.send_replace(None);
         let rest = match command {

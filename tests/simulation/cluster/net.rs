@@ -143,8 +143,7 @@ struct Pipe {
 impl Pipe {
     async fn carry(mut self, mut from: ReadHalf<DuplexStream>, mut into: WriteHalf<DuplexStream>) {
         let mut buffer = vec![0; PIPE_BYTES];
-        loop {
-            let Ok(bytes) = from.read(&mut buffer).await else { break };
+        while let Ok(bytes) = from.read(&mut buffer).await {
             sleep(self.latency_max.mul_f64(self.rng.random::<f64>().powi(3))).await;
             self.wall.thawed().await;
             if self.hush.is_cancelled() {
