@@ -53,6 +53,7 @@ pub struct Mark(Option<NodeId>, Option<Epoch>);
 /// All shards on one node.
 pub struct Alone {
     shards: RwLock<Vec<Handle>>,
+    changed: watch::Sender<()>,
 }
 
 impl Alone {
@@ -62,7 +63,7 @@ impl Alone {
     /// If there is none.
     pub fn new(shards: Vec<Handle>) -> Self {
         assert!(!shards.is_empty(), "a cluster has at least one shard");
-        Self { shards: RwLock::new(shards) }
+        Self { shards: RwLock::new(shards), changed: watch::Sender::new(()) }
     }
 
     /// Puts another owner of a shard in the place of the one before.
@@ -72,6 +73,7 @@ impl Alone {
     pub fn replace(&self, shard: Handle) {
         let before = std::mem::replace(&mut self.shards.write()[at(shard.shard())], shard);
         before.end();
+        self.changed.send_replace(());
     }
 }
 
@@ -86,6 +88,10 @@ impl Directory for Alone {
 
     fn here(&self) -> Vec<Handle> {
         self.shards.read().clone()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::wire::{Participant, ServerMessage};
 /// How long a document is looked for, and how long is waited for news of it between two tries, at
 /// first and at most.
 const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
 /// Joins a document that may be on its way to another owner just now.
 pub(in crate::edge::session) async fn join_wherever(
