@@ -9,6 +9,7 @@
 //! The task owns the socket, and blocks on nothing but the socket and room in the document's
 //! queue: what the document tells waits in the outbox.
 
+mod hello;
 mod leave;
 mod rejoin;
 
@@ -29,7 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
 
-use crate::doc::{self, Batch, Change, Closed, Event, Join, Line, Mode, NotTaken};
+use crate::doc::{self, Batch, Change, Closed, Event, Line, Mode, NotTaken};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
@@ -37,7 +38,7 @@ use crate::edge::refusal;
 use crate::edge::routes::Shared;
 use crate::router::Document;
 use crate::text::Operation;
-use crate::types::{Author, DocId, ParticipantId, Revision, Seq};
+use crate::types::{DocId, ParticipantId, Revision, Seq};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
     decode_client, encode_server,
@@ -108,6 +109,8 @@ struct Session {
     in_flight: Option<Flight>,
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
+    /// What it said before it was welcomed.
+    early: Option<Message>,
     /// Tells the connection from others of the session.
     line: u64,
     doc: DocId,
@@ -142,7 +145,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = shared.limits();
-    let hello = match timeout(shared.config.hello_timeout, hello(socket, codec, &limits)).await {
+    let hello = match timeout(shared.config.hello_timeout, hello::hello(socket, codec, &limits))
+        .await
+    {
         Ok(hello) => hello?,
         Err(_) => return Err(Some(Farewell::refused(ErrorCode::HelloTimeout, "no hello came"))),
     };
@@ -152,8 +157,10 @@ where
     }
     let config = &shared.config;
     let (outbox, line) = (outbox(shared), Line { id: rand::random(), again: false });
-    let joining = rejoin::join_wherever(shared, doc, || join(&hello, line, outbox.clone()));
-    let joined = timeout(WELCOME_MAX, joining).await.unwrap_or_else(|_| {
+    let joining = rejoin::join_wherever(shared, doc, || hello::join(&hello, line, outbox.clone()));
+    let joining = hello::while_there(socket, timeout(WELCOME_MAX, joining));
+    let (joined, early) = joining.await?;
+    let joined = joined.unwrap_or_else(|_| {
         let reason = "it could not be opened in time".to_owned();
         Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })
     });
@@ -176,6 +183,7 @@ where
         written: Arc::default(),
         in_flight: None,
         hello,
+        early,
         line: line.id,
         doc: doc.clone(),
         moved: false,
@@ -192,56 +200,6 @@ fn outbox(shared: &Shared) -> Arc<Outbox> {
     Arc::new(Outbox::new(Bounds { bytes_max, age_max: shared.config.outbox_age_max }))
 }
 
-/// Waits for the client's first message.
-async fn hello<S>(
-    socket: &mut WebSocketStream<S>,
-    codec: Codec,
-    limits: &Limits,
-) -> Result<Hello, Option<Farewell>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    loop {
-        let frame = match socket.next().await {
-            Some(Ok(message)) => match payload(message, codec).map_err(Some)? {
-                Some(frame) => frame,
-                None => continue,
-            },
-            Some(Err(error)) => return Err(unreadable(&error)),
-            None => return Err(None),
-        };
-        return match decode_client(codec, &frame, limits) {
-            Ok(ClientMessage::Hello(hello)) => Ok(hello),
-            Ok(_) => {
-                let why = "the first message must be hello";
-                Err(Some(Farewell::refused(ErrorCode::BadFrame, why)))
-            }
-            Err(refusal) => Err(Some(Farewell::from(refusal))),
-        };
-    }
-}
-
-fn join(hello: &Hello, line: Line, outbox: Arc<Outbox>) -> Join {
-    let user = hello.user.as_ref();
-    Join {
-        session: hello.session,
-        line,
-        rev: hello.rev,
-        mode: match hello.mode {
-            crate::wire::Mode::Edit => Mode::Edit,
-            crate::wire::Mode::View => Mode::View,
-        },
-        ordered: hello.ordered,
-        through: None,
-        author: user.map_or_else(Author::anonymous, |user| user.name.clone()),
-        user: user.map(|user| doc::User {
-            name: user.name.as_str().to_owned(),
-            color: user.color.to_css(),
-        }),
-        outbox,
-    }
-}
-
 impl Session {
     async fn serve<S>(&mut self, socket: &mut WebSocketStream<S>) -> Option<Farewell>
     where
@@ -252,6 +210,11 @@ impl Session {
         let most = shared.config.shutdown_grace / 4;
         let mut turn = pin!(leave::turn(&shared.token, self.to.session, clients, most));
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        if let Some(message) = self.early.take()
+            && let ControlFlow::Break(farewell) = self.hear(message).await
+        {
+            return farewell;
+        }
         loop {
             if let Err(farewell) = self.send(socket).await {
                 return farewell;
