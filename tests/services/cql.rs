@@ -71,8 +71,11 @@ async fn a_newer_format_and_servers_that_do_not_answer_are_told_of() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_an_error_and_no_hang() {
     let (cassandra, address) = Service::start("cassandra").await;
+    let hosts = [address];
+    // The tables are made at leisure: a busy machine takes longer for them than is waited below.
+    Cql::open(&hosts, "frozen", &config()).await.expect("it opens").close().await.expect("it ends");
     let short = Config { request_timeout: Duration::from_secs(1), ..config() };
-    let store = Cql::open(&[address], "frozen", &short).await.expect("it opens");
+    let store = Cql::open(&hosts, "frozen", &short).await.expect("it opens again");
     let progress = async || store.progress(ShardId(0), LogId(1)).await;
     assert!(matches!(progress().await, Ok(None)));
     cassandra.run("freeze").await;
