@@ -29,6 +29,8 @@ pub mod relay;
 
 pub mod router;
 
+pub mod listener;
+
 pub mod admin;
 pub mod client;
 pub mod edge;

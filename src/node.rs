@@ -5,6 +5,7 @@
 //! ```
 
 mod cluster;
+pub mod links;
 mod metrics;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,8 @@ use tracing::{info, warn};
 use crate::checkpoint::{self, Progress, Store};
 use crate::clock::Clock;
 use crate::config::{Config, Engine, Remote};
-use crate::edge::{self, Bound, Health, Shared};
+use crate::edge::{self, Health, Shared};
+use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Listening, open_control};
 use crate::node::metrics::Gauges;
@@ -60,7 +62,7 @@ pub struct Node {
 /// The ports of a node, open and not served yet.
 struct Open {
     bound: Bound,
-    admin: Option<admin::Bound>,
+    admin: Option<Bound>,
 }
 
 impl Open {

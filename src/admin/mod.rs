@@ -24,5 +24,5 @@ pub use config::Config;
 pub use desk::{Desk, Ports};
 pub use error::Refused;
 pub use events::Events;
-pub use listener::{BindError, Bound, bind, is_inner, serve};
+pub use listener::{bind, is_inner, serve};
 pub use pages::Branched;

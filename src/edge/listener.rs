@@ -2,43 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router as Routes;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::edge::routes::{Shared, routes};
+use crate::listener::{self, BindError, Bound, Heads};
 
 /// The answer where there are too many connections.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
     cache-control: no-store\r\nconnection: close\r\n\r\n";
 
-/// How long the listener waits where the system has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A port that is open and not served yet.
-pub struct Bound {
-    listener: TcpListener,
-    /// The address that clients connect to.
-    pub address: SocketAddr,
-}
-
-/// The port could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another address with --listen")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
+/// The largest request head, and how much of a body is read at once.
+const HTTP_BUFFER_BYTES: usize = 32 << 10;
 
 /// A connection's place among those allowed; whoever keeps the connection keeps this.
 #[derive(Clone)]
@@ -51,30 +34,14 @@ pub(crate) struct Admitted(
 /// # Errors
 /// [`BindError`], for instance where another process has it.
 pub async fn bind(address: SocketAddr) -> Result<Bound, BindError> {
-    let failed = |source| BindError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address })
+    Bound::new(address, "--listen").await
 }
 
 /// Serves the port until `stop` is cancelled; connections that are open then go on.
 pub async fn serve(bound: Bound, shared: Arc<Shared>, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(shared.config.connections_max));
     let routes = routes(shared.clone());
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = bound.listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(reason) => {
-                warn!(%reason, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    while let Some(stream) = bound.accept(&stop).await {
         let Ok(permit) = room.clone().try_acquire_owned() else {
             shared.metrics.refused_connections.inc();
             // A fresh socket takes so little at once; a client that is not told sees the end.
@@ -96,30 +63,11 @@ async fn connection(
         debug!(%reason, "connection is gone");
         return;
     }
-    let token = shared.token.clone();
     let admitted = Admitted(Arc::new(permit));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(admitted.clone());
         TowerToHyperService::new(routes.clone()).call(request)
     });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.config.header_timeout)
-        .max_buf_size(HTTP_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = token.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(reason) = served {
-        debug!(%reason, "connection ended");
-    }
+    let heads = Heads { timeout: shared.config.header_timeout, bytes_max: HTTP_BUFFER_BYTES };
+    listener::serve(stream, service, heads, shared.token.clone()).await;
 }
-
-/// The largest request head, and how much of a body is read at once.
-const HTTP_BUFFER_BYTES: usize = 32 << 10;

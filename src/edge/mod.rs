@@ -32,6 +32,6 @@ mod socket;
 pub use carried::Carried;
 pub use config::Config;
 pub use health::Health;
-pub use listener::{BindError, Bound, bind, serve};
+pub use listener::{bind, serve};
 pub use metrics::Metrics;
 pub use routes::Shared;

@@ -18,17 +18,15 @@ use crate::cluster::{
 };
 use crate::config::{Config, Engine};
 use crate::edge::{Carried, Shared};
+use crate::listener::Bound;
 use crate::log::{self, Log};
+use crate::node::links;
 use crate::node::metrics::{self, Gauges};
 use crate::relay::{self, Peers};
 use crate::router::Router;
 use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
 use crate::task::Tasks;
 use crate::telemetry;
-use crate::types::NodeId;
-
-/// Which versions of the messages between nodes are understood.
-const SPEAKS: (u16, u16) = (1, 1);
 
 /// The rule by which records of the log count.
 const ACCEPTS: u16 = 1;
@@ -94,12 +92,12 @@ impl Clustered {
         let metrics = relay::Metrics::register(registry)?;
         let peers = Peers::new(
             me.clone(),
-            addresses(&member),
+            links::addresses(&member),
             (config.relay.clone(), ports.doc_config.clone()),
             ports.tasks.clone(),
             metrics.clone(),
         );
-        ports.tasks.spawn("links", give_up(member.clone(), peers.clone()));
+        ports.tasks.spawn("links", links::give_up(member.clone(), peers.clone()));
         let counted = metrics::Cluster::register(registry)?;
         ports.tasks.spawn("cluster metrics", counted.follow(member.clone()));
         let objective = config.cluster.ack_objective;
@@ -125,7 +123,7 @@ impl Clustered {
     pub(crate) fn serve(
         &self,
         shared: Arc<Shared>,
-        admin: Option<admin::Bound>,
+        admin: Option<Bound>,
         config: &Config,
         tasks: &Tasks,
     ) {
@@ -225,21 +223,8 @@ fn identity(
         admin,
     };
     let software = text(env!("CARGO_PKG_VERSION"));
-    let version = Version { software, speaks: SPEAKS, accepts: ACCEPTS };
+    let version = Version { software, speaks: relay::SPEAKS, accepts: ACCEPTS };
     Ok(Identity { node: config.node.clone(), boot, addresses, weight: cluster.weight, version })
-}
-
-/// Gives up the links to nodes that are gone: whoever waits behind one joins elsewhere.
-async fn give_up(member: member::Handle, peers: Peers) {
-    let mut control = member.control();
-    while let Ok(newer) = member.newer(control.at()).await {
-        for (node, before) in control.up() {
-            if !newer.is_up(node, before.boot) {
-                peers.give_up(node);
-            }
-        }
-        control = newer;
-    }
 }
 
 /// Stops moves while acknowledgements are slow.
@@ -268,16 +253,6 @@ async fn guard(member: member::Handle, objective: Duration, clock: Clock) {
 
 fn ms(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
-}
-
-/// Tells where the peer port of a member is.
-fn addresses(member: &member::Handle) -> relay::Addresses {
-    let member = member.clone();
-    Arc::new(move |node: &NodeId| {
-        let control = member.control();
-        let known = control.member(node).filter(|member| member.is_up())?;
-        Some(known.addresses.peer.to_string())
-    })
 }
 
 /// Opens the control topic, beside the log.

@@ -10,9 +10,10 @@ use quire::clock::Clock;
 use quire::cluster::member::{self, Identity, JoinError};
 use quire::cluster::{Addresses, Load, Timing, Version};
 use quire::log::Log;
+use quire::node::links;
 use quire::relay::{self, Pages, Peers, Request, Response};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Directory, Keeper, Keeping, Ports, Room, keep};
+use quire::shard::{self, Claimant, Directory, Keeper, Keeping, Ports, keep};
 use quire::task::{Fatal, Tasks};
 use quire::testing::{FaultyLog, FaultyStore};
 use quire::types::{NodeId, ShardId};
@@ -28,6 +29,7 @@ use crate::cluster::plan::{End, Order, Plan};
 use crate::gate::{Gate, GatedStore};
 use crate::life::Life;
 use crate::trace::Trace;
+use crate::world::{Stores, ports};
 
 /// How long a process that is stopped may take.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -254,9 +256,9 @@ impl Host {
         let me = relay::Identity { cluster, node: own, boot };
         let configs = (plan.relay.clone(), ports.doc_config.clone());
         let seat = Arc::new(net.seat(self.node));
-        let who = (me.clone(), addresses(&member));
+        let who = (me.clone(), links::addresses(&member));
         let peers = Peers::over(seat, who, configs, tasks.clone(), metrics.2.clone());
-        tasks.spawn("links", give_up(member.clone(), peers.clone()));
+        tasks.spawn("links", links::give_up(member.clone(), peers.clone()));
         let keeper = keep(Keeping {
             member: member.clone(),
             shards: ports,
@@ -302,21 +304,11 @@ impl Host {
         let (metrics, doc_metrics, _) = self.site.metrics.clone();
         let inner: Arc<dyn Store> = self.site.store.clone();
         let log = self.line(self.site.log.clone(), &gate, boot * 2 + 1);
-        Ports {
-            log: Arc::new(log),
-            store: Arc::new(GatedStore { gate, inner }),
-            claimant: Claimant { node: name(self.node), boot },
-            clock: Clock::jumping(self.zero.clone()),
-            config: Arc::new(self.site.plan.clients.shard_config.clone()),
-            doc_config: Arc::new(self.site.plan.clients.doc_config.clone()),
-            metrics,
-            doc_metrics,
-            tasks,
-            budget: doc::Budget::new(64 << 20),
-            room: Arc::new(Room::new(u64::MAX)),
-            when_fenced: shard::WhenFenced::EndsTheProcess,
-            fatal,
-        }
+        let stores: Stores = (Arc::new(log), Arc::new(GatedStore { gate, inner }));
+        let claimant = Claimant { node: name(self.node), boot };
+        let clock = Clock::jumping(self.zero.clone());
+        let plan = &self.site.plan.clients;
+        ports(plan, stores, (claimant, clock), (metrics, doc_metrics), tasks, fatal)
     }
 
     pub(crate) fn note(&self, kind: &str, details: impl std::fmt::Display) {
@@ -359,26 +351,4 @@ fn identity(node: usize, boot: u64, address: &str) -> Identity {
     let software = "0".parse().expect("a short text");
     let version = Version { software, speaks: (1, 1), accepts: 1 };
     Identity { node: name(node), boot, addresses, weight: 10, version }
-}
-
-fn addresses(member: &member::Handle) -> relay::Addresses {
-    let member = member.clone();
-    Arc::new(move |node: &NodeId| {
-        let control = member.control();
-        let known = control.member(node).filter(|member| member.is_up())?;
-        Some(known.addresses.peer.to_string())
-    })
-}
-
-/// Gives up the links to nodes that are gone.
-async fn give_up(member: member::Handle, peers: Peers) {
-    let mut control = member.control();
-    while let Ok(newer) = member.newer(control.at()).await {
-        for (node, before) in control.up() {
-            if !newer.is_up(node, before.boot) {
-                peers.give_up(node);
-            }
-        }
-        control = newer;
-    }
 }
