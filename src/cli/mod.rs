@@ -6,6 +6,7 @@ mod checkpoints;
 mod config;
 mod doc;
 mod exit;
+mod http;
 mod load;
 mod log;
 mod migrate;

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use anyhow::{Context, bail};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::doc::model::Problem;
+use crate::cli::http;
 use crate::types::{DocId, Revision};
 
 const ANSWER_BYTES_MAX: usize = 1 << 29;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pause of the server, not a whole answer: large documents take their time.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -25,12 +25,7 @@ pub(crate) struct Client {
 impl Client {
     /// Returns a client of the node at `url`.
     pub(crate) fn new(url: Url, doc: &DocId) -> anyhow::Result<Self> {
-        ensure!(url.scheme() == "http", "{url} is not served: --url takes an http:// address");
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build()
-            .context("no HTTP client could be made")?;
+        let http = http::client(&url, READ_TIMEOUT)?;
         let mut document = url;
         document.path_segments_mut().expect("an http address has a path").pop_if_empty().extend([
             "v1",
@@ -94,8 +89,9 @@ impl Client {
             }
         };
         let status = response.status();
-        let body =
-            read(response).await.with_context(|| format!("the answer of {node} broke off"))?;
+        let body = http::read(response, ANSWER_BYTES_MAX)
+            .await
+            .with_context(|| format!("the answer of {node} broke off"))?;
         if !status.is_success() {
             match serde_json::from_slice::<Problem>(&body) {
                 Ok(problem) if problem.detail.is_empty() => bail!("{}", problem.title),
@@ -107,16 +103,4 @@ impl Client {
             format!("the answer of {node} is not understood: is it a quire node of this version?")
         })
     }
-}
-
-async fn read(mut response: Response) -> anyhow::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        ensure!(
-            chunk.len() <= ANSWER_BYTES_MAX - body.len(),
-            "it is longer than {ANSWER_BYTES_MAX} bytes"
-        );
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

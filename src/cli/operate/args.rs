@@ -39,20 +39,15 @@ pub(crate) enum Verb {
     },
     /// Tell why a shard is where it is, and what would move it
     Explain {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
+        #[command(flatten)]
+        subject: Subject,
         #[command(flatten)]
         at: At,
     },
     /// Bring a shard to a node, once
     Move {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
-        /// The node
-        #[arg(long, value_name = "NODE")]
-        to: String,
+        #[command(flatten)]
+        way: Way,
         #[command(flatten)]
         by: By,
         #[command(flatten)]
@@ -60,12 +55,8 @@ pub(crate) enum Verb {
     },
     /// Bring a shard to a node and keep it there
     Pin {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
-        /// The node
-        #[arg(long, value_name = "NODE")]
-        to: String,
+        #[command(flatten)]
+        way: Way,
         #[command(flatten)]
         by: By,
         #[command(flatten)]
@@ -73,9 +64,8 @@ pub(crate) enum Verb {
     },
     /// Let a pinned shard go where the placement wants it
     Unpin {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
+        #[command(flatten)]
+        subject: Subject,
         #[command(flatten)]
         by: By,
         #[command(flatten)]
@@ -162,32 +152,41 @@ pub(crate) enum Verb {
     },
 }
 
+/// Names a shard.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Subject {
+    /// A shard's number or a document; doc:7 is the document 7
+    #[arg(value_name = "SHARD|DOC")]
+    pub(crate) what: String,
+}
+
+/// Names a shard and where it is to be.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Way {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// The node
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: String,
+}
+
 /// Names what can be tried in a plan.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Tried {
     /// Bring a shard to a node, once
     Move {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
-        /// The node
-        #[arg(long, value_name = "NODE")]
-        to: String,
+        #[command(flatten)]
+        way: Way,
     },
     /// Bring a shard to a node and keep it there
     Pin {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
-        /// The node
-        #[arg(long, value_name = "NODE")]
-        to: String,
+        #[command(flatten)]
+        way: Way,
     },
     /// Let a pinned shard go where the placement wants it
     Unpin {
-        /// A shard's number or a document; doc:7 is the document 7
-        #[arg(value_name = "SHARD|DOC")]
-        what: String,
+        #[command(flatten)]
+        subject: Subject,
     },
     /// Give a node another share of the shards
     Weight {
@@ -211,9 +210,9 @@ pub(crate) enum Tried {
 impl From<Tried> for Ask {
     fn from(tried: Tried) -> Self {
         match tried {
-            Tried::Move { what, to } => Self::Move { what, to },
-            Tried::Pin { what, to } => Self::Pin { what, node: to },
-            Tried::Unpin { what } => Self::Unpin { what },
+            Tried::Move { way } => Self::Move { what: way.subject.what, to: way.to },
+            Tried::Pin { way } => Self::Pin { what: way.subject.what, node: way.to },
+            Tried::Unpin { subject } => Self::Unpin { what: subject.what },
             Tried::Weight { node, weight } => Self::Weight { node, weight },
             Tried::Drain { node } => Self::Drain { node, within_ms: None },
             Tried::Undrain { node } => Self::Undrain { node },

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::admin::model::{Event, Problem};
+use crate::cli::http;
 
 /// The longest answer, and the longest line of a stream, that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A command may wait for the brokers; a stream is never silent for so long.
 const READ_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -31,12 +31,7 @@ pub(crate) struct Stream {
 impl Client {
     /// Returns a client of the node at `url`.
     pub(crate) fn new(url: Url) -> anyhow::Result<Self> {
-        ensure!(url.scheme() == "http", "{url} is not served: --url takes an http:// address");
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build()
-            .context("no HTTP client could be made")?;
+        let http = http::client(&url, READ_TIMEOUT)?;
         Ok(Self { http, url })
     }
 
@@ -86,8 +81,9 @@ impl Client {
     async fn answered<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let node = self.node();
         let response = self.send(request).await?;
-        let body =
-            read(response).await.with_context(|| format!("the answer of {node} broke off"))?;
+        let body = http::read(response, ANSWER_BYTES_MAX)
+            .await
+            .with_context(|| format!("the answer of {node} broke off"))?;
         serde_json::from_slice(&body).with_context(|| {
             format!("the answer of {node} is not understood: is it a node of this version?")
         })
@@ -113,7 +109,7 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let body = read(response).await.unwrap_or_default();
+        let body = http::read(response, ANSWER_BYTES_MAX).await.unwrap_or_default();
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) if problem.next.is_empty() => bail!("{}", problem.detail),
             Ok(problem) => bail!("{}: {}", problem.detail, problem.next),
@@ -143,16 +139,4 @@ impl Stream {
             self.rest.extend_from_slice(&chunk);
         }
     }
-}
-
-async fn read(mut response: Response) -> anyhow::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        ensure!(
-            chunk.len() <= ANSWER_BYTES_MAX - body.len(),
-            "it is longer than {ANSWER_BYTES_MAX} bytes"
-        );
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

@@ -12,7 +12,7 @@ use crate::admin::model::{
 };
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;
-use crate::cli::operate::args::{At, By, Verb};
+use crate::cli::operate::args::{At, By, Tried, Verb};
 use crate::cli::operate::client::Client;
 use crate::cli::operate::print;
 use crate::cli::operate::progress::{Progress, Step};
@@ -48,8 +48,8 @@ async fn dispatch(verb: Verb) -> anyhow::Result<()> {
             let answer: Where = client(&at)?.get(&["where", &doc], &[]).await?;
             show(&at, &answer, print::found)
         }
-        Verb::Explain { what, at } => {
-            let answer: Explained = client(&at)?.get(&["explain", &what], &[]).await?;
+        Verb::Explain { subject, at } => {
+            let answer: Explained = client(&at)?.get(&["explain", &subject.what], &[]).await?;
             show(&at, &answer, print::explained)
         }
         Verb::Plan { tried, at } => {
@@ -64,9 +64,9 @@ async fn dispatch(verb: Verb) -> anyhow::Result<()> {
 
 async fn change(verb: Verb) -> anyhow::Result<()> {
     let (ask, by, at) = match verb {
-        Verb::Move { what, to, by, at } => (Ask::Move { what, to }, by, at),
-        Verb::Pin { what, to, by, at } => (Ask::Pin { what, node: to }, by, at),
-        Verb::Unpin { what, by, at } => (Ask::Unpin { what }, by, at),
+        Verb::Move { way, by, at } => (Tried::Move { way }.into(), by, at),
+        Verb::Pin { way, by, at } => (Tried::Pin { way }.into(), by, at),
+        Verb::Unpin { subject, by, at } => (Tried::Unpin { subject }.into(), by, at),
         Verb::Weight { node, weight, by, at } => (Ask::Weight { node, weight }, by, at),
         Verb::Drain { node, deadline, by, at } => {
             let within_ms =
