@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::doc::{Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome};
 use crate::relay::{self, PeerError, Peers, Request, Response};
-use crate::shard::{self, Alone, Directory, Mark, Place};
+use crate::shard::{self, Alone, Directory, Place, Whereabouts};
 use crate::types::{DocId, NodeId, Revision};
 
 /// How often a document that closes just now is opened again before its client is told to wait.
@@ -85,15 +85,15 @@ impl Router {
     }
 
     /// Returns where a document is now, to be waited upon.
-    pub fn mark(&self, doc: &DocId) -> Mark {
-        self.directory.place(doc.shard(self.directory.count())).mark()
+    pub fn whereabouts(&self, doc: &DocId) -> Whereabouts {
+        self.directory.place(doc.shard(self.directory.count())).whereabouts()
     }
 
     /// Waits until a document may be somewhere else than at `tried`, and no longer than `most`.
-    pub async fn moved(&self, doc: &DocId, tried: &Mark, most: Duration) {
+    pub async fn moved(&self, doc: &DocId, tried: &Whereabouts, most: Duration) {
         let mut changes = self.directory.changes();
         let moved = async {
-            while self.mark(doc) == *tried {
+            while self.whereabouts(doc) == *tried {
                 if changes.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }

@@ -26,8 +26,8 @@ pub struct Handle {
 pub struct Join {
     /// The client's session.
     pub session: SessionId,
-    /// The client's connection.
-    pub line: Line,
+    /// The client's socket.
+    pub socket: Socket,
     /// The last revision that the client has.
     pub rev: Option<Revision>,
     /// What the connection may do.
@@ -45,14 +45,31 @@ pub struct Join {
     pub outbox: Arc<dyn Outbox>,
 }
 
-/// Names a client's connection to whichever node it is connected to.
+/// Names a client's socket, at whichever node it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct Socket {
     /// Tells it from other connections of its session.
     pub id: u64,
     /// Whether it was taken before, and its node joins again for it: the client may have gone to
     /// another node since, without this one knowing, and then has its session there.
     pub again: bool,
+}
+
+impl Join {
+    /// Returns what asks for a whole document, to edit it without a name.
+    pub fn new(session: SessionId, outbox: Arc<dyn Outbox>) -> Self {
+        Self {
+            session,
+            socket: Socket::default(),
+            rev: None,
+            mode: Mode::Edit,
+            ordered: false,
+            user: None,
+            author: Author::anonymous(),
+            through: None,
+            outbox,
+        }
+    }
 }
 
 /// Asks to be told everything, for a copy of the document on another node.

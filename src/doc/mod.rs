@@ -37,7 +37,7 @@ pub use change::{Batch, Change, ConnId, Encodings, Event, Mode, Update, User};
 pub use config::{Access, Config};
 pub use error::{Failure, Refusal};
 pub use handle::{
-    Budget, Closed, Content, Handle, Heard, Join, Line, Listen, NotTaken, Outcome, Room, Welcome,
+    Budget, Closed, Content, Handle, Heard, Join, Listen, NotTaken, Outcome, Room, Socket, Welcome,
 };
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;

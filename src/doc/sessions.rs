@@ -46,8 +46,8 @@ pub(crate) enum RunEnd {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Connected {
     pub(crate) id: ConnId,
-    /// Tells the client's connection from others of its session.
-    pub(crate) line: u64,
+    /// Tells the client's socket from others of its session.
+    pub(crate) socket: u64,
     pub(crate) mode: Mode,
     /// Whether it wants to know when a batch is ordered.
     pub(crate) ordered: bool,

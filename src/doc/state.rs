@@ -215,12 +215,12 @@ impl State {
             let reason = "what the session wrote is being looked up".to_owned();
             return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
         }
-        let other = |conn: &Connected| conn.line != join.line.id;
+        let other = |conn: &Connected| conn.socket != join.socket.id;
         let before = self.sessions.get(&join.session).and_then(|row| row.conn.as_ref());
-        if join.line.again && before.is_some_and(other) {
+        if join.socket.again && before.is_some_and(other) {
             return Err(Refusal::Replaced);
         }
-        let connected = Connected { id: conn, line: join.line.id, mode, ordered: join.ordered };
+        let connected = Connected { id: conn, socket: join.socket.id, mode, ordered: join.ordered };
         if let Some(old) = self.sessions.connect(join.session, connected) {
             out.push(Effect::Close(old, Refusal::Replaced));
         }

@@ -7,8 +7,8 @@ use crate::doc::recall::Found;
 use crate::doc::state::Fork;
 use crate::doc::write::Done;
 use crate::doc::{
-    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Line, Mode, Outbox, Past,
-    Refusal, State, Welcome, Write,
+    Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Outbox, Past, Refusal, Socket,
+    State, Welcome, Write,
 };
 use crate::log::{EventKind, Position, Record};
 use crate::text::Operation;
@@ -38,17 +38,7 @@ fn session(number: u8) -> SessionId {
 }
 
 fn join_of(number: u8, rev: Option<u64>) -> Join {
-    Join {
-        session: session(number),
-        line: Line::default(),
-        rev: rev.map(Revision),
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: Arc::new(Deaf),
-    }
+    Join { rev: rev.map(Revision), ..Join::new(session(number), Arc::new(Deaf)) }
 }
 
 fn insert(at: u32, text: &str) -> Operation {
@@ -300,8 +290,8 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
 #[test]
 fn who_is_joined_again_takes_nothing_from_a_later_connection() {
     let mut doc = Fixture::new(Config::default());
-    let join = |doc: &mut Fixture, conn, line, again| {
-        let join = Join { line: Line { id: line, again }, ..join_of(1, None) };
+    let join = |doc: &mut Fixture, conn, socket, again| {
+        let join = Join { socket: Socket { id: socket, again }, ..join_of(1, None) };
         let joined = doc.state.join(ConnId(conn), &join, &mut doc.effects).map(|_| ());
         let closed = doc.effects.drain(..).find_map(|effect| match effect {
             Effect::Close(conn, Refusal::Replaced) => Some(conn.0),

@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::debug;
 
-use crate::doc::{self, Batch, Change, Closed, Event, Line, Mode, NotTaken};
+use crate::doc::{self, Batch, Change, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
@@ -111,8 +111,8 @@ struct Session {
     hello: Hello,
     /// What it said before it was welcomed.
     early: Option<Message>,
-    /// Tells the connection from others of the session.
-    line: u64,
+    /// Tells its socket from others of the session.
+    socket: u64,
     doc: DocId,
     /// Whether the document goes on somewhere else.
     moved: bool,
@@ -156,8 +156,8 @@ where
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
     }
     let config = &shared.config;
-    let (outbox, line) = (outbox(shared), Line { id: rand::random(), again: false });
-    let joining = rejoin::join_wherever(shared, doc, || hello::join(&hello, line, outbox.clone()));
+    let (outbox, own) = (outbox(shared), Socket { id: rand::random(), again: false });
+    let joining = rejoin::join_wherever(shared, doc, || hello::join(&hello, own, outbox.clone()));
     let joining = hello::while_there(socket, timeout(WELCOME_MAX, joining));
     let (joined, early) = joining.await?;
     let joined = joined.unwrap_or_else(|_| {
@@ -184,7 +184,7 @@ where
         in_flight: None,
         hello,
         early,
-        line: line.id,
+        socket: own.id,
         doc: doc.clone(),
         moved: false,
         placed: None,

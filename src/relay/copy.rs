@@ -215,8 +215,8 @@ impl Copy {
     ) {
         let client = Client {
             session: join.session,
-            line: join.line.id,
-            again: join.line.again,
+            socket: join.socket.id,
+            again: join.socket.again,
             rev: join.rev,
             mode: join.mode.into(),
             ordered: join.ordered,

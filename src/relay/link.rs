@@ -20,7 +20,7 @@ use crate::relay::network::Stream;
 use crate::types::NodeId;
 
 /// The versions of the messages that this program speaks, the oldest and the newest.
-pub(crate) const SPEAKS: (u16, u16) = (1, 1);
+pub const SPEAKS: (u16, u16) = (1, 1);
 
 /// What a node says of itself to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]

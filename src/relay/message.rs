@@ -166,7 +166,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<(u64, M), DecodeError> {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     pub session: SessionId,
-    pub line: u64,
+    pub socket: u64,
     pub again: bool,
     pub rev: Option<Revision>,
     pub mode: Access,

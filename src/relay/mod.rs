@@ -37,7 +37,7 @@ pub use client::{Addresses, Peers};
 pub use config::Config;
 pub use error::{DecodeError, HelloError, PeerError};
 pub use handle::Handle;
-pub use link::Identity;
+pub use link::{Identity, SPEAKS};
 pub use message::{
     Access, Alone, Ask, Blob, Client, Content, Denial, Hello, Message, Op, People, Person, Request,
     Response, Row, Told, decode, encode,

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::doc::{
-    Batch, Closed, ConnId, Content, Event, Handle, Heard, Join, Line, Listen, NotTaken, Outbox,
-    Refusal, User, Welcome,
+    Batch, Closed, ConnId, Content, Event, Handle, Heard, Join, Listen, NotTaken, Outbox, Refusal,
+    Socket, User, Welcome,
 };
 use crate::relay::carrier::{Carrier, To};
 use crate::relay::message::{self, Alone, Ask, Client, Denial, Told, encode, rows};
@@ -312,13 +312,14 @@ pub(crate) fn full(call: u64, ask: &Ask) -> Option<bytes::Bytes> {
 }
 
 fn join(client: Client, copy: ConnId, outbox: Arc<dyn Outbox>) -> Join {
-    let Client { session, line, again, rev, mode, ordered, user, author } = client;
+    let Client { session, socket, again, rev, mode, ordered, user, author } = client;
     let fits = |(name, color): &(String, String)| {
         name.len() <= AUTHOR_BYTES_MAX && color.len() <= "#rrggbb".len()
     };
     let user = user.filter(fits).map(|(name, color)| User { name, color });
-    let (mode, through, line) = (mode.into(), Some(copy), Line { id: line, again });
-    Join { session, line, rev, mode, ordered, user, author, through, outbox }
+    let (mode, through) = (mode.into(), Some(copy));
+    let socket = Socket { id: socket, again };
+    Join { session, socket, rev, mode, ordered, user, author, through, outbox }
 }
 
 /// Opens a document that this node owns.

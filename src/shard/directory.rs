@@ -37,18 +37,18 @@ pub trait Directory: Send + Sync {
 
 impl Place {
     /// Tells two places apart without keeping the shard: its node, or its ownership here.
-    pub fn mark(&self) -> Mark {
+    pub fn whereabouts(&self) -> Whereabouts {
         match self {
-            Self::Here(handle) => Mark(None, handle.epoch()),
-            Self::There(node) => Mark(Some(node.clone()), None),
-            Self::Nowhere => Mark(None, None),
+            Self::Here(handle) => Whereabouts(None, handle.epoch()),
+            Self::There(node) => Whereabouts(Some(node.clone()), None),
+            Self::Nowhere => Whereabouts(None, None),
         }
     }
 }
 
 /// Is where a shard was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(Option<NodeId>, Option<Epoch>);
+pub struct Whereabouts(Option<NodeId>, Option<Epoch>);
 
 /// All shards on one node.
 pub struct Alone {

@@ -24,9 +24,9 @@ pub(crate) async fn advance(
     let Some(below) = trim else { return true };
     let before = Offset(below.0.saturating_sub(ports.config.trim_margin));
     #[cfg(any(test, feature = "testing"))]
-    let before = match ports.log.marks(shard).await {
-        Ok(marks) if is_broken(Rule::LowWater) => marks.high,
-        _ => before,
+    let before = match is_broken(Rule::LowWater) {
+        true => ports.log.marks(shard).await.map_or(before, |marks| marks.high),
+        false => before,
     };
     let trimmed = ports.log.trim(shard, before).await;
     if let Err(reason) = &trimmed {

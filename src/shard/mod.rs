@@ -26,7 +26,7 @@ mod writer;
 
 pub use claim::{Claimant, Claimed, Claiming, claim};
 pub use config::Config;
-pub use directory::{Alone, Directory, Mark, Place};
+pub use directory::{Alone, Directory, Place, Whereabouts};
 pub use error::{HandOverError, StartError};
 pub use follower::{Begun, Follower};
 pub use handle::{Burden, Handle, Ports, WhenFenced, start};

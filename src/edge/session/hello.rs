@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::doc::{self, Join, Line, Mode};
+use crate::doc::{self, Join, Mode, Socket};
 use crate::edge::outbox::Outbox;
 use crate::edge::session::{Farewell, payload, unreadable};
 use crate::types::Author;
@@ -66,11 +66,11 @@ where
     }
 }
 
-pub(in crate::edge::session) fn join(hello: &Hello, line: Line, outbox: Arc<Outbox>) -> Join {
+pub(in crate::edge::session) fn join(hello: &Hello, socket: Socket, outbox: Arc<Outbox>) -> Join {
     let user = hello.user.as_ref();
     Join {
         session: hello.session,
-        line,
+        socket,
         rev: hello.rev,
         mode: match hello.mode {
             crate::wire::Mode::Edit => Mode::Edit,

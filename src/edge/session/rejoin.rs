@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::doc::{Batch, Change, Content, Join, Line, Mode, NotTaken, Presence, Refusal, Welcome};
+use crate::doc::{
+    Batch, Change, Content, Join, Mode, NotTaken, Presence, Refusal, Socket, Welcome,
+};
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
 use crate::edge::session::hello::join;
@@ -33,7 +35,7 @@ pub(in crate::edge::session) async fn join_wherever(
 ) -> Result<(Document, Welcome), Refusal> {
     let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE.0);
     loop {
-        let tried = shared.router.mark(doc);
+        let tried = shared.router.whereabouts(doc);
         match shared.router.join(doc, &join).await {
             Err(Refusal::Moved) if Instant::now() < until => {
                 shared.router.moved(doc, &tried, pause).await;
@@ -55,9 +57,9 @@ impl Session {
             let mut hello = self.hello.clone();
             hello.rev = Some(self.stands_at);
             let (router, outbox) = (&self.shared.router, &self.outbox);
-            let tried = router.mark(&self.doc);
-            let line = Line { id: self.line, again: true };
-            let joining = router.join(&self.doc, || join(&hello, line, outbox.clone()));
+            let tried = router.whereabouts(&self.doc);
+            let socket = Socket { id: self.socket, again: true };
+            let joining = router.join(&self.doc, || join(&hello, socket, outbox.clone()));
             let joined = tokio::select! {
                 biased;
                 () = token.cancelled() => return ControlFlow::Break(Some(self.going_away())),

@@ -408,19 +408,25 @@ fn rest() {
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
     use super::*;
     use crate::log::kafka::{Config, Options};
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn marks_that_fail_at_once_are_asked_for_again_with_a_pause() {
+    fn readers() -> (MockCluster<'static, DefaultProducerContext>, Readers) {
         let brokers = MockCluster::new(1).unwrap();
         brokers.create_topic("t", 1, 1).unwrap();
         let hosts = vec![brokers.bootstrap_servers()];
         let options = Options::new(hosts, "t", None, &Config::default()).unwrap();
         let patience = Duration::from_secs(1);
         let readers = Readers::new("t", options.consumer(), patience, CancellationToken::new());
+        (brokers, readers)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn marks_that_fail_at_once_are_asked_for_again_with_a_pause() {
+        let (brokers, readers) = readers();
         assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
         // More than there are pauses in this time.
         let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
@@ -433,12 +439,7 @@ mod tests {
     /// Where the consumer is not waited for, librdkafka aborts this process.
     #[test]
     fn a_reader_may_move_and_stop_faster_than_the_client_stops() {
-        let brokers = MockCluster::new(1).unwrap();
-        brokers.create_topic("t", 1, 1).unwrap();
-        let hosts = vec![brokers.bootstrap_servers()];
-        let options = Options::new(hosts, "t", None, &Config::default()).unwrap();
-        let patience = Duration::from_secs(1);
-        let readers = Readers::new("t", options.consumer(), patience, CancellationToken::new());
+        let (_brokers, readers) = readers();
         for _ in 0..200 {
             let mut reader = readers.take(None).unwrap();
             readers.begin(&mut reader, ShardId(0), Offset(0)).unwrap();
