@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use quire::doc::{Batch, Config, ConnId, Effect, Event, Join, Line, Mode, Outbox, State};
+use quire::doc::{Batch, Config, ConnId, Effect, Event, Join, Outbox, State};
 use quire::text::Operation;
 use quire::types::{Author, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
 use quire::wire::{
@@ -35,17 +35,7 @@ struct Bench {
 }
 
 fn join(session: u8) -> Join {
-    Join {
-        session: SessionId([session; 16]),
-        line: Line::default(),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: Arc::new(Deaf),
-    }
+    Join::new(SessionId([session; 16]), Arc::new(Deaf))
 }
 
 fn key(at: u32) -> Operation {

@@ -12,14 +12,14 @@ use std::time::Instant;
 use prometheus::Registry;
 use quire::checkpoint::{BlobKind, Memory, Store};
 use quire::clock::Clock;
-use quire::doc::{self, Batch, Content, Event, Join, Line, Mode, Outbox};
+use quire::doc::{self, Batch, Content, Event, Join, Outbox};
 use quire::load::Trace;
 use quire::log::{self, Log};
 use quire::router::Router;
 use quire::shard::{self, Claimant, Ports, Room};
 use quire::task::{Fatal, Tasks};
 use quire::text::{Component, Operation};
-use quire::types::{Author, DocId, LogId, NodeId, Revision, Seq, SessionId, ShardId};
+use quire::types::{DocId, LogId, NodeId, Revision, Seq, SessionId, ShardId};
 use tokio::sync::mpsc;
 
 struct Told(mpsc::UnboundedSender<Event>);
@@ -68,17 +68,7 @@ async fn replay(stores: &mut Stores, trace: &quire::load::Sequential, session: u
     let (router, metrics) = start(stores).await;
     let (outbox, mut told) = mpsc::unbounded_channel();
     let outbox = Arc::new(Told(outbox));
-    let join = || Join {
-        session: SessionId([session; 16]),
-        line: Line::default(),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: outbox.clone(),
-    };
+    let join = || Join::new(SessionId([session; 16]), outbox.clone());
     let (handle, welcome) = router.join(&doc_id(), join).await.expect("it is taken");
     // The text stays as long as it is: each round begins by deleting what the one before wrote.
     let chars = match &welcome.content {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quire::doc::{self, Batch, Join, Mode};
+use quire::doc::{self, Batch, Join};
 use quire::text::Operation;
 use quire::types::{Author, Revision, Seq, SessionId};
 use tokio::time::{Instant, timeout};
@@ -18,17 +18,8 @@ async fn a_long_fork_keeps_its_author_who_leaves_while_it_is_merged() {
         write(&handle, base).await;
     }
     let author: Author = "Ada".parse().expect("a name");
-    let join = Join {
-        through: None,
-        session: SessionId([1; 16]),
-        line: doc::Line::default(),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: author.clone(),
-        outbox: Arc::new(Told::default()),
-    };
+    let told = Arc::new(Told::default());
+    let join = Join { author: author.clone(), ..Join::new(SessionId([1; 16]), told) };
     let conn = handle.join(join).await.expect("it is open").expect("it is taken").conn;
     let op = Operation::builder().insert("late").build();
     let received = Instant::now();

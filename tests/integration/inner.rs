@@ -104,17 +104,7 @@ pub(crate) fn ports(under: Under, node: &str) -> Ports {
 /// Connects a viewer.
 pub(crate) async fn join(handle: &Handle) -> Arc<Told> {
     let told = Arc::new(Told::default());
-    let join = Join {
-        session: SessionId(rand::random()),
-        line: doc::Line::default(),
-        rev: None,
-        mode: Mode::View,
-        ordered: false,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: told.clone(),
-    };
+    let join = Join { mode: Mode::View, ..Join::new(SessionId(rand::random()), told.clone()) };
     handle.join(join).await.expect("it is open").expect("it is taken");
     told
 }

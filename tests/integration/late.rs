@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use prometheus::Registry;
-use quire::doc::{self, Join, Mode, Refusal, Welcome};
+use quire::doc::{self, Join, Refusal, Welcome};
 use quire::relay::{
     Access, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers, Request,
     Told, decode, encode,
 };
 use quire::task::Tasks;
-use quire::types::{Author, NodeId, ParticipantId, Revision, Seq, SessionId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use quire::types::{NodeId, ParticipantId, Revision, Seq, SessionId};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::inner::{self, PATIENCE, id};
 use crate::nodes::{CLUSTER, name};
+use crate::strangers::{frame, framed};
 
 /// A node that is played by the test.
 struct Owner {
@@ -38,29 +39,19 @@ impl Owner {
         let (link, _) =
             timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a socket");
         self.link = Some(link);
-        let hello = self.frame().await;
+        let hello = frame(self.link()).await;
         Hello::decode(&hello).expect("it greets");
         let node = self.name.clone();
         let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks: (1, 1) };
         self.send(&hello.encode()).await;
     }
 
-    async fn frame(&mut self) -> Vec<u8> {
-        let link = self.link.as_mut().expect("it is greeted");
-        let reading = async {
-            let length = link.read_u32().await.expect("a frame comes");
-            let mut bytes = vec![0; length as usize];
-            link.read_exact(&mut bytes).await.expect("it is whole");
-            bytes
-        };
-        timeout(PATIENCE, reading).await.expect("in time")
+    fn link(&mut self) -> &mut TcpStream {
+        self.link.as_mut().expect("it is greeted")
     }
 
     async fn send(&mut self, bytes: &[u8]) {
-        let length = u32::try_from(bytes.len()).expect("short");
-        let frame = [&length.to_be_bytes(), bytes].concat();
-        let link = self.link.as_mut().expect("it is greeted");
-        link.write_all(&frame).await.expect("it is taken");
+        self.link().write_all(&framed(bytes)).await.expect("it is taken");
     }
 
     async fn tell(&mut self, call: u64, told: &Told) {
@@ -70,7 +61,7 @@ impl Owner {
     /// Returns the next thing asked that is no ping.
     async fn asked(&mut self) -> (u64, Ask) {
         loop {
-            let (call, ask) = decode::<Ask>(&self.frame().await).expect("it is known");
+            let (call, ask) = decode::<Ask>(&frame(self.link()).await).expect("it is known");
             if !matches!(ask, Ask::Ping) {
                 return (call, ask);
             }
@@ -93,18 +84,7 @@ impl Owner {
 }
 
 async fn join(peers: &Peers, owner: &NodeId) -> Result<(Handle, Welcome), Refusal> {
-    let author: Author = "Ada".parse().expect("a name");
-    let join = || Join {
-        through: None,
-        session: SessionId([1; 16]),
-        line: doc::Line::default(),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: author.clone(),
-        outbox: Arc::new(inner::Told::default()),
-    };
+    let join = || Join::new(SessionId([1; 16]), Arc::new(inner::Told::default()));
     timeout(PATIENCE, peers.join(owner, &id("a"), join)).await.expect("in time")
 }
 

@@ -16,12 +16,12 @@ fn greeting() -> Hello {
     Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: (1, 1) }
 }
 
-fn framed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("short");
     [&length.to_be_bytes(), bytes].concat()
 }
 
-async fn frame(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn frame(stream: &mut TcpStream) -> Vec<u8> {
     let reading = async {
         let length = stream.read_u32().await.expect("a frame comes");
         let mut bytes = vec![0; length as usize];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use quire::doc::{self, Event, Join, Mode, Outcome, Refusal};
+use quire::doc::{self, Event, Join, Outcome, Refusal};
 use quire::log::{self, Claim, Entry, Frame, Log, Record};
 use quire::router::Router;
 use quire::shard;
@@ -97,17 +97,7 @@ async fn a_client_that_goes_before_it_is_welcomed_is_not_kept() {
     let open = ports.doc_metrics.open.clone();
     let router = Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")]);
     let handle = router.open(&id("a")).await.expect("it opens");
-    let join = Join {
-        session: SessionId([1; 16]),
-        line: doc::Line::default(),
-        rev: None,
-        mode: Mode::Edit,
-        ordered: false,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: Arc::new(Told::default()),
-    };
+    let join = Join::new(SessionId([1; 16]), Arc::new(Told::default()));
     // Asked once, and gone.
     let mut joining = Box::pin(handle.join(join));
     assert!(joining.as_mut().now_or_never().is_none());

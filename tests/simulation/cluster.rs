@@ -28,7 +28,7 @@ use quire::broken::{Broken, Rule};
 
 use crate::cluster::plan::{Fault, Plan};
 use crate::trace::{Tally, Trace};
-use crate::{NEVER, number};
+use crate::{number, traced};
 
 /// What has to happen in so many seeds.
 const TRIED: [&str; 33] = [
@@ -76,18 +76,9 @@ const SEEDS: u64 = 2_000;
 
 /// Runs one plan and returns what happened.
 fn run(plan: Plan, print: bool) -> Trace {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime of one thread");
-    let trace = Trace::new(print);
-    let _listening = trace.listen();
     let panics = panics::so_far();
-    runtime.block_on(world::run(plan, trace.clone()));
+    let trace = traced(print, |trace| world::run(plan, trace));
     assert_eq!(panics::so_far(), panics, "a task has panicked, see above");
-    let tally = trace.tally();
-    NEVER.iter().for_each(|kind| assert!(!tally.contains_key(*kind), "{kind}"));
     trace
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use quire::client::replica::{Missed, Snapshot, Welcome};
-use quire::doc::{self, Change, ConnId, Content, Event, Join, Line, Mode, Refusal};
+use quire::doc::{self, Change, ConnId, Content, Event, Join, Mode, Refusal};
 use quire::router::Document;
-use quire::types::{Author, DocId, Revision, SessionId};
+use quire::types::{DocId, Revision, SessionId};
 use tokio::sync::mpsc;
 
 use crate::life::Life;
@@ -42,15 +42,10 @@ pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::We
     let (outbox, events) = mpsc::unbounded_channel();
     let outbox = Arc::new(Outbox(outbox));
     let join = || Join {
-        session: hello.session,
-        line: Line::default(),
         rev: hello.rev,
         mode: hello.mode,
         ordered: hello.ordered,
-        user: None,
-        author: Author::anonymous(),
-        through: None,
-        outbox: outbox.clone(),
+        ..Join::new(hello.session, outbox.clone())
     };
     life.moves().await;
     let (handle, welcome) = life.router.join(&hello.doc, join).await?;

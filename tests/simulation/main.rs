@@ -78,8 +78,8 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("it is a number"))
 }
 
-/// Runs one seed and returns what happened.
-fn run(seed: u64, print: bool) -> Trace {
+/// Runs a world in time that passes as fast as it can, and returns what happened.
+fn traced<F: Future<Output = ()>>(print: bool, world: impl FnOnce(Trace) -> F) -> Trace {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -87,10 +87,15 @@ fn run(seed: u64, print: bool) -> Trace {
         .expect("a runtime of one thread");
     let trace = Trace::new(print);
     let _listening = trace.listen();
-    runtime.block_on(world::run(Plan::new(seed), trace.clone()));
+    runtime.block_on(world(trace.clone()));
     let tally = trace.tally();
     NEVER.iter().for_each(|kind| assert!(!tally.contains_key(*kind), "{kind}"));
     trace
+}
+
+/// Runs one seed and returns what happened.
+fn run(seed: u64, print: bool) -> Trace {
+    traced(print, |trace| world::run(Plan::new(seed), trace))
 }
 
 #[test]

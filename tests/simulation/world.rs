@@ -92,6 +92,35 @@ pub(crate) async fn run(plan: Plan, trace: Trace) {
     world.run().await;
 }
 
+/// A log and a store, as one life of a node reaches them.
+pub(crate) type Stores = (Arc<dyn Log>, Arc<dyn Store>);
+
+/// Returns what the shards of one life of a node work with.
+pub(crate) fn ports(
+    plan: &Plan,
+    (log, store): Stores,
+    (claimant, clock): (Claimant, Clock),
+    (metrics, doc_metrics): (shard::Metrics, doc::Metrics),
+    tasks: Tasks,
+    fatal: Fatal,
+) -> Ports {
+    Ports {
+        log,
+        store,
+        claimant,
+        clock,
+        config: Arc::new(plan.shard_config.clone()),
+        doc_config: Arc::new(plan.doc_config.clone()),
+        metrics,
+        doc_metrics,
+        tasks,
+        budget: doc::Budget::new(64 << 20),
+        room: Arc::new(Room::new(u64::MAX)),
+        when_fenced: shard::WhenFenced::EndsTheProcess,
+        fatal,
+    }
+}
+
 impl World {
     async fn run(mut self) {
         self.start().await;
@@ -152,23 +181,17 @@ impl World {
     }
 
     fn clients(&self) -> Vec<JoinHandle<Promised>> {
-        let Plan { writers, visitors, viewers, .. } = *self.plan;
-        let roles = [(Role::Writer, writers), (Role::Visitor, visitors), (Role::Viewer, viewers)];
-        let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
-        let client = |(number, role)| {
-            let writer = Writer {
-                number,
-                role,
-                plan: self.plan.clone(),
-                lives: Lives(vec![self.life.subscribe()]),
-                day: self.day.clone(),
-                settled: self.settled.clone(),
-                trace: self.trace.clone(),
-                tasks: self.clients.clone(),
-            };
-            self.clients.spawn("client", writer.run())
+        let first = Writer {
+            number: 0,
+            role: Role::Writer,
+            plan: self.plan.clone(),
+            lives: Lives(vec![self.life.subscribe()]),
+            day: self.day.clone(),
+            settled: self.settled.clone(),
+            trace: self.trace.clone(),
+            tasks: self.clients.clone(),
         };
-        roles.enumerate().map(client).collect()
+        first.run_all()
     }
 
     fn clerk(&self) -> Clerk {
@@ -228,21 +251,11 @@ impl World {
     fn ports(&self, gate: Gate, tasks: Tasks) -> Ports {
         let (metrics, doc_metrics) = self.metrics.clone();
         let store: Arc<dyn Store> = self.store.clone();
-        Ports {
-            log: Arc::new(GatedLog { gate: gate.clone(), inner: self.log.clone() }),
-            store: Arc::new(GatedStore { gate, inner: store }),
-            claimant: Claimant { node: NodeId(doc_id(0)), boot: self.lives },
-            clock: self.skewed_clock(),
-            config: Arc::new(self.plan.shard_config.clone()),
-            doc_config: Arc::new(self.plan.doc_config.clone()),
-            metrics,
-            doc_metrics,
-            tasks,
-            budget: doc::Budget::new(64 << 20),
-            room: Arc::new(Room::new(u64::MAX)),
-            when_fenced: shard::WhenFenced::EndsTheProcess,
-            fatal: Fatal::default(),
-        }
+        let log = GatedLog { gate: gate.clone(), inner: self.log.clone() };
+        let stores: Stores = (Arc::new(log), Arc::new(GatedStore { gate, inner: store }));
+        let claimant = Claimant { node: NodeId(doc_id(0)), boot: self.lives };
+        let who = (claimant, self.skewed_clock());
+        ports(&self.plan, stores, who, (metrics, doc_metrics), tasks, Fatal::default())
     }
 
     /// The clock of a third of the lives is an hour off: nothing may order by it.

@@ -12,6 +12,7 @@ use quire::types::{DocId, Revision, Seq, SessionId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::day::{Day, Stage};
@@ -52,6 +53,7 @@ pub(crate) enum Role {
 }
 
 /// What a client works with.
+#[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) number: usize,
     pub(crate) role: Role,
@@ -79,6 +81,18 @@ struct Running {
 }
 
 impl Writer {
+    /// Runs all clients of the plan, of which this is the first.
+    pub(crate) fn run_all(self) -> Vec<JoinHandle<Promised>> {
+        let Plan { writers, visitors, viewers, .. } = *self.plan;
+        let roles = [(Role::Writer, writers), (Role::Visitor, visitors), (Role::Viewer, viewers)];
+        let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
+        let client = |(number, role)| {
+            let writer = Self { number, role, ..self.clone() };
+            self.tasks.spawn("client", writer.run())
+        };
+        roles.enumerate().map(client).collect()
+    }
+
     pub(crate) async fn run(self) -> Promised {
         let seed = self.plan.seed.wrapping_mul(1_000).wrapping_add(self.number as u64);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

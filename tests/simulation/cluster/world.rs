@@ -267,27 +267,17 @@ impl World {
     }
 
     fn clients(&self) -> Vec<JoinHandle<Promised>> {
-        let plan = Arc::new(self.plan.clients.clone());
-        let roles = [
-            (Role::Writer, plan.writers),
-            (Role::Visitor, plan.visitors),
-            (Role::Viewer, plan.viewers),
-        ];
-        let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
-        let client = |(number, role)| {
-            let writer = Writer {
-                number,
-                role,
-                plan: plan.clone(),
-                lives: self.lives(),
-                day: self.day.clone(),
-                settled: self.settled.clone(),
-                trace: self.trace.clone(),
-                tasks: self.clients.clone(),
-            };
-            self.clients.spawn("client", writer.run())
+        let first = Writer {
+            number: 0,
+            role: Role::Writer,
+            plan: Arc::new(self.plan.clients.clone()),
+            lives: self.lives(),
+            day: self.day.clone(),
+            settled: self.settled.clone(),
+            trace: self.trace.clone(),
+            tasks: self.clients.clone(),
         };
-        roles.enumerate().map(client).collect()
+        first.run_all()
     }
 
     fn clerk(&self) -> Clerk {
