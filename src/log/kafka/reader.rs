@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset as Position, TopicPartitionList};
@@ -34,6 +35,9 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// How long is waited before the marks are asked for again: an error may come back at once.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long one question to a leader may take: where it is gone, the next one asks its successor.
+const ASKED_MAX: Duration = Duration::from_secs(2);
 
 /// How long is waited for what comes after damaged records.
 const DAMAGED_MAX: Duration = Duration::from_secs(2);
@@ -94,14 +98,15 @@ impl Readers {
         let reader = self.take(None)?;
         let began = Instant::now();
         let marks = loop {
-            let partition = partition(shard);
-            match reader.consumer.fetch_watermarks(&self.topic, partition, self.patience) {
+            let (partition, most) = (partition(shard), self.patience.min(ASKED_MAX));
+            match reader.consumer.fetch_watermarks(&self.topic, partition, most) {
                 Ok((low, high)) => {
                     break Marks { low: offset(low)?, high: offset(high)? };
                 }
                 Err(error) => {
                     self.go_on(began, &error)?;
                     rest();
+                    learn_leaders(reader.consumer.client(), &self.topic, most);
                 }
             }
         };
@@ -365,6 +370,18 @@ fn settle(consumer: &BaseConsumer<Quiet>) {
     let _ = consumer.rebalance_protocol();
 }
 
+/// Asks who leads the partitions of a topic, after a question to a leader has failed. Blocks.
+///
+/// A client of librdkafka that reads nothing, and that heard of a partition while it had no leader,
+/// takes that for true as long as it remembers it, which is minutes: it says `UnknownPartition` at
+/// once and asks nobody.
+pub(crate) fn learn_leaders<C: ClientContext>(client: &Client<C>, topic: &str, most: Duration) {
+    // Where nobody answers, the next question does not succeed either.
+    if let Err(error) = client.fetch_metadata(Some(topic), most) {
+        tracing::debug!(%error, topic, "asking who leads the partitions");
+    }
+}
+
 /// Stands for records that the broker gave back damaged: no record has no bytes.
 fn unreadable(shard: ShardId, offset: Offset) -> Stored {
     tracing::error!(%shard, %offset, "records at this offset are damaged in Kafka, passing over");
@@ -436,6 +453,20 @@ mod tests {
         brokers.clear_request_errors(RDKafkaApiKey::ListOffsets);
         assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
     }
+
+    #[test]
+    fn a_reader_that_heard_of_no_leader_asks_again() {
+        let (brokers, readers) = readers();
+        brokers.partition_leader("t", 0, None).unwrap();
+        let reader = readers.take(None).unwrap();
+        let told = reader.consumer.fetch_watermarks("t", 0, Duration::from_secs(1));
+        let code = told.err().and_then(|error| error.rdkafka_error_code());
+        assert_eq!(code, Some(RDKafkaErrorCode::UnknownPartition));
+        readers.keep(reader);
+        brokers.partition_leader("t", 0, Some(1)).unwrap();
+        assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
+    }
+
     /// Where the consumer is not waited for, librdkafka aborts this process.
     #[test]
     fn a_reader_may_move_and_stop_faster_than_the_client_stops() {
