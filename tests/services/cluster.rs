@@ -1,8 +1,9 @@
 //! Three nodes on a real Kafka and a real CQL store: killed, frozen, emptied, cut off from each
-//! other, stopped in order and started again, with the broker and the store, while shards move and
-//! clients write through all of them.
+//! other and from the brokers, stopped in order and started again, with the broker and the store,
+//! while shards move and clients write through all of them.
 //!
-//! `QUIRE_CHAOS_SECONDS=600` does it for that long, by chance, with 50 writers on 20 documents.
+//! `QUIRE_CHAOS_SECONDS=600` does it for that long, by chance, with 50 writers on 20 documents, on
+//! three brokers that keep every record on two of them at least.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -36,14 +37,20 @@ enum Act {
     Stop,
     /// A node stands still: long enough to be held for dead, or not.
     Still(Duration),
-    /// The broker is killed, and started again.
+    /// A broker is killed, and started again.
     Broker,
+    /// All brokers are.
+    Brokers,
     /// The store is killed, and started again.
     Store,
     /// Nobody reaches a node from another one for a while.
     Cut,
     /// A node hears its peers, and they do not hear it.
     Deaf,
+    /// A node does not reach the brokers for a while.
+    Away,
+    /// The brokers hear a node, and it does not hear them.
+    Unheard,
     /// A shard is moved.
     Move,
     /// A node is emptied, and may have its shards again.
@@ -61,14 +68,17 @@ const EACH: &[Act] = &[
     Act::Still(Duration::from_millis(500)),
     Act::Drain,
     Act::Still(Duration::from_secs(5)),
-    Act::Broker,
+    Act::Brokers,
     Act::Deaf,
+    Act::Away,
     Act::Store,
+    Act::Unheard,
+    Act::Roll,
 ];
 
 impl Act {
     fn any(rng: &mut StdRng) -> Self {
-        match rng.random_range(0..12) {
+        match rng.random_range(0..15) {
             0 | 1 => Self::Kill,
             2 => Self::Stop,
             3 => Self::Still(Duration::from_secs(5)),
@@ -79,24 +89,35 @@ impl Act {
             8 => Self::Deaf,
             9 => Self::Drain,
             10 => Self::Roll,
+            11 => Self::Away,
+            12 => Self::Unheard,
+            13 => Self::Brokers,
             _ => Self::Move,
         }
     }
 }
 
+/// Returns host and port at which a line begins.
+fn address(line: &Proxy) -> &str {
+    line.url.trim_start_matches("http://")
+}
+
 /// The nodes, and what they are started with.
 struct Nodes {
     folder: tempfile::TempDir,
-    settings: Vec<String>,
+    /// What each is told, and all of them.
+    settings: Vec<Vec<String>>,
     /// Of clients, peers and operators.
     ports: Vec<[u16; 3]>,
     /// The way of the others to each.
     lines: Vec<Proxy>,
+    /// The ways of each to the brokers.
+    ways: Vec<Vec<Proxy>>,
     running: Vec<Option<Server>>,
 }
 
 impl Nodes {
-    async fn new(broker: &str, hosts: &str) -> Self {
+    async fn new(ways: Vec<Vec<Proxy>>, hosts: &str) -> Self {
         let ports: Vec<_> = (0..NODES).map(|_| [free_port(), free_port(), free_port()]).collect();
         let mut lines = Vec::new();
         for [_, peer, _] in &ports {
@@ -104,19 +125,24 @@ impl Nodes {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let running = (0..NODES).map(|_| None).collect();
-        Self { folder, settings: settings(broker, hosts), ports, lines, running }
+        let mut told = Vec::new();
+        for ways in &ways {
+            let brokers: Vec<_> = ways.iter().map(address).collect();
+            told.push(settings(&brokers.join(","), hosts));
+        }
+        Self { folder, settings: told, ports, lines, ways, running }
     }
 
     fn start(&mut self, number: usize) {
         let [port, peer, admin] = self.ports[number];
-        let way = self.lines[number].url.trim_start_matches("http://");
+        let way = address(&self.lines[number]);
         let own = [
             format!("node=node-{number}"),
             format!("peer-listen=127.0.0.1:{peer}"),
             format!("cluster.advertise-peer={way}"),
             format!("admin-listen=127.0.0.1:{admin}"),
         ];
-        let set: Vec<&str> = self.settings.iter().chain(&own).map(String::as_str).collect();
+        let set: Vec<&str> = self.settings[number].iter().chain(&own).map(String::as_str).collect();
         self.running[number] = Some(Server::start(self.folder.path(), port, &set));
     }
 
@@ -164,6 +190,13 @@ impl Nodes {
         tokio::time::timeout(PATIENCE, settled).await.expect("every shard has one owner");
     }
 
+    /// Has a node not reach the brokers, or not hear them, and do both again after a while.
+    async fn astray(&self, number: usize, line: Line, time: Duration) {
+        self.ways[number].iter().for_each(|way| way.set(line));
+        tokio::time::sleep(time).await;
+        self.ways[number].iter().for_each(|way| way.set(Line::Open));
+    }
+
     async fn act(&mut self, act: Act, rng: &mut StdRng, services: (&Service, &Service)) {
         let number = rng.random_range(0..NODES);
         let other = (number + 1) % NODES;
@@ -178,6 +211,11 @@ impl Nodes {
                 self.signal(number, "-CONT");
             }
             Act::Broker => {
+                let broker = rng.random_range(1..=self.ways[number].len());
+                services.0.run(&format!("kill {broker}")).await;
+                services.0.run(&format!("start {broker}")).await;
+            }
+            Act::Brokers => {
                 services.0.run("kill").await;
                 services.0.run("start").await;
             }
@@ -190,6 +228,11 @@ impl Nodes {
                 self.lines[number].set(line);
                 wait(rng.random_range(500..6_000)).await;
                 self.lines[number].set(Line::Open);
+            }
+            Act::Away | Act::Unheard => {
+                let line = if matches!(act, Act::Away) { Line::Cut } else { Line::Deaf };
+                let time = Duration::from_millis(rng.random_range(500..8_000));
+                self.astray(number, line, time).await;
             }
             Act::Move => {
                 let shard = rng.random_range(0..SHARDS).to_string();
@@ -214,14 +257,39 @@ impl Nodes {
     }
 }
 
+/// Starts so many brokers; returns them, their addresses, and the ways of each node to them.
+async fn brokers(count: usize) -> (Service, String, Vec<Vec<Proxy>>) {
+    let mut ways = Vec::new();
+    for _ in 0..NODES * count {
+        // Where it leads is known once they run.
+        ways.push(Proxy::to(([127, 0, 0, 1], 1).into(), Line::Cut).await);
+    }
+    let port = |way: &Proxy| address(way).rsplit(':').next().unwrap_or_default().to_owned();
+    let ports: Vec<_> = ways.iter().map(port).collect();
+    let told = [("KAFKA_BROKERS", count.to_string()), ("KAFKA_WAYS", ports.join(" "))];
+    let told = told.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let (kafka, address) = Service::start_with("kafka", &told).await;
+    let leads = std::fs::read_to_string(kafka.folder().join("ways")).expect("it is written");
+    let leads = leads.split_whitespace().map(|port| port.parse::<u16>().expect("a port"));
+    for (way, port) in ways.iter().zip(leads) {
+        way.lead_to(([127, 0, 0, 1], port).into());
+        way.set(Line::Open);
+    }
+    let mut of_nodes = Vec::new();
+    while !ways.is_empty() {
+        of_nodes.push(ways.drain(..count).collect());
+    }
+    (kafka, address, of_nodes)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_lose_and_double_nothing_whatever_is_done_to_them() {
-    let (kafka, broker) = Service::start("kafka").await;
+    let seconds = std::env::var("QUIRE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let (kafka, broker, ways) = brokers(if seconds.is_some() { 3 } else { 1 }).await;
     let (cassandra, hosts) = Service::start("cassandra").await;
-    let mut nodes = Nodes::new(&broker, &hosts).await;
+    let mut nodes = Nodes::new(ways, &hosts).await;
     (0..NODES).for_each(|number| nodes.start(number));
     nodes.settled().await;
-    let seconds = std::env::var("QUIRE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     let long = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let crowd = match long {
         Some(_) => Crowd { docs: 20, writers: 50, rest: Duration::from_millis(100) },

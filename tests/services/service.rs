@@ -8,7 +8,7 @@ use quire::task::Tasks;
 /// A service that is killed when the test ends.
 pub(crate) struct Service {
     script: PathBuf,
-    variables: &'static [(&'static str, &'static str)],
+    variables: Vec<(String, String)>,
     folder: tempfile::TempDir,
 }
 
@@ -19,10 +19,9 @@ impl Service {
     }
 
     /// Starts a service under variables that its script knows.
-    pub(crate) async fn start_with(
-        name: &str,
-        variables: &'static [(&'static str, &'static str)],
-    ) -> (Self, String) {
+    pub(crate) async fn start_with(name: &str, variables: &[(&str, &str)]) -> (Self, String) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(owned).collect();
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);
         let service = Self { script, variables, folder: tempfile::tempdir().expect("a folder") };
         let address = service.run("start").await;
@@ -47,7 +46,7 @@ impl Service {
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(self.folder.path()).args(verb.split(' ')).stdin(Stdio::null());
-        command.envs(self.variables.iter().copied());
+        command.envs(self.variables.iter().cloned());
         command
     }
 }
