@@ -72,7 +72,8 @@ const TIME: &str = "message.timestamp.type";
 const TIME_OF_BROKER: &str = "LogAppendTime";
 const TIME_APART: [&str; 2] = ["message.timestamp.after.max.ms", "message.timestamp.before.max.ms"];
 
-/// Finds the topic, or creates it, checks it, and returns the id of the log and its shards.
+/// Finds the topic, or creates it, checks it, and returns the id of the log and its shards. Brokers
+/// that do not answer are asked again.
 ///
 /// # Errors
 /// [`OpenError`]; nothing but a missing topic was created.
@@ -80,6 +81,22 @@ pub(crate) async fn check(
     admin: &Arc<Admin>,
     options: &Options,
 ) -> Result<(LogId, u32), OpenError> {
+    let (began, mut backoff) = (Instant::now(), BACKOFF.0);
+    loop {
+        let (hosts, reason) = match check_once(admin, options).await {
+            Err(OpenError::Unreachable { hosts, reason }) => (hosts, reason),
+            checked => return checked,
+        };
+        if began.elapsed() >= options.config.open_timeout {
+            return Err(OpenError::Unreachable { hosts, reason });
+        }
+        tracing::warn!(%hosts, reason, "Kafka does not answer, trying again");
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
+
+async fn check_once(admin: &Arc<Admin>, options: &Options) -> Result<(LogId, u32), OpenError> {
     let mut replicas = find(admin, options).await?;
     if replicas.is_none() && options.config.create_topics {
         create(admin, options).await?;
@@ -101,25 +118,39 @@ async fn find(
     admin: &Arc<Admin>,
     options: &Options,
 ) -> Result<Option<Vec<(i32, usize)>>, OpenError> {
-    let began = Instant::now();
-    let mut backoff = BACKOFF.0;
-    loop {
-        let found = ask(admin, options).await;
-        let error = match found {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
-        let hosts = options.brokers();
-        let asked = options.clone();
-        if let Some(reason) = Tasks::offload(move || why_refused(&asked, ASK_MAX)).await {
-            return Err(OpenError::Refused { hosts, reason });
+    let error = match ask(admin, options).await {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let hosts = options.brokers();
+    let asked = options.clone();
+    match Tasks::offload(move || why_refused(&asked, ASK_MAX)).await {
+        Some(reason) => Err(OpenError::Refused { hosts, reason }),
+        None => Err(OpenError::Unreachable { hosts, reason: error.to_string() }),
+    }
+}
+
+/// Returns why a request failed: by what passes, and it may have been done all the same, or by
+/// what is the matter with it.
+fn failure(
+    error: &KafkaError,
+    options: &Options,
+    matter: impl FnOnce(String) -> OpenError,
+) -> OpenError {
+    let passes = [
+        RDKafkaErrorCode::AllBrokersDown,
+        RDKafkaErrorCode::BrokerTransportFailure,
+        RDKafkaErrorCode::NetworkException,
+        RDKafkaErrorCode::NotController,
+        RDKafkaErrorCode::OperationTimedOut,
+        RDKafkaErrorCode::RequestTimedOut,
+    ];
+    let reason = error.to_string();
+    match *error {
+        KafkaError::AdminOp(code) if passes.contains(&code) => {
+            OpenError::Unreachable { hosts: options.brokers(), reason }
         }
-        if began.elapsed() >= options.config.open_timeout {
-            return Err(OpenError::Unreachable { hosts, reason: error.to_string() });
-        }
-        tracing::warn!(%hosts, reason = %error, "Kafka does not answer, trying again");
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF.1);
+        _ => matter(reason),
     }
 }
 
@@ -158,11 +189,13 @@ async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
         .operation_timeout(Some(CREATED_MAX))
         .request_timeout(Some(CREATED_MAX + ASK_MAX));
     let created = admin.create_topics([&topic], &asked).await;
-    match created.map_err(|error| failed(error.to_string()))?.pop() {
+    match created.map_err(|error| failure(&error, options, failed))?.pop() {
         Some(Ok(_)) => tracing::info!(topic = options.topic, partitions, "topic created"),
         // Another node was first: what it created is checked like any other.
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
-        Some(Err((_, code))) => return Err(failed(code.to_string())),
+        Some(Err((_, code))) => {
+            return Err(failure(&KafkaError::AdminOp(code), options, failed));
+        }
         None => return Err(failed("the broker did not answer".to_owned())),
     }
     Ok(())
@@ -203,9 +236,10 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
     let topic = options.topic.as_str();
     let asked = AdminOptions::new().request_timeout(Some(ASK_MAX));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &asked).await;
-    let described = described.map_err(|error| refused(error.to_string()))?.pop();
+    let described = described.map_err(|error| failure(&error, options, refused))?.pop();
     let described = described.ok_or_else(|| refused("no settings were told".to_owned()))?;
-    let described = described.map_err(|code| refused(code.to_string()))?;
+    let described =
+        described.map_err(|code| failure(&KafkaError::AdminOp(code), options, refused))?;
     let value = |key: &str| described.get(key).and_then(|entry| entry.value.clone());
     let setting = |key, found: Option<String>, wanted: String, why| OpenError::Setting {
         topic: topic.to_owned(),
@@ -271,6 +305,20 @@ pub(crate) async fn ask_id(admin: &Arc<Admin>, topic: &str) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_passes_is_tried_again() {
+        let config = crate::log::kafka::Config::default();
+        let options = Options::new(vec!["h:1".to_owned()], "t", None, &config).unwrap();
+        let because = |code| {
+            let matter = |reason| OpenError::NotCreated { topic: "t".to_owned(), reason };
+            failure(&KafkaError::AdminOp(code), &options, matter)
+        };
+        let passes = because(RDKafkaErrorCode::OperationTimedOut);
+        assert!(matches!(passes, OpenError::Unreachable { .. }), "{passes}");
+        let denied = because(RDKafkaErrorCode::TopicAuthorizationFailed);
+        assert!(matches!(denied, OpenError::NotCreated { .. }), "{denied}");
+    }
 
     #[test]
     fn a_topic_without_an_id_is_refused_by_what_is_the_matter() {
