@@ -198,6 +198,14 @@ impl Handle {
         self.shared.watch.lock().detector.is_suspended(now)
     }
 
+    /// Returns how many records of the control topic this node has not read yet.
+    ///
+    /// # Errors
+    /// Where the topic does not tell.
+    pub async fn behind(&self) -> Result<u64, ReadError> {
+        self.shared.topic.behind().await
+    }
+
     /// Leaves the cluster in order.
     ///
     /// # Errors

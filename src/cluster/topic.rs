@@ -92,6 +92,15 @@ impl Topic {
         self.seen.lock().unreadable
     }
 
+    /// Returns how many records the topic has that are not read yet.
+    ///
+    /// # Errors
+    /// Where the topic does not tell.
+    pub async fn behind(&self) -> Result<u64, ReadError> {
+        let high = self.log.marks(SHARD).await?.high;
+        Ok(high.0.saturating_sub(self.seen.lock().next.0))
+    }
+
     /// Waits until the state is newer than `than`, and returns it; at once where it is.
     ///
     /// # Cancel safety

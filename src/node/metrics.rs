@@ -5,14 +5,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prometheus::core::Metric;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cluster::member;
 use crate::cluster::{Load, Status};
 use crate::types::NodeId;
 use crate::{doc, edge};
 
-/// How often a node looks whether it is suspended, where it hears nothing.
+/// How often a node looks whether it is suspended, where it hears nothing, and how far behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a window lasts.
@@ -82,6 +82,7 @@ pub(crate) struct Cluster {
     members: IntGauge,
     suspended: IntGauge,
     failovers: IntCounter,
+    lag: IntGauge,
 }
 
 impl Cluster {
@@ -91,14 +92,36 @@ impl Cluster {
         let suspended = IntGauge::new("quire_cluster_suspended", help)?;
         let help = "Members that were voted down";
         let failovers = IntCounter::new("quire_cluster_failovers_total", help)?;
+        let help = "Records of the control topic that the node has not read yet";
+        let lag = IntGauge::new("quire_cluster_control_lag_records", help)?;
         registry.register(Box::new(members.clone()))?;
         registry.register(Box::new(suspended.clone()))?;
         registry.register(Box::new(failovers.clone()))?;
-        Ok(Self { members, suspended, failovers })
+        registry.register(Box::new(lag.clone()))?;
+        Ok(Self { members, suspended, failovers, lag })
     }
 
     /// Counts until the node is a member no more.
     pub(crate) async fn follow(self, member: member::Handle) {
+        tokio::select! {
+            () = self.count(&member) => {}
+            () = self.measure(&member) => {}
+        }
+    }
+
+    /// Looks how far behind the node is; while the topic does not tell, the last answer stands.
+    async fn measure(&self, member: &member::Handle) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Ok(Ok(records)) = timeout(LOOK_EVERY, member.behind()).await {
+                self.lag.set(i64::try_from(records).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    async fn count(&self, member: &member::Handle) {
         let mut control = member.control();
         loop {
             self.members.set(i64::try_from(control.up().count()).unwrap_or(i64::MAX));

@@ -22,7 +22,7 @@ use crate::doc::{self, Join, Refusal, Welcome};
 use crate::relay::copy::Copy;
 use crate::relay::error::{DecodeError, HelloError, PeerError};
 use crate::relay::handle::Handle;
-use crate::relay::link::{Frames, Greeted, Identity};
+use crate::relay::link::{Frames, Greeted, Identity, on_wire};
 use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
 use crate::relay::network::{Network, Stream, Tcp};
 use crate::relay::queue::{Frame, Full, Outgoing};
@@ -247,7 +247,8 @@ impl Peers {
             metrics: metrics.clone(),
         });
         info!(?node, "a link is up");
-        tasks.spawn("link writer", async move { outgoing.write_to(socket).await });
+        let counted = metrics.clone();
+        tasks.spawn("link writer", async move { outgoing.write_to(socket, &counted).await });
         let (reading, silence_max) = (link.clone(), config.silence_max);
         tasks.spawn("link", async move { reading.run(frames, silence_max).await });
         link
@@ -448,6 +449,7 @@ impl Link {
             };
             (heard, begun) = (Instant::now(), 0);
             let Ok(Some(frame)) = frame else { break "it was lost" };
+            self.metrics.received.inc_by(on_wire(&frame));
             match decode::<Told>(&frame) {
                 Ok((call, told)) => self.hear(call, told),
                 Err(DecodeError::Unknown { .. }) => self.metrics.unknown.inc(),

@@ -22,6 +22,9 @@ use crate::types::NodeId;
 /// The versions of the messages that this program speaks, the oldest and the newest.
 pub const SPEAKS: (u16, u16) = (1, 1);
 
+/// What stands before each frame.
+const LENGTH_BYTES: usize = 4;
+
 /// What a node says of itself to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -38,6 +41,11 @@ pub(crate) struct Greeted<S> {
     pub(crate) peer: Hello,
     pub(crate) frames: Frames<S>,
     pub(crate) socket: WriteHalf<S>,
+}
+
+/// Returns how many bytes a frame takes on its connection.
+pub(crate) fn on_wire(frame: &[u8]) -> u64 {
+    (LENGTH_BYTES + frame.len()) as u64
 }
 
 /// Reads the frames of a connection.

@@ -32,6 +32,10 @@ pub struct Metrics {
     pub broken: IntCounter,
     /// HTTP requests carried to other nodes.
     pub carried: IntCounter,
+    /// Bytes of messages that came over links, with their lengths.
+    pub received: IntCounter,
+    /// The same that were sent.
+    pub sent: IntCounter,
 }
 
 impl Metrics {
@@ -55,6 +59,8 @@ impl Metrics {
             registry.register(Box::new(counts.clone()))?;
             Ok(counts)
         };
+        let help = "Bytes of messages on links, with their lengths";
+        let bytes = by("quire_relay_bytes_total", help, "direction")?;
         Ok(Self {
             links_in: gauge("quire_relay_links_in", "Links made by other nodes")?,
             links_out: gauge("quire_relay_links_out", "Links made to other nodes")?,
@@ -69,6 +75,8 @@ impl Metrics {
             subscribed: by("quire_relay_subscribed_total", "Subscriptions made", "content")?,
             broken: count("quire_relay_broken_total", "Streams of owners that did not go on")?,
             carried: count("quire_relay_carried_total", "Requests carried to other nodes")?,
+            received: bytes.with_label_values(&["in"]),
+            sent: bytes.with_label_values(&["out"]),
         })
     }
 }

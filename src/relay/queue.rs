@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::relay::Metrics;
+
 /// How much is gathered before it is written.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -100,13 +102,15 @@ impl Outgoing {
     }
 
     /// Writes what comes until the link ends or the socket fails.
-    pub(crate) async fn write_to(&self, mut socket: impl AsyncWrite + Unpin) {
+    pub(crate) async fn write_to(&self, mut socket: impl AsyncWrite + Unpin, metrics: &Metrics) {
         let mut buffer = BytesMut::new();
         let writing = async {
             loop {
                 self.filled.notified().await;
                 while self.take(&mut buffer) {
+                    let bytes = buffer.len() as u64;
                     socket.write_all_buf(&mut buffer).await?;
+                    metrics.sent.inc_by(bytes);
                 }
                 socket.flush().await?;
             }

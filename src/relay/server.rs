@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use crate::doc::Refusal;
 use crate::relay::error::{DecodeError, HelloError};
-use crate::relay::link::{Frames, Greeted, Identity, Limits};
+use crate::relay::link::{Frames, Greeted, Identity, Limits, on_wire};
 use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
 use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
@@ -163,8 +163,8 @@ async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strange
     ports.metrics.links_in.inc();
     let queue_bytes = usize::try_from(ports.config.queue_bytes.as_u64()).unwrap_or(usize::MAX);
     let outgoing = Arc::new(Outgoing::new(queue_bytes, token.child_token()));
-    let writer = outgoing.clone();
-    ports.tasks.spawn("peer writer", async move { writer.write_to(socket).await });
+    let (writer, counted) = (outgoing.clone(), ports.metrics.clone());
+    ports.tasks.spawn("peer writer", async move { writer.write_to(socket, &counted).await });
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
     let (node, subs) = (peer.node, BTreeMap::new());
     let mut serving = Serving { ports, node, outgoing, calls, subs };
@@ -203,6 +203,7 @@ impl Serving {
                 Ok(Ok(None)) => return "it was closed",
                 Ok(Err(_)) => return "it was lost, or a message is too long",
             };
+            self.ports.metrics.received.inc_by(on_wire(&frame));
             match decode::<Ask>(&frame) {
                 Ok((call, ask)) => {
                     if !self.take(call, ask, frame.len()) {

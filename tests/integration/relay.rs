@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quire::client::{Document, Options, Status};
+use quire::relay;
 use quire::shard::{PeerError, Peers};
 use quire::text::Operation;
 use quire::types::{Offset, ShardId};
@@ -103,6 +104,20 @@ async fn the_owner_tells_each_node_once_however_many_clients_are_behind_it() {
     for node in &nodes.all[1..] {
         assert_eq!((node.relay.copies.get(), node.relay.links_out.get()), (1, 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_has_sent_over_a_link_the_other_has_received() {
+    let nodes = Nodes::start(1, Settings::default()).await;
+    let document = open(&nodes, 1, Codec::Binary);
+    online(&document).await;
+    write(&document, 'a', EDITS).await;
+    let [owner, other] = &nodes.all[..] else { panic!("there are two") };
+    let edits = EDITS as u64;
+    let counted = |from: &relay::Metrics, to: &relay::Metrics| {
+        from.sent.get() > edits && from.sent.get() == to.received.get()
+    };
+    until(|| counted(&owner.relay, &other.relay) && counted(&other.relay, &owner.relay)).await;
 }
 
 #[tokio::test]

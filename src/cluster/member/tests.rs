@@ -286,6 +286,32 @@ async fn without_the_topic_nobody_is_voted_down_and_all_go_on_after_it() {
     assert_eq!(placed(&same[0]), placed(&same[2]));
 }
 
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &Record, _: &Result<Vec<Change>, Void>, _: &Control) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_far_a_node_is_behind_is_known() {
+    let log = topic();
+    let nodes =
+        [Node::start(&log, "a", 1).await.unwrap(), Node::start(&log, "b", 1).await.unwrap()];
+    nodes[1].sees(|control| ups(control).len() == 2).await;
+    let reader = Topic::new(log.clone());
+    let high = log.marks(ShardId(0)).await.unwrap().high;
+    assert_eq!(reader.behind().await.unwrap(), high.0, "it has read nothing");
+    reader.catch_up(&Nobody).await.unwrap();
+    assert_eq!(reader.behind().await.unwrap(), 0);
+    timeout(PATIENCE, async {
+        while nodes[0].handle.behind().await.unwrap() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it reads everything");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_control_topic_of_another_log_is_refused() {
     let log = topic();
