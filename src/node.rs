@@ -27,13 +27,15 @@ use crate::config::{Config, Engine, Remote};
 use crate::edge::{self, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
-use crate::node::cluster::{Clustered, Listening, open_control};
+use crate::node::cluster::{Clustered, Joining, Listening, open_control};
 use crate::node::metrics::Gauges;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
 use crate::task::{Fatal, Tasks};
 use crate::types::{DocId, LogId, Offset, ShardId};
 use crate::{admin, doc, telemetry};
+
+pub use crate::node::cluster::Versions;
 
 /// A node that serves; stop it with [`Node::stop`].
 pub struct Node {
@@ -266,11 +268,14 @@ impl Node {
         let ports = Open::bind(config).await?;
         let fatal = Fatal::default();
         let stores = Stores::open(config, config.shards(), &registry, &fatal, &clock).await?;
-        let control = match config.peer_listen {
-            Some(_) => Some(open_control(config).await?),
+        let joining = match config.peer_listen {
+            Some(_) => {
+                let control = open_control(config).await?;
+                Some(Joining { control, versions: Versions::default() })
+            }
             None => None,
         };
-        Self::assemble(config, clock, registry, ports, (stores, control), fatal).await
+        Self::assemble(config, clock, registry, ports, (stores, joining), fatal).await
     }
 
     /// Starts a node of a cluster on stores that are open, for tests.
@@ -284,9 +289,26 @@ impl Node {
         stores: Stores,
         control: Arc<dyn Log>,
     ) -> anyhow::Result<Self> {
+        Self::start_as(Versions::default(), config, clock, stores, control).await
+    }
+
+    /// Starts a node of a cluster on stores that are open, as if it were another version of this
+    /// program, for tests.
+    ///
+    /// # Errors
+    /// Where a shard or a port cannot be had, or the versions do not fit the cluster.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn start_as(
+        versions: Versions,
+        config: &Config,
+        clock: Clock,
+        stores: Stores,
+        control: Arc<dyn Log>,
+    ) -> anyhow::Result<Self> {
         let (registry, fatal) = (telemetry::registry(), Fatal::default());
         let ports = Open::bind(config).await?;
-        Self::assemble(config, clock, registry, ports, (stores, Some(control)), fatal).await
+        let joining = Some(Joining { control, versions });
+        Self::assemble(config, clock, registry, ports, (stores, joining), fatal).await
     }
 
     async fn assemble(
@@ -294,7 +316,7 @@ impl Node {
         clock: Clock,
         registry: telemetry::Registry,
         open: Open,
-        (stores, control): (Stores, Option<Arc<dyn Log>>),
+        (stores, joining): (Stores, Option<Joining>),
         fatal: Fatal,
     ) -> anyhow::Result<Self> {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
@@ -319,11 +341,11 @@ impl Node {
         };
         let at = open.at();
         let Open { bound, admin } = open;
-        let (alone, clustered) = match control {
+        let (alone, clustered) = match joining {
             None => (Some(Arc::new(start_shards(&ports).await?)), None),
-            Some(control) => {
+            Some(joining) => {
                 let gauges = Gauges::new(&edge_metrics, &doc_metrics);
-                let joining = Clustered::join(config, control, &ports, (at, gauges), &registry);
+                let joining = Clustered::join(config, joining, &ports, (at, gauges), &registry);
                 (None, Some(joining.await?))
             }
         };

@@ -175,6 +175,7 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
             of("founded", format!("the cluster begins, with {shards} shards"))
         }
         Change::Joined { node, .. } => on("joined", node, format!("{} is up", node.0)),
+        Change::Ruled { rules } => of("ruled", format!("version {rules} of the rules is in force")),
         Change::Voted { node, by } => {
             on("voted", node, format!("{} does not hear of {}", by.0, node.0))
         }

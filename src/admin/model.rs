@@ -28,6 +28,10 @@ pub struct Status {
     pub at: u64,
     /// A hash of the state: the same on every node at the same record.
     pub fingerprint: String,
+    /// The version of the rules in force.
+    pub rules: u16,
+    /// How many records of the control topic that node could not read since it started.
+    pub unreadable: u64,
     /// How many shards there are.
     pub shards: u32,
     /// How many have an owner.
@@ -88,6 +92,10 @@ pub struct Node {
     pub joined_at: String,
     /// The program's version.
     pub software: String,
+    /// The least and the greatest version of the rules that it can follow.
+    pub rules: (u16, u16),
+    /// The least and the greatest version of the messages between nodes that it speaks.
+    pub speaks: (u16, u16),
     /// Where its clients' port is.
     pub client: String,
     /// Where its peer port is.

@@ -21,8 +21,18 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+/// Tells how well a node reads the control topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Whether it does not hear of itself any more.
+    pub(crate) suspended: bool,
+    /// How many records it could not read.
+    pub(crate) unreadable: u64,
+}
+
 /// Returns the state as `told_by` has read it.
-pub(crate) fn status(control: &Control, told_by: &NodeId, suspended: bool) -> Status {
+pub(crate) fn status(control: &Control, told_by: &NodeId, heard: Heard) -> Status {
+    let Heard { suspended, unreadable } = heard;
     let owned = shards(control).filter(|shard| control.owner(*shard).is_some()).count();
     let plan = Plan::of(control);
     let waiting = plan.pending.iter().filter(|pending| pending.stage == Stage::Waiting).count();
@@ -32,6 +42,8 @@ pub(crate) fn status(control: &Control, told_by: &NodeId, suspended: bool) -> St
         cluster: control.cluster().map(|id| format!("{id:032x}")).unwrap_or_default(),
         at: control.at().map_or(0, |at| at.0),
         fingerprint: format!("{:016x}", control.fingerprint()),
+        rules: control.rules().unwrap_or(0),
+        unreadable,
         shards: control.shards(),
         owned: count(owned),
         moving: count(control.moves().count()),
@@ -75,6 +87,8 @@ pub(crate) fn nodes(control: &Control) -> Vec<Node> {
         boot: member.boot,
         joined_at: time(member.joined_at),
         software: member.version.software.to_string(),
+        rules: member.version.rules,
+        speaks: member.version.speaks,
         client: member.addresses.client.to_string(),
         peer: member.addresses.peer.to_string(),
         admin: member.addresses.admin.to_string(),

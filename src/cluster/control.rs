@@ -92,6 +92,11 @@ impl Control {
         self.state.founded.as_ref().map(|founded| founded.cluster)
     }
 
+    /// Returns the version of the rules in force, once there was a member.
+    pub fn rules(&self) -> Option<u16> {
+        self.state.rules
+    }
+
     /// Returns the number of shards, 0 before the cluster is founded.
     pub fn shards(&self) -> u32 {
         self.state.shard_count()

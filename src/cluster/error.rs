@@ -32,22 +32,29 @@ pub enum Void {
         /// The node.
         node: NodeId,
     },
-    /// It would judge the records of the logs by another rule.
+    /// It would judge records, or place shards, by other rules.
     #[error(
-        "the node accepts records by rule {accepts}, the cluster by rule {cluster}: \
-         start a version of the program with the cluster's rule"
+        "the cluster follows version {cluster} of the rules, the node can follow {} to {}: start a \
+         version of the program that can follow {cluster}", .node.0, .node.1
     )]
-    IncompatibleVersion {
-        /// The node's rule.
-        accepts: u16,
+    OtherRules {
+        /// The least and the greatest version that the node can follow.
+        node: (u16, u16),
         /// The cluster's.
         cluster: u16,
     },
     /// It could not talk to a member.
-    #[error("no message version is common with node {}: upgrade one step at a time", .with.0)]
+    #[error(
+        "the node speaks versions {} to {} of the messages between nodes, node {} speaks {} to {}: \
+         upgrade one step at a time", .node.0, .node.1, .with.0, .other.0, .other.1
+    )]
     NoCommonVersion {
+        /// The least and the greatest version that the node speaks.
+        node: (u16, u16),
         /// The member.
         with: NodeId,
+        /// What that one speaks.
+        other: (u16, u16),
     },
     /// There is no room for another member.
     #[error("{members} nodes are up, and no more are allowed: stop one first")]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::cluster::topic::{Observer, Topic, WriteError};
+use crate::cluster::topic::{Observer, Topic, Unread, WriteError};
 use crate::cluster::{
     Addresses, Candidate, Change, Control, Decision, Detector, Founded, Heartbeat, Join, Leave,
     Load, Record, Refusal, Status, Timing, Verdict, Version, Void,
@@ -28,6 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How many records are kept before a snapshot that counts, when the topic is trimmed.
 const KEPT: u64 = 1_000;
+
+const OBSCURE: &str = "nothing in the control topic that this program can read says how the \
+    cluster is: start the version of the program that the other nodes run; where nobody runs, and \
+    nothing else helps, delete the control topic (PREFIX-control)";
 
 const NAME_LOST: &str = "another process runs under this node's name: give one of them another";
 
@@ -75,6 +79,12 @@ pub enum JoinError {
     /// Somebody else has the name.
     #[error(transparent)]
     Refused(Refusal),
+    /// The cluster follows rules that this program does not know.
+    #[error(transparent)]
+    Rules(Void),
+    /// What is left of the topic does not say how the cluster is.
+    #[error("{OBSCURE}")]
+    Obscure,
     /// The cluster was founded over another log.
     #[error(
         "the control topic belongs to the cluster of another log: correct --log; where the log was \
@@ -134,6 +144,15 @@ pub async fn join(
     let topic = Topic::new(ports.log.clone());
     let shared = Arc::new(Shared { identity, topic, ports, began, watch, also: OnceLock::new() });
     shared.topic.catch_up(&*shared).await?;
+    while shared.topic.is_obscure().await? {
+        if shared.topic.behind().await? == 0 {
+            return Err(JoinError::Obscure);
+        }
+        shared.topic.catch_up(&*shared).await?;
+    }
+    if let Some(void) = shared.other_rules(&shared.topic.control()) {
+        return Err(JoinError::Rules(void));
+    }
     let (tasks, token) = (shared.ports.tasks.clone(), shared.ports.tasks.token().clone());
     let following = Arc::clone(&shared);
     tasks.spawn_vital("control", shared.ports.fatal.clone(), async move {
@@ -198,6 +217,11 @@ impl Handle {
         self.shared.watch.lock().detector.is_suspended(now)
     }
 
+    /// Returns which records of the control topic this node could not read.
+    pub fn unread(&self) -> Unread {
+        self.shared.topic.unread()
+    }
+
     /// Returns how many records of the control topic this node has not read yet.
     ///
     /// # Errors
@@ -220,6 +244,12 @@ impl Observer for Shared {
     fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control) {
         if let Some(also) = self.also.get() {
             also.observe(record, outcome, control);
+        }
+        if self.watch.lock().joined
+            && let Some(void) = self.other_rules(control)
+        {
+            // What other records mean from here on is not known to this program.
+            self.ports.fatal.stop_with(&void.to_string());
         }
         let (node, boot) = match record {
             Record::Join(Join { node, boot, .. })
@@ -250,6 +280,13 @@ impl Observer for Shared {
 impl Shared {
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Tells why this program must not take part any more: the cluster has newer rules.
+    fn other_rules(&self, control: &Control) -> Option<Void> {
+        let own = self.identity.version.rules;
+        let cluster = control.rules().filter(|rules| *rules > own.1)?;
+        Some(Void::OtherRules { node: own, cluster })
     }
 
     async fn found(&self, cluster: u128, shards: u32) -> Result<(), JoinError> {
@@ -325,15 +362,19 @@ impl Shared {
 
     async fn beat(&self) {
         let control = self.topic.control();
+        if control.cluster().is_none()
+            && let (Ok(true), Ok(0)) = (self.topic.is_obscure().await, self.topic.behind().await)
+        {
+            // The topic was trimmed before this node had read it, and goes on in newer words.
+            self.ports.fatal.stop_with(OBSCURE);
+            return;
+        }
         let Identity { node, boot, .. } = self.identity.clone();
         match control.member(&node) {
             Some(member) if member.boot == boot && member.is_up() => {}
             // The others did not hear of this node for a while.
             Some(member) if member.boot == boot && member.status == Status::Down => {
-                info!("the others held this node for dead, it joins again");
-                if let Err(reason) = self.write_join(None).await {
-                    warn!(%reason, "could not join again");
-                }
+                self.join_again().await;
                 return;
             }
             Some(_) | None => return,
@@ -344,6 +385,18 @@ impl Shared {
         match self.topic.append(&Record::Heartbeat(heartbeat)).await {
             Ok(at) => self.keep_short(at).await,
             Err(reason) => warn!(%reason, "a heartbeat was not written"),
+        }
+    }
+
+    async fn join_again(&self) {
+        info!("the others held this node for dead, it joins again");
+        match self.write_join(None).await {
+            Ok(()) => {}
+            // The others have gone on to what this program does not understand.
+            Err(WriteError::Void(
+                void @ (Void::OtherRules { .. } | Void::NoCommonVersion { .. }),
+            )) => self.ports.fatal.stop_with(&void.to_string()),
+            Err(reason) => warn!(%reason, "could not join again"),
         }
     }
 

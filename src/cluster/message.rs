@@ -1,14 +1,16 @@
 //! The bytes of a control record: one byte format version, a postcard body, a CRC-32 of both.
 //!
 //! The body has types of its own. The order of their variants and fields is the format: a change
-//! is a new version, and the old one stays readable. Version 1, with varints for all numbers and a
-//! length before each list and text; `x?` is 0, or 1 and x:
+//! is a new version, and the old one stays readable. A record has the least version that can say
+//! it. One of a newer version is void for everybody: nobody writes it before the rules in force
+//! have it (decision 9). With varints for all numbers and a length before each list and text; `x?`
+//! is 0, or 1 and x:
 //!
 //! ```text
-//! record  = 1 body crc32-le
+//! record  = version body crc32-le
 //! body    = 0 cluster shards at                                          founded
 //!         | 1 node boot replaces? client peer admin weight
-//!             software speaks-min speaks-max accepts at                  join
+//!             software speaks-min speaks-max rules-max at                join
 //!         | 2 node boot ack-p99-ms sessions documents                    heartbeat
 //!         | 3 node boot by by-boot                                       down
 //!         | 4 node boot                                                  leave
@@ -18,6 +20,7 @@
 //!         | 8 shard from from-boot (0 | 1 reason)                        move ended
 //!         | 9 name why at expected? order                                command
 //!         | 10 at state                                                  snapshot
+//!         | 11 join rules-min                                            join, since version 2
 //! order   = 0 node weight | 1 shard node | 2 shard | 3 node deadline? | 4 node
 //!         | 5 per-node cluster | 6 | 7 | 8 shard to | 9 on | 10 token until
 //! token   = 0 id | 1 subject
@@ -38,7 +41,7 @@ use crate::types::{BadDocId, Epoch, NodeId, Offset, ShardId, Timestamp};
 /// The longest control record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
 
 /// Tells why bytes are no control record: a reader skips the record and counts it.
@@ -54,8 +57,14 @@ pub enum DecodeError {
     #[error("the checksum of the control record does not hold")]
     Checksum,
     /// A newer program wrote it.
-    #[error("the control record has format {found}, this version knows {VERSION}: upgrade")]
+    #[error("the control record has format {found}, this program knows 1 to {VERSION}: upgrade")]
     Version {
+        /// The format.
+        found: u8,
+    },
+    /// The body is of a kind that its format does not have.
+    #[error("the control record is of a kind that format {found} does not have")]
+    Kind {
         /// The format.
         found: u8,
     },
@@ -96,6 +105,8 @@ enum Body<'a> {
     MoveEnded(ShardId, &'a str, u64, OutcomeBody<'a>),
     Command(&'a str, &'a str, Timestamp, Option<Offset>, OrderBody<'a>),
     Snapshot(Offset, &'a [u8]),
+    /// With the least version of the rules, where it is not the greatest.
+    JoinWithin(JoinBody<'a>, u16),
 }
 
 type Shards<'a> = Cow<'a, [(ShardId, Epoch)]>;
@@ -111,7 +122,7 @@ struct JoinBody<'a> {
     weight: u32,
     software: &'a str,
     speaks: (u16, u16),
-    accepts: u16,
+    rules: u16,
     at: Timestamp,
 }
 
@@ -149,8 +160,9 @@ impl Record {
     /// If the record is over a bound that decoding holds: it lists more than [`SHARDS_MAX`]
     /// shards, or a snapshot makes it longer than [`RECORD_BYTES_MAX`] bytes.
     pub fn encode(&self) -> Bytes {
-        let mut bytes = postcard::to_extend(&body(self), vec![VERSION])
-            .expect("a vector grows, and every list of the body knows its length");
+        let body = body(self);
+        let bytes = postcard::to_extend(&body, vec![body.version()]);
+        let mut bytes = bytes.expect("a vector grows, and every list of the body knows its length");
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a control record of {} bytes", bytes.len());
@@ -174,21 +186,69 @@ impl Record {
         if crc32fast::hash(checked) != u32::from_le_bytes(*crc) {
             return Err(DecodeError::Checksum);
         }
-        if *version != VERSION {
+        if !(1..=VERSION).contains(version) {
             return Err(DecodeError::Version { found: *version });
         }
         let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)?;
         if !rest.is_empty() {
             return Err(DecodeError::Trailing { bytes: rest.len() });
         }
+        if body.version() != *version {
+            return Err(DecodeError::Kind { found: *version });
+        }
         record(body)
+    }
+}
+
+impl DecodeError {
+    /// Tells whether a newer program wrote the record.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Version { found } if *found > VERSION)
+    }
+
+    /// Names the reason for what is counted and logged.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Length { .. } => "length",
+            Self::Checksum => "checksum",
+            Self::Version { .. } => "version",
+            Self::Kind { .. }
+            | Self::Body(_)
+            | Self::Trailing { .. }
+            | Self::TooMany { .. }
+            | Self::Node(_)
+            | Self::Text(_) => "body",
+        }
+    }
+}
+
+impl Body<'_> {
+    /// Returns the first version that has this kind.
+    fn version(&self) -> u8 {
+        match self {
+            Self::Founded(..)
+            | Self::Join(_)
+            | Self::Heartbeat(..)
+            | Self::Down(..)
+            | Self::Leave(..)
+            | Self::Owned(..)
+            | Self::Disowned(..)
+            | Self::MoveBegun(..)
+            | Self::MoveEnded(..)
+            | Self::Command(..)
+            | Self::Snapshot(..) => 1,
+            Self::JoinWithin(..) => 2,
+        }
     }
 }
 
 fn body(record: &Record) -> Body<'_> {
     match record {
         Record::Founded(Founded { cluster, shards, at }) => Body::Founded(*cluster, *shards, *at),
-        Record::Join(join) => Body::Join(join_body(join)),
+        Record::Join(join) => match join.version.rules {
+            (least, greatest) if least == greatest => Body::Join(join_body(join)),
+            (least, _) => Body::JoinWithin(join_body(join), least),
+        },
         Record::Heartbeat(Heartbeat { node, boot, ack_p99_ms, sessions, documents }) => {
             Body::Heartbeat(name(node), *boot, *ack_p99_ms, *sessions, *documents)
         }
@@ -231,7 +291,7 @@ fn join_body(join: &Join) -> JoinBody<'_> {
         weight: join.weight,
         software: join.version.software.as_str(),
         speaks: join.version.speaks,
-        accepts: join.version.accepts,
+        rules: join.version.rules.1,
         at: join.at,
     }
 }
@@ -270,7 +330,8 @@ fn listed(shards: &[(ShardId, Epoch)]) -> Shards<'_> {
 fn record(body: Body<'_>) -> Result<Record, DecodeError> {
     Ok(match body {
         Body::Founded(cluster, shards, at) => Record::Founded(Founded { cluster, shards, at }),
-        Body::Join(body) => Record::Join(join(body)?),
+        Body::Join(body) => Record::Join(join(body.rules, body)?),
+        Body::JoinWithin(body, least) => Record::Join(join(least, body)?),
         Body::Heartbeat(name, boot, ack_p99_ms, sessions, documents) => {
             let node = node(name)?;
             Record::Heartbeat(Heartbeat { node, boot, ack_p99_ms, sessions, documents })
@@ -306,20 +367,20 @@ fn record(body: Body<'_>) -> Result<Record, DecodeError> {
     })
 }
 
-fn join(body: JoinBody<'_>) -> Result<Join, DecodeError> {
+fn join(least: u16, body: JoinBody<'_>) -> Result<Join, DecodeError> {
     let addresses = Addresses {
         client: body.client.parse()?,
         peer: body.peer.parse()?,
         admin: body.admin.parse()?,
     };
-    let (speaks, accepts) = (body.speaks, body.accepts);
+    let (speaks, rules) = (body.speaks, (least, body.rules));
     Ok(Join {
         node: node(body.node)?,
         boot: body.boot,
         replaces: body.replaces,
         addresses,
         weight: body.weight,
-        version: Version { software: body.software.parse()?, speaks, accepts },
+        version: Version { software: body.software.parse()?, speaks, rules },
         at: body.at,
     })
 }

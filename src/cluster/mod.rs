@@ -46,8 +46,8 @@ pub use placement::{Placement, Standing};
 pub use plan::{Pending, Plan, Stage, Why};
 pub use record::{
     Addresses, BadText, Command, Disowned, Down, Founded, Heartbeat, Join, Leave, Limits,
-    MoveBegun, MoveEnded, Operator, Order, Outcome, Owned, Record, SHARDS_MAX, Snapshot, Text,
-    Token, Version,
+    MoveBegun, MoveEnded, Operator, Order, Outcome, Owned, RULES, Record, SHARDS_MAX, Snapshot,
+    Text, Token, Version,
 };
 pub use ring::{POINTS_PER_WEIGHT, Ring};
-pub use topic::{Observer, Topic, WriteError};
+pub use topic::{Observer, Topic, Unread, WriteError};

@@ -11,7 +11,8 @@
 //! 5. a node under its floor takes shards, first those that would choose it.
 //!
 //! While all nodes are being drained, there is nowhere to drain to: the placement stays, and only
-//! homeless shards are placed.
+//! homeless shards are placed. A change of any of this is a new version of the
+//! [`RULES`](crate::cluster::RULES): nodes that disagree here would fight for shards.
 
 use std::collections::BTreeMap;
 

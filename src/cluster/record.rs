@@ -10,6 +10,13 @@ use bytes::Bytes;
 
 use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 
+/// The versions of the rules that this program can follow, the oldest and the newest: which
+/// records of a log and of the control topic count and what they mean, and where shards are placed.
+/// All nodes of a cluster follow one version; a change of any of it is a new one (decision 9).
+///
+/// Version 1 had a ring of 16 points for each unit of a node's weight.
+pub const RULES: (u16, u16) = (2, 2);
+
 /// The most shards of a cluster.
 pub const SHARDS_MAX: u32 = 8_192;
 
@@ -131,8 +138,8 @@ pub struct Version {
     pub software: Text<64>,
     /// The least and the greatest version of the messages between nodes.
     pub speaks: (u16, u16),
-    /// The rule by which it tells which records of a log count: one for the whole cluster.
-    pub accepts: u16,
+    /// The least and the greatest version of the [`RULES`] that it can follow.
+    pub rules: (u16, u16),
 }
 
 /// Says that a node is alive, and how busy.

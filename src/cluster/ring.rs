@@ -7,6 +7,8 @@
 //! point = "n" length-of-name(1) name number(4, LE)
 //! key   = "s" shard(4, LE) probe(4, LE)
 //! ```
+//!
+//! Another ring is another version of the [`RULES`](crate::cluster::RULES).
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 

@@ -3,7 +3,8 @@
 //!
 //! One state has one encoding: the fingerprint is a hash of it. Nodes stand as places in the list
 //! of members, so that a state with all that is allowed fits one record. Every bound of the state
-//! is checked when it is read back.
+//! is checked when it is read back. Version 2 ends with the least version of the rules of each
+//! member; a state has version 1 where that is the greatest, too, for all of them.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -19,14 +20,16 @@ use crate::cluster::control::{
 use crate::cluster::record::{Addresses, Founded, Limits, SHARDS_MAX, Token, Version};
 use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 
-const VERSION: u8 = 1;
+/// The versions of the format.
+const PLAIN: u8 = 1;
+const WITH_LEAST: u8 = 2;
 
 const HASH_KEY: (u64, u64) = (0x7175_6972_652d_636f, 0x6e74_726f_6c2d_6670);
 
 #[derive(Serialize, Deserialize)]
 struct StateBody<'a> {
     founded: Option<(u128, u32, Timestamp)>,
-    accepts: Option<u16>,
+    rules: Option<u16>,
     #[serde(borrow)]
     members: Vec<MemberBody<'a>>,
     shards: Vec<ShardBody>,
@@ -50,7 +53,8 @@ struct MemberBody<'a> {
     configured_weight: u32,
     software: &'a str,
     speaks: (u16, u16),
-    accepts: u16,
+    /// The greatest version.
+    rules: u16,
     joined_at: Timestamp,
     drain: Option<Option<Timestamp>>,
     load: Option<(u32, u32, u32)>,
@@ -114,7 +118,7 @@ pub(in crate::cluster) fn encode(state: &State) -> Bytes {
     let founded = state.founded.as_ref();
     let body = StateBody {
         founded: founded.map(|founded| (founded.cluster, founded.shards, founded.at)),
-        accepts: state.accepts,
+        rules: state.rules,
         members: members.collect(),
         shards: shards.collect(),
         pins: pins.collect(),
@@ -124,7 +128,13 @@ pub(in crate::cluster) fn encode(state: &State) -> Bytes {
         guard: state.guard,
         placement_changed_at: state.placement_changed_at,
     };
-    let bytes = postcard::to_extend(&body, vec![VERSION]);
+    let rules = state.members.values().map(|member| member.version.rules);
+    let least: Vec<_> = rules.clone().map(|(least, _)| least).collect();
+    let bytes = if rules.clone().all(|(least, greatest)| least == greatest) {
+        postcard::to_extend(&body, vec![PLAIN])
+    } else {
+        postcard::to_extend(&(body, least), vec![WITH_LEAST])
+    };
     Bytes::from(bytes.expect("a vector grows, and every list knows its length"))
 }
 
@@ -150,7 +160,7 @@ fn member_body<'a>(
         configured_weight: member.configured_weight,
         software: member.version.software.as_str(),
         speaks: member.version.speaks,
-        accepts: member.version.accepts,
+        rules: member.version.rules.1,
         joined_at: member.joined_at,
         drain: member.drain.map(|drain| drain.deadline),
         load: member.load.map(|_| (ack_p99, sessions, documents)),
@@ -162,13 +172,20 @@ fn member_body<'a>(
 pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
     let (&version, body) = bytes.split_first()?;
     let (body, rest) = postcard::take_from_bytes::<StateBody<'_>>(body).ok()?;
+    let greatest = || body.members.iter().map(|member| member.rules).collect();
+    let (least, rest): (Vec<u16>, _) = match version {
+        PLAIN => (greatest(), rest),
+        WITH_LEAST => postcard::take_from_bytes(rest).ok()?,
+        _ => return None,
+    };
     let bounded = body.members.len() <= MEMBERS_MAX && body.revoked.len() <= REVOKED_MAX;
-    if version != VERSION || !rest.is_empty() || !bounded {
+    if least.len() != body.members.len() || !rest.is_empty() || !bounded {
         return None;
     }
     let names = body.members.iter().map(|member| member.node.parse().ok().map(NodeId));
     let names: Vec<NodeId> = names.collect::<Option<_>>()?;
-    let members = body.members.into_iter().map(|body| member(body, &names));
+    let members = body.members.into_iter().zip(least);
+    let members = members.map(|(body, least)| member(body, least, &names));
     let members: BTreeMap<_, _> =
         names.iter().cloned().zip(members.collect::<Option<Vec<_>>>()?).collect();
     let (cluster, count, at) = body.founded?;
@@ -190,7 +207,7 @@ pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
     let (per_node, cluster_limit) = body.limits;
     let state = State {
         founded: Some(Founded { cluster, shards: count, at }),
-        accepts: body.accepts,
+        rules: body.rules,
         members,
         shards: shards.collect::<Option<_>>()?,
         pins: pins.collect::<Option<_>>()?,
@@ -203,7 +220,7 @@ pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
     (is_sound(&state) && encode(&state) == bytes).then_some(state)
 }
 
-fn member(body: MemberBody<'_>, names: &[NodeId]) -> Option<Member> {
+fn member(body: MemberBody<'_>, least: u16, names: &[NodeId]) -> Option<Member> {
     let votes = body.votes.into_iter().map(|place| name(names, place));
     let load = |(ack_p99, sessions, documents)| Load {
         ack_p99: Duration::from_millis(u64::from(ack_p99)),
@@ -227,7 +244,7 @@ fn member(body: MemberBody<'_>, names: &[NodeId]) -> Option<Member> {
         version: Version {
             software: body.software.parse().ok()?,
             speaks: body.speaks,
-            accepts: body.accepts,
+            rules: (least, body.rules),
         },
         joined_at: body.joined_at,
         drain: body.drain.map(|deadline| Drain { deadline }),
@@ -334,7 +351,7 @@ mod tests {
         check(&|state| state.members.get_mut(&node("b")).unwrap().status = Status::Down);
         let bytes = encode(&full());
         assert_eq!(decode(&[&bytes, &[0][..]].concat()), None);
-        assert_eq!(decode(&[&[VERSION + 1], &bytes[1..]].concat()), None);
+        assert_eq!(decode(&[&[WITH_LEAST + 1], &bytes[1..]].concat()), None);
         assert_eq!(decode(&[]), None);
     }
 

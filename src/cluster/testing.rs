@@ -28,7 +28,7 @@ pub(crate) fn join_of(name: &str, boot: u64) -> Join {
         replaces: None,
         addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
         weight: 10,
-        version: Version { software: text("0"), speaks: (1, 2), accepts: 1 },
+        version: Version { software: text("0"), speaks: (1, 2), rules: (1, 1) },
         at: Timestamp(boot),
     }
 }
@@ -138,9 +138,11 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let shards = || prop::collection::vec((0..18u32, 0..60u64), 0..6);
     prop_oneof![
         1 => (1..20u32).prop_map(founded),
-        12 => (name(), boot(), prop::option::of(1..3u64), 1..30u32).prop_map(
-            |(name, boot, replaces, weight)| {
-                Record::Join(Join { replaces, weight, ..join_of(name, boot) })
+        12 => (name(), boot(), prop::option::of(1..3u64), 1..9u32, rules()).prop_map(
+            |(name, boot, replaces, weight, rules)| {
+                let mut join = Join { replaces, weight, ..join_of(name, boot) };
+                join.version.rules = rules;
+                Record::Join(join)
             }
         ),
         3 => (name(), boot()).prop_map(|(name, boot)| heartbeat(name, boot)),
@@ -162,6 +164,11 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
             Record::Snapshot(Snapshot { at: Offset(at), state: state.into() })
         }),
     ]
+}
+
+/// Which versions of the rules a node can follow; those of most nodes have some in common.
+fn rules() -> impl Strategy<Value = (u16, u16)> {
+    prop::sample::select(vec![(1, 1), (1, 2), (1, 2), (1, 2), (1, 3), (2, 3)])
 }
 
 fn order() -> impl Strategy<Value = Order> {

@@ -3,17 +3,17 @@
 //! The topic is a log of one shard. A record is appended by anybody and means something once it is
 //! read back: [`Topic::write`] returns what became of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::cluster::{Change, Control, Record, Void};
+use crate::cluster::{Change, Control, DecodeError, Record, Void};
 use crate::log::{AppendError, Log, ReadError};
 use crate::types::{Offset, ShardId};
 
@@ -29,6 +29,9 @@ const VERDICTS_KEPT: usize = 4_096;
 /// How long is waited after a read that failed, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// How often a node says that it cannot read records, for each reason.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// A control topic that is followed.
 pub struct Topic {
     log: Arc<dyn Log>,
@@ -42,8 +45,42 @@ struct Seen {
     /// What became of the last records, by offset.
     verdicts: VecDeque<(Offset, Result<(), Void>)>,
     next: Offset,
-    unreadable: u64,
+    unreadable: Unreadable,
     ended: bool,
+}
+
+/// What could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unread {
+    /// How many records were passed over.
+    pub records: u64,
+    /// How many of them a newer program has written.
+    pub newer: u64,
+}
+
+/// Counts records that cannot be read, and when that was said last.
+#[derive(Default)]
+struct Unreadable {
+    count: Unread,
+    told: BTreeMap<&'static str, (Instant, u64)>,
+}
+
+impl Unreadable {
+    /// Takes note of a record: the first one for a reason is told at once, later ones now and then.
+    fn note(&mut self, offset: Offset, reason: &DecodeError) {
+        self.count.records += 1;
+        self.count.newer += u64::from(reason.is_newer());
+        let now = Instant::now();
+        let untold = match self.told.get_mut(reason.reason()) {
+            Some((at, untold)) if now - *at < TELL_EVERY => {
+                *untold += 1;
+                return;
+            }
+            told => told.map_or(0, |(_, untold)| *untold),
+        };
+        self.told.insert(reason.reason(), (now, 0));
+        error!(%offset, %reason, untold, "control records cannot be read and are void");
+    }
 }
 
 /// Tells why a control record has not done what it was to do.
@@ -76,7 +113,7 @@ impl Topic {
             control: Arc::default(),
             verdicts: VecDeque::new(),
             next: Offset(0),
-            unreadable: 0,
+            unreadable: Unreadable::default(),
             ended: false,
         };
         Self { log, seen: Mutex::new(seen), moved: Notify::new() }
@@ -87,9 +124,23 @@ impl Topic {
         self.seen.lock().control.clone()
     }
 
-    /// Returns how many records could not be read and were passed over.
-    pub fn unreadable(&self) -> u64 {
-        self.seen.lock().unreadable
+    /// Returns what could not be read.
+    pub fn unread(&self) -> Unread {
+        self.seen.lock().unreadable.count
+    }
+
+    /// Tells whether the topic says how the cluster is, and not in words that this program reads:
+    /// nothing founds one, though records are gone, or only a newer program can read them. What is
+    /// not read yet may tell more.
+    ///
+    /// # Errors
+    /// Where the topic does not tell.
+    pub async fn is_obscure(&self) -> Result<bool, ReadError> {
+        if self.control().cluster().is_some() {
+            return Ok(false);
+        }
+        let low = self.log.marks(SHARD).await?.low;
+        Ok(low > Offset(0) || self.unread().newer > 0)
     }
 
     /// Returns how many records the topic has that are not read yet.
@@ -234,8 +285,7 @@ impl Topic {
             let record = match Record::decode(&stored.bytes) {
                 Ok(record) => record,
                 Err(reason) => {
-                    error!(offset = %stored.offset, %reason, "skipped a control record");
-                    seen.unreadable += 1;
+                    seen.unreadable.note(stored.offset, &reason);
                     continue;
                 }
             };

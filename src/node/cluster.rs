@@ -13,7 +13,7 @@ use crate::admin::{self, Branched, Desk};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
 use crate::cluster::{
-    Addresses, Advice, Command, Guard, Operator, Order, Record, Text, Timing, Version, Void,
+    Addresses, Advice, Command, Guard, Operator, Order, RULES, Record, Text, Timing, Version, Void,
     WriteError,
 };
 use crate::config::{Config, Engine};
@@ -28,9 +28,6 @@ use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
 use crate::task::Tasks;
 use crate::telemetry;
 
-/// The rule by which records of the log count.
-const ACCEPTS: u16 = 1;
-
 /// How many shards a node claims at once.
 const CLAIMS_AT_ONCE: usize = 32;
 
@@ -42,6 +39,27 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Listening {
     pub(crate) client: SocketAddr,
     pub(crate) admin: Option<SocketAddr>,
+}
+
+/// What a node says that it understands: what this program does, but in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The least and the greatest version of the messages between nodes.
+    pub speaks: (u16, u16),
+    /// The least and the greatest version of the rules.
+    pub rules: (u16, u16),
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { speaks: relay::SPEAKS, rules: RULES }
+    }
+}
+
+/// What a node joins its cluster with.
+pub(crate) struct Joining {
+    pub(crate) control: Arc<dyn Log>,
+    pub(crate) versions: Versions,
 }
 
 /// A node's part in its cluster.
@@ -60,7 +78,7 @@ impl Clustered {
     /// Joins the cluster whose log the node has, and begins to keep shards.
     pub(crate) async fn join(
         config: &Config,
-        control: Arc<dyn Log>,
+        Joining { control, versions }: Joining,
         ports: &Ports,
         (at, gauges): (Listening, Gauges),
         registry: &telemetry::Registry,
@@ -70,7 +88,7 @@ impl Clustered {
             format!("cannot listen on {peer}; choose another address with --peer-listen")
         })?;
         let peer = listener.local_addr()?;
-        let identity = identity(config, ports.claimant.boot, peer, at)?;
+        let identity = identity(config, (ports.claimant.boot, versions), peer, at)?;
         let cluster = ports.log.id().0;
         let member_ports = member::Ports {
             log: control,
@@ -88,7 +106,7 @@ impl Clustered {
             member.write(&command(&member, "the node starts", &ports.clock, order)).await?;
         }
         let (node, boot) = (member.node().clone(), member.boot());
-        let me = relay::Identity { cluster, node, boot };
+        let me = relay::Identity { cluster, node, boot, speaks: versions.speaks };
         let metrics = relay::Metrics::register(registry)?;
         let peers = Peers::new(
             me.clone(),
@@ -201,7 +219,7 @@ fn text<const MAX: usize>(text: &str) -> Text<MAX> {
 
 fn identity(
     config: &Config,
-    boot: u64,
+    (boot, versions): (u64, Versions),
     peer: SocketAddr,
     at: Listening,
 ) -> anyhow::Result<Identity> {
@@ -223,7 +241,8 @@ fn identity(
         admin,
     };
     let software = text(env!("CARGO_PKG_VERSION"));
-    let version = Version { software, speaks: relay::SPEAKS, accepts: ACCEPTS };
+    let Versions { speaks, rules } = versions;
+    let version = Version { software, speaks, rules };
     Ok(Identity { node: config.node.clone(), boot, addresses, weight: cluster.weight, version })
 }
 

@@ -83,6 +83,7 @@ pub(crate) struct Cluster {
     suspended: IntGauge,
     failovers: IntCounter,
     lag: IntGauge,
+    unreadable: IntCounter,
 }
 
 impl Cluster {
@@ -97,8 +98,11 @@ impl Cluster {
         registry.register(Box::new(members.clone()))?;
         registry.register(Box::new(suspended.clone()))?;
         registry.register(Box::new(failovers.clone()))?;
+        let help = "Records of the control topic that the node could not read";
+        let unreadable = IntCounter::new("quire_cluster_control_unreadable_total", help)?;
         registry.register(Box::new(lag.clone()))?;
-        Ok(Self { members, suspended, failovers, lag })
+        registry.register(Box::new(unreadable.clone()))?;
+        Ok(Self { members, suspended, failovers, lag, unreadable })
     }
 
     /// Counts until the node is a member no more.
@@ -128,6 +132,7 @@ impl Cluster {
             let newer = timeout(LOOK_EVERY, member.newer(control.at())).await;
             // A node that hears nothing is suspended without any news.
             self.suspended.set(i64::from(member.is_suspended()));
+            self.unreadable.inc_by(member.unread().records.saturating_sub(self.unreadable.get()));
             let newer = match newer {
                 Ok(Ok(newer)) => newer,
                 Ok(Err(_)) => return,

@@ -235,7 +235,7 @@ impl Peers {
     }
 
     fn up<S: Stream>(&self, node: &NodeId, greeted: Greeted<S>) -> Arc<Link> {
-        let Greeted { frames, socket, .. } = greeted;
+        let Greeted { version, frames, socket, .. } = greeted;
         let Inner { config, tasks, metrics, .. } = &*self.inner;
         let queue_bytes = usize::try_from(config.queue_bytes.as_u64()).unwrap_or(usize::MAX);
         let outgoing = Arc::new(Outgoing::new(queue_bytes, tasks.token().child_token()));
@@ -246,7 +246,7 @@ impl Peers {
             open: Mutex::new(Some(Open::default())),
             metrics: metrics.clone(),
         });
-        info!(?node, "a link is up");
+        info!(?node, version, "a link is up");
         let counted = metrics.clone();
         tasks.spawn("link writer", async move { outgoing.write_to(socket, &counted).await });
         let (reading, silence_max) = (link.clone(), config.silence_max);

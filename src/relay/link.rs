@@ -34,11 +34,15 @@ pub struct Identity {
     pub node: NodeId,
     /// Tells this start from others: a later one has a higher number.
     pub boot: u64,
+    /// The oldest and the newest version of the messages that it speaks: [`SPEAKS`], but in tests.
+    pub speaks: (u16, u16),
 }
 
 /// A peer that was greeted.
 pub(crate) struct Greeted<S> {
     pub(crate) peer: Hello,
+    /// The newest version of the messages that both speak.
+    pub(crate) version: u16,
     pub(crate) frames: Frames<S>,
     pub(crate) socket: WriteHalf<S>,
 }
@@ -105,9 +109,9 @@ impl Identity {
         let (mut frames, mut socket) = halves(stream);
         let peer = hear(&mut frames, limits).await?;
         self.tell(&mut socket).await?;
-        self.check(&peer)?;
+        let version = self.check(&peer)?;
         frames.read.decoder_mut().set_max_frame_length(limits.frame_bytes_max);
-        Ok(Greeted { peer, frames, socket })
+        Ok(Greeted { peer, version, frames, socket })
     }
 
     async fn hear<S: Stream>(
@@ -117,33 +121,34 @@ impl Identity {
         limits: Limits,
     ) -> Result<Greeted<S>, HelloError> {
         let peer = hear(&mut frames, limits).await?;
-        self.check(&peer)?;
+        let version = self.check(&peer)?;
         frames.read.decoder_mut().set_max_frame_length(limits.frame_bytes_max);
-        Ok(Greeted { peer, frames, socket })
+        Ok(Greeted { peer, version, frames, socket })
     }
 
     async fn tell<S: Stream>(&self, socket: &mut WriteHalf<S>) -> Result<(), HelloError> {
-        let Self { cluster, node, boot } = self.clone();
-        let hello = Hello { cluster, node, boot, speaks: SPEAKS }.encode();
+        let Self { cluster, node, boot, speaks } = self.clone();
+        let hello = Hello { cluster, node, boot, speaks }.encode();
         let length = u32::try_from(hello.len()).expect("a hello is short");
         let frame = [&length.to_be_bytes(), &*hello].concat();
         socket.write_all(&frame).await.map_err(lost)?;
         socket.flush().await.map_err(lost)
     }
 
-    fn check(&self, peer: &Hello) -> Result<(), HelloError> {
+    /// Checks who is there and returns the version that both speak.
+    fn check(&self, peer: &Hello) -> Result<u16, HelloError> {
         if peer.cluster != self.cluster {
             let (theirs, ours) = (peer.cluster, self.cluster);
             return Err(HelloError::OtherCluster { theirs, ours });
         }
-        let (theirs, ours) = (peer.speaks, SPEAKS);
+        let (theirs, ours) = (peer.speaks, self.speaks);
         if theirs.0 > ours.1 || ours.0 > theirs.1 || theirs.0 > theirs.1 {
             return Err(HelloError::Version { theirs, ours });
         }
         if peer.node == self.node {
             return Err(HelloError::OwnName);
         }
-        Ok(())
+        Ok(theirs.1.min(ours.1))
     }
 }
 
@@ -177,4 +182,43 @@ async fn hear<S: Stream>(frames: &mut Frames<S>, limits: Limits) -> Result<Hello
 
 fn lost(error: impl std::fmt::Display) -> HelloError {
     HelloError::Lost(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn identity(node: &str, speaks: (u16, u16)) -> Identity {
+        let node = NodeId(node.parse().unwrap());
+        Identity { cluster: 7, node, boot: 1, speaks }
+    }
+
+    #[tokio::test]
+    async fn two_nodes_speak_the_newest_version_that_both_know() {
+        let limits = Limits { hello_timeout: Duration::from_secs(9), frame_bytes_max: 1 << 20 };
+        for (ours, theirs, common) in [
+            ((1, 1), (1, 1), Some(1)),
+            ((1, 1), (1, 3), Some(1)),
+            ((1, 3), (2, 5), Some(3)),
+            ((4, 5), (2, 4), Some(4)),
+            ((1, 1), (2, 3), None),
+            ((4, 5), (1, 3), None),
+        ] {
+            let (here, there) = duplex(4_096);
+            let (own, other) = (identity("a", ours), identity("b", theirs));
+            let dialling = own.dial(here, &other.node, limits);
+            let (dialled, answered) = tokio::join!(dialling, other.answer(there, limits));
+            let told = [dialled, answered].map(|greeted| greeted.map(|greeted| greeted.version));
+            match common {
+                Some(version) => assert_eq!(told, [Ok(version), Ok(version)]),
+                None => {
+                    let refused = HelloError::Version { theirs, ours };
+                    assert_eq!(told[0], Err(refused), "{ours:?} {theirs:?}");
+                    assert!(matches!(told[1], Err(HelloError::Version { .. })), "{told:?}");
+                }
+            }
+        }
+    }
 }

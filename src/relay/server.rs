@@ -151,7 +151,7 @@ async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strange
         () = token.cancelled() => return,
         greeted = ports.me.answer(stream, ports.limits()) => greeted,
     };
-    let Greeted { peer, frames, socket } = match greeted {
+    let Greeted { peer, version, frames, socket } = match greeted {
         Ok(greeted) => greeted,
         Err(error) => {
             ports.metrics.refused.with_label_values(&[error.reason()]).inc();
@@ -159,7 +159,7 @@ async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strange
             return;
         }
     };
-    info!(node = ?peer.node, %from, "a node has made a link");
+    info!(node = ?peer.node, %from, version, "a node has made a link");
     ports.metrics.links_in.inc();
     let queue_bytes = usize::try_from(ports.config.queue_bytes.as_u64()).unwrap_or(usize::MAX);
     let outgoing = Arc::new(Outgoing::new(queue_bytes, token.child_token()));

@@ -11,7 +11,7 @@ use quire::checkpoint::{self, Store};
 use quire::clock::Clock;
 use quire::cluster::handoff::Deadlines;
 use quire::cluster::member::{self, Identity};
-use quire::cluster::{Addresses, Command, Load, Operator, Order, Record, Timing, Version};
+use quire::cluster::{Addresses, Command, Load, Operator, Order, RULES, Record, Timing, Version};
 use quire::doc::{Failure, Refusal, Write};
 use quire::log::{self, Log, Memory};
 use quire::router::Router;
@@ -100,7 +100,11 @@ impl Cluster {
             boot,
             addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
             weight: 10,
-            version: Version { software: "0".parse().expect("short"), speaks: (1, 1), accepts: 1 },
+            version: Version {
+                software: "0".parse().expect("short"),
+                speaks: (1, 1),
+                rules: RULES,
+            },
         };
         let (tasks, fatal) = (Tasks::new(), Fatal::default());
         let control: Arc<dyn Log> = self.control.clone();

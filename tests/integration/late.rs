@@ -6,7 +6,7 @@ use prometheus::Registry;
 use quire::doc::{self, Join, Refusal, Welcome};
 use quire::relay::{
     Access, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers, Request,
-    Told, decode, encode,
+    SPEAKS, Told, decode, encode,
 };
 use quire::task::Tasks;
 use quire::types::{NodeId, ParticipantId, Revision, Seq, SessionId};
@@ -96,7 +96,7 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     let addresses = move |node: &NodeId| {
         known.iter().find(|(name, _)| name == node).map(|(_, address)| address.clone())
     };
-    let me = Identity { cluster: CLUSTER, node: name(0), boot: 1 };
+    let me = Identity { cluster: CLUSTER, node: name(0), boot: 1, speaks: SPEAKS };
     let metrics = Metrics::register(&Registry::new()).expect("a new registry");
     let configs = (Config::default(), Arc::new(doc::Config::default()));
     let tasks = Tasks::new();

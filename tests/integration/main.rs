@@ -29,3 +29,4 @@ mod strangers;
 mod supervision;
 mod tidy;
 mod verbs;
+mod versions;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use quire::doc;
 use quire::edge::{self, Carried, Health, Shared};
-use quire::relay::{self, Identity, Peers};
+use quire::relay::{self, Identity, Peers, SPEAKS};
 use quire::router::Router;
 use quire::shard::{self, Directory, Heirs, Place};
 use quire::task::Tasks;
@@ -133,7 +133,8 @@ async fn member(
 ) -> Member {
     let (registry, tasks) = (Registry::new(), Tasks::new());
     let metrics = relay::Metrics::register(&registry).expect("a new registry");
-    let me = Identity { cluster: CLUSTER, node: name(number), boot: number as u64 };
+    let (node, boot) = (name(number), number as u64);
+    let me = Identity { cluster: CLUSTER, node, boot, speaks: SPEAKS };
     let addresses: relay::Addresses = Arc::new(move |_| owner_at.lock().clone());
     let configs = (settings.relay.clone(), Arc::new(settings.doc.clone()));
     let peers = Peers::new(me.clone(), addresses, configs, tasks.clone(), metrics.clone());

@@ -12,7 +12,7 @@ use quire::client::{Document, Options, Status};
 use quire::clock::Clock;
 use quire::config::Config;
 use quire::log::Memory;
-use quire::node::{Node, Stores};
+use quire::node::{Node, Stores, Versions};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId};
 use serde_json::{Value, json};
@@ -24,15 +24,15 @@ use crate::server::QUIRE;
 
 const SHARDS: u32 = 12;
 
-struct Cluster {
+pub(crate) struct Cluster {
     log: Memory,
     control: Memory,
     store: checkpoint::Memory,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
 }
 
 impl Cluster {
-    async fn of(names: &[&str]) -> Self {
+    pub(crate) async fn of(names: &[&str]) -> Self {
         let mut cluster = Self {
             log: Memory::new(LogId(1), SHARDS),
             control: Memory::new(LogId(2), 1),
@@ -47,6 +47,11 @@ impl Cluster {
     }
 
     async fn start(&mut self, name: &str) {
+        self.start_as(name, Versions::default()).await.expect("the node starts");
+    }
+
+    /// Starts a node as if it were another version of the program.
+    pub(crate) async fn start_as(&mut self, name: &str, versions: Versions) -> anyhow::Result<()> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config {
             node: NodeId(id(name)),
@@ -58,8 +63,9 @@ impl Cluster {
         let store = Arc::new(self.store.reopen().expect("it is open"));
         let stores = Stores { log: Arc::new(self.log.reopen()), store };
         let control = Arc::new(self.control.reopen());
-        let node = Node::start_on(&config, Clock::wall(), stores, control).await;
-        self.nodes.push(node.expect("the node starts"));
+        let node = Node::start_as(versions, &config, Clock::wall(), stores, control).await?;
+        self.nodes.push(node);
+        Ok(())
     }
 
     fn admin(&self, number: usize) -> String {
@@ -74,14 +80,14 @@ impl Cluster {
     }
 
     /// Runs a command that has to succeed, and returns what it prints.
-    async fn done(&self, number: usize, args: &[&str]) -> String {
+    pub(crate) async fn done(&self, number: usize, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.run(number, args).await;
         let (out, err) = (text(stdout), text(stderr));
         assert_eq!(status.code(), Some(0), "{args:?}: {out}{err}");
         out
     }
 
-    async fn json(&self, number: usize, args: &[&str]) -> Value {
+    pub(crate) async fn json(&self, number: usize, args: &[&str]) -> Value {
         let printed = self.done(number, &[args, &["--json"]].concat()).await;
         serde_json::from_str(&printed).expect("JSON")
     }
@@ -96,7 +102,7 @@ impl Cluster {
     }
 
     /// Waits until something holds of the state, as a node tells it.
-    async fn until(&self, number: usize, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, number: usize, holds: impl Fn(&Value) -> bool) -> Value {
         let waiting = async {
             loop {
                 let status = self.json(number, &["status"]).await;
@@ -110,7 +116,7 @@ impl Cluster {
     }
 
     /// Waits until every shard is where it is to be.
-    async fn settled(&self) -> Value {
+    pub(crate) async fn settled(&self) -> Value {
         let last = self.nodes.len() - 1;
         let count = self.nodes.len();
         self.until(last, |status| {

@@ -24,6 +24,10 @@ pub(crate) fn status(status: &Status) -> String {
     line("moves", format!("{moving} on the way, {waiting} waiting, {pins} pinned"));
     let limits = status.limits;
     line("limits", format!("{} of a node, {} in all", limits.per_node, limits.cluster));
+    if status.unreadable > 0 {
+        let what = "control records that this node cannot read: its log says why";
+        line("unreadable", format!("{} {what}", status.unreadable));
+    }
     if status.paused {
         line("paused", "yes: `quire resume` lets moves begin again".to_owned());
     }

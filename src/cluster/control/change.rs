@@ -21,6 +21,11 @@ pub enum Change {
         /// Its run.
         boot: u64,
     },
+    /// The cluster follows another version of the rules from here on.
+    Ruled {
+        /// The version.
+        rules: u16,
+    },
     /// Somebody holds a node for dead.
     Voted {
         /// The node.

@@ -20,7 +20,7 @@ impl State {
         offset: Offset,
         join: &Join,
     ) -> Result<Vec<Change>, Void> {
-        self.check_join(join)?;
+        let rules = self.check_join(join)?;
         let mut changes = Vec::new();
         if self.members.get(&join.node).is_some_and(Member::is_up) {
             self.end(&join.node, Status::Down, &mut changes);
@@ -44,13 +44,16 @@ impl State {
             votes: BTreeSet::new(),
         };
         self.members.insert(join.node.clone(), member);
-        self.accepts.get_or_insert(join.version.accepts);
         changes.push(Change::Joined { node: join.node.clone(), boot: join.boot });
+        if self.rules.replace(rules) != Some(rules) {
+            changes.push(Change::Ruled { rules });
+        }
         self.place(offset, &mut changes);
         Ok(changes)
     }
 
-    fn check_join(&self, join: &Join) -> Result<(), Void> {
+    /// Tells whether a node may join, and which rules are in force then.
+    fn check_join(&self, join: &Join) -> Result<u16, Void> {
         let Join { weight, ref version, .. } = *join;
         let current = self.members.get(&join.node).filter(|member| member.is_up());
         if let Some(Member { boot, .. }) = current {
@@ -64,23 +67,34 @@ impl State {
         if !(1..=100).contains(&weight) {
             return Err(Void::WeightRange { weight });
         }
-        if let Some(cluster) = self.accepts.filter(|accepts| *accepts != version.accepts) {
-            return Err(Void::IncompatibleVersion { accepts: version.accepts, cluster });
+        let rules = self.rules_with(join);
+        let (least, greatest) = version.rules;
+        if rules < least || rules > greatest {
+            return Err(Void::OtherRules { node: version.rules, cluster: rules });
         }
-        let (least, greatest) = version.speaks;
-        let apart = |member: &Member| {
-            let (others_least, others_greatest) = member.version.speaks;
-            least.max(others_least) > greatest.min(others_greatest)
-        };
+        let speaks = version.speaks;
+        let apart = |other: (u16, u16)| speaks.0.max(other.0) > speaks.1.min(other.1);
         let mut others = self.up().filter(|(node, _)| **node != join.node);
-        if let Some((with, _)) = others.find(|(_, member)| apart(member)) {
-            return Err(Void::NoCommonVersion { with: with.clone() });
+        if let Some((with, member)) = others.find(|(_, member)| apart(member.version.speaks)) {
+            let (with, other) = (with.clone(), member.version.speaks);
+            return Err(Void::NoCommonVersion { node: speaks, with, other });
         }
         let members = self.up().count();
         if current.is_none() && members >= MEMBERS_MAX {
             return Err(Void::TooManyMembers { members });
         }
-        Ok(())
+        Ok(rules)
+    }
+
+    /// Returns the rules in force once the node has joined: the newest that it and all others that
+    /// are up can follow, and never older ones than before. Nothing else changes the rules: a
+    /// member that crashes in the middle of an upgrade finds them as they were, until all others
+    /// can do without it and another one joins.
+    fn rules_with(&self, join: &Join) -> u16 {
+        let others = self.up().filter(|(node, _)| **node != join.node);
+        let newest = others.map(|(_, member)| member.version.rules.1).min();
+        let newest = newest.map_or(join.version.rules.1, |newest| newest.min(join.version.rules.1));
+        self.rules.map_or(newest, |rules| rules.max(newest))
     }
 
     /// Forgets the member that is gone and joined first, where there are too many.
@@ -165,5 +179,58 @@ impl State {
     fn unpin(&mut self, node: &NodeId, which: impl Fn(&Pin) -> bool, changes: &mut Vec<Change>) {
         let off = self.pins.extract_if(.., |_, pin| pin.node == *node && which(pin));
         changes.extend(off.map(|(shard, pin)| Change::Unpinned { shard, node: pin.node }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Control;
+    use crate::cluster::record::Record;
+    use crate::cluster::testing::{Topic, down, founded, join_of, leave, node};
+
+    #[test]
+    fn the_rules_are_the_newest_that_all_can_follow_and_never_older_ones() {
+        let mut topic = Topic::default();
+        topic.ok(&founded(4));
+        let joins = |name: &str, boot, rules| {
+            let mut join = join_of(name, boot);
+            join.version.rules = rules;
+            Record::Join(join)
+        };
+        let other = |node, cluster| Void::OtherRules { node, cluster };
+        assert_eq!(topic.control.rules(), None);
+        for name in ["a", "b"] {
+            topic.ok(&joins(name, 1, (2, 2)));
+        }
+        topic.void(&joins("c", 1, (1, 1)), &other((1, 1), 2));
+        topic.void(&joins("c", 1, (3, 3)), &other((3, 3), 2));
+        topic.void(&joins("c", 1, (3, 2)), &other((3, 2), 2));
+        topic.ok(&joins("c", 1, (2, 4)));
+        assert_eq!(topic.control.rules(), Some(2), "others cannot follow newer ones");
+        // One after the other is replaced by a newer program; a crash changes nothing.
+        topic.ok(&leave("a", 1));
+        topic.ok(&joins("a", 2, (2, 3)));
+        topic.ok(&down("b", 1, "a", 2));
+        topic.ok(&down("b", 1, "c", 1));
+        assert!(!topic.control.is_up(&node("b"), 1));
+        assert_eq!(topic.control.rules(), Some(2), "b may come back as it was");
+        topic.ok(&joins("b", 1, (2, 2)));
+        topic.ok(&leave("b", 1));
+        let changes = topic.ok(&joins("b", 2, (2, 4)));
+        assert!(changes.contains(&Change::Ruled { rules: 3 }), "{changes:?}");
+        topic.void(&joins("d", 1, (2, 2)), &other((2, 2), 3));
+        // Nobody who follows the old ones only is left: rules of the future need no past.
+        let replaces = Record::Join(Join { replaces: Some(2), ..join_of("a", 3) });
+        topic.void(&replaces, &other((1, 1), 3));
+        topic.ok(&leave("a", 2));
+        topic.ok(&joins("a", 3, (4, 5)));
+        assert_eq!(topic.control.rules(), Some(4));
+        for (name, boot) in [("a", 3), ("b", 2), ("c", 1)] {
+            topic.ok(&leave(name, boot));
+        }
+        topic.void(&joins("a", 4, (2, 3)), &other((2, 3), 4));
+        let kept = Control::restore(&topic.control.to_snapshot().unwrap()).unwrap();
+        assert_eq!((kept.rules(), kept.members()), (Some(4), topic.control.members()));
     }
 }

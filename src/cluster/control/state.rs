@@ -11,8 +11,8 @@ use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::cluster) struct State {
     pub(in crate::cluster) founded: Option<Founded>,
-    /// The acceptance rule, which the first member sets.
-    pub(in crate::cluster) accepts: Option<u16>,
+    /// The version of the rules in force.
+    pub(in crate::cluster) rules: Option<u16>,
     pub(in crate::cluster) members: BTreeMap<NodeId, Member>,
     /// As many as the cluster was founded with.
     pub(in crate::cluster) shards: Vec<Shard>,

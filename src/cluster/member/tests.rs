@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::*;
+use crate::cluster::RULES;
 use crate::cluster::testing::{node, text};
 use crate::log::{Appended, Batch, Marks, Memory, Stored};
 use crate::types::{LogId, ShardId, Timestamp};
@@ -100,7 +101,7 @@ fn identity(name: &str, boot: u64) -> Identity {
         boot,
         addresses: Addresses { client: text("c"), peer: text("p"), admin: text("a") },
         weight: 10,
-        version: Version { software: text("0"), speaks: (1, 1), accepts: 1 },
+        version: Version { software: text("0"), speaks: (1, 1), rules: RULES },
     }
 }
 
@@ -125,9 +126,27 @@ struct Node {
 
 impl Node {
     async fn start(log: &Arc<Memory>, name: &str, boot: u64) -> Result<Self, JoinError> {
+        Self::start_with(log, identity(name, boot)).await
+    }
+
+    /// Starts a node that can follow other rules than usual.
+    async fn ruled(log: &Arc<Memory>, name: &str, rules: (u16, u16)) -> Result<Self, JoinError> {
+        let mut identity = identity(name, 1);
+        identity.version.rules = rules;
+        Self::start_with(log, identity).await
+    }
+
+    /// Starts a node that speaks other versions of the messages than usual.
+    async fn speaking(log: &Arc<Memory>, name: &str, speaks: (u16, u16)) -> Self {
+        let mut identity = identity(name, 1);
+        identity.version.speaks = speaks;
+        Self::start_with(log, identity).await.unwrap()
+    }
+
+    async fn start_with(log: &Arc<Memory>, identity: Identity) -> Result<Self, JoinError> {
         let (line, tasks, fatal) = (Line::to(log), Tasks::new(), Fatal::default());
         let ports = ports(line.clone(), &tasks, &fatal);
-        let handle = join(identity(name, boot), (7, SHARDS), ports).await?;
+        let handle = join(identity, (7, SHARDS), ports).await?;
         Ok(Self { handle, line, tasks, fatal })
     }
 
@@ -290,6 +309,84 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn observe(&self, _: &Record, _: &Result<Vec<Change>, Void>, _: &Control) {}
+}
+
+/// A record of a format that only a later program knows.
+fn newer() -> Bytes {
+    let body = [99, 1, 2, 3];
+    Bytes::from([&body[..], &crc32fast::hash(&body).to_le_bytes()].concat())
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_in_newer_words_are_void_and_counted_and_all_agree_on_the_state() {
+    let log = topic();
+    let nodes =
+        [Node::start(&log, "a", 1).await.unwrap(), Node::start(&log, "b", 1).await.unwrap()];
+    let mut at = None;
+    for bytes in [newer(), Bytes::from_static(b"garbage"), newer()] {
+        at = Some(log.append(ShardId(0), bytes).await.unwrap());
+    }
+    let mut same = Vec::new();
+    for node in &nodes {
+        same.push(node.sees(|control| control.at() > at).await);
+        assert_eq!(node.handle.unread(), Unread { records: 3, newer: 2 });
+        assert!(node.handle.is_up());
+    }
+    assert_eq!(placed(&same[0]), placed(&same[1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_begins_in_newer_words_is_not_taken_for_a_new_one() {
+    let log = topic();
+    log.append(ShardId(0), newer()).await.unwrap();
+    let joined = Node::start(&log, "a", 1).await.map(drop);
+    assert!(matches!(joined, Err(JoinError::Obscure)), "{joined:?}");
+    // Nor is one of which nothing is left that says how the cluster is.
+    let log = topic();
+    Node::start(&log, "a", 1).await.unwrap().crash();
+    let end = log.marks(ShardId(0)).await.unwrap().high;
+    log.trim(ShardId(0), end).await.unwrap();
+    let joined = Node::start(&log, "b", 1).await.map(drop);
+    assert!(matches!(joined, Err(JoinError::Obscure)), "{joined:?}");
+    // Damage before the beginning says nothing about a cluster.
+    let log = topic();
+    log.append(ShardId(0), Bytes::from_static(b"garbage")).await.unwrap();
+    assert!(Node::start(&log, "a", 1).await.unwrap().handle.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_follow_the_rules_any_more_ends_and_does_not_come_back() {
+    let log = topic();
+    let old = Node::ruled(&log, "old", (2, 2)).await.unwrap();
+    let new = Node::ruled(&log, "new", (2, 3)).await.unwrap();
+    assert_eq!(new.handle.control().rules(), Some(2));
+    // It is silent, and while it is, the others go on without it.
+    old.line.cut();
+    new.sees(|control| ups(control) == ["new"]).await;
+    let third = Node::ruled(&log, "third", (2, 3)).await.unwrap();
+    assert_eq!(third.handle.control().rules(), Some(3));
+    old.line.mend();
+    let reason = timeout(PATIENCE, old.fatal.wait()).await.expect("it is told");
+    assert!(reason.contains("start a version of the program that can follow 3"), "{reason}");
+    let again = Node::ruled(&log, "older", (2, 2)).await.map(drop);
+    let other = Void::OtherRules { node: (2, 2), cluster: 3 };
+    assert!(matches!(&again, Err(JoinError::Rules(void)) if *void == other), "{again:?}");
+    let control = third.sees(|control| ups(control) == ["new", "third"]).await;
+    assert_eq!(control.rules(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_words_in_common_with_the_others_any_more_ends() {
+    let log = topic();
+    let old = Node::speaking(&log, "old", (1, 1)).await;
+    let new = Node::speaking(&log, "new", (1, 2)).await;
+    old.line.cut();
+    new.sees(|control| ups(control) == ["new"]).await;
+    let newer = Node::speaking(&log, "newer", (2, 3)).await;
+    old.line.mend();
+    let reason = timeout(PATIENCE, old.fatal.wait()).await.expect("it is told");
+    assert!(reason.contains("node newer speaks 2 to 3: upgrade one step"), "{reason}");
+    newer.sees(|control| ups(control) == ["new", "newer"]).await;
 }
 
 #[tokio::test(start_paused = true)]

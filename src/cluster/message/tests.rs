@@ -23,9 +23,15 @@ fn join() -> Record {
         replaces: Some(2),
         addresses: Addresses { client: text("c:1"), peer: text("p:2"), admin: text("d:3") },
         weight: 10,
-        version: Version { software: text("0.2.0"), speaks: (1, 2), accepts: 1 },
+        version: Version { software: text("0.2.0"), speaks: (1, 2), rules: (1, 1) },
         at: Timestamp(5),
     })
+}
+
+fn joining_within() -> Record {
+    let Record::Join(mut join) = join() else { panic!("it is a join") };
+    join.version.rules = (2, 3);
+    Record::Join(join)
 }
 
 fn command(order: Order) -> Record {
@@ -48,6 +54,10 @@ fn every_kind() -> Vec<(Record, &'static str)> {
             "0100feffffffffffffffffffffffffffffffffff03800205f8eab357",
         ),
         (join(), "01010161ac02010203633a3103703a3203643a330a05302e322e3001020105ff2fad7f"),
+        (
+            joining_within(),
+            "020b0161ac02010203633a3103703a3203643a330a05302e322e300102030502f8871ab1",
+        ),
         (Record::Heartbeat(beat), "010201610107ac02027866657a"),
         (
             Record::Down(Down { node: a.clone(), boot: 1, by: b.clone(), by_boot: 2 }),
@@ -130,7 +140,10 @@ fn bad_bodies_are_refused_even_with_a_good_checksum() {
     };
     let end = DecodeError::Body(postcard::Error::DeserializeUnexpectedEnd);
     assert!(Record::decode(&sealed(1, &[4, 1, b'a', 1])).is_ok());
-    check(&sealed(2, &[4, 1, b'a', 1]), DecodeError::Version { found: 2 });
+    for found in [0, VERSION + 1] {
+        check(&sealed(found, &[4, 1, b'a', 1]), DecodeError::Version { found });
+    }
+    check(&sealed(2, &[4, 1, b'a', 1]), DecodeError::Kind { found: 2 });
     check(&sealed(1, &[4, 1, b'a', 1, 0]), DecodeError::Trailing { bytes: 1 });
     check(&sealed(1, &[4, 1, b'a']), end.clone());
     check(&sealed(1, &[4, 1, b'/', 1]), DecodeError::Node(BadDocId));
@@ -165,8 +178,11 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        if let Ok(record) = Record::decode(&sealed(1, &body)) {
+    fn garbage_never_panics(
+        version in 1..=VERSION,
+        body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        if let Ok(record) = Record::decode(&sealed(version, &body)) {
             prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
     }

@@ -168,7 +168,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let node = || 0..6u8;
     prop_oneof![
-        4 => (node(), 1..=30u32).prop_map(|(node, weight)| Step::Join { node, weight }),
+        4 => (node(), 1..=8u32).prop_map(|(node, weight)| Step::Join { node, weight }),
         2 => node().prop_map(|node| Step::Leave { node }),
         1 => (node(), any::<bool>()).prop_map(|(node, draining)| Step::Drain { node, draining }),
         2 => (0..40u32, node()).prop_map(|(shard, node)| Step::Pin { shard, node }),

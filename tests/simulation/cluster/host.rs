@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use quire::checkpoint::{Memory as MemoryStore, Store};
 use quire::clock::Clock;
 use quire::cluster::member::{self, Identity, JoinError};
-use quire::cluster::{Addresses, Load, Timing, Version};
+use quire::cluster::{Addresses, Load, RULES, Timing, Version};
 use quire::log::Log;
 use quire::node::links;
-use quire::relay::{self, Pages, Peers, Request, Response};
+use quire::relay::{self, Pages, Peers, Request, Response, SPEAKS};
 use quire::router::Router;
 use quire::shard::{self, Claimant, Directory, Keeper, Keeping, Ports, keep};
 use quire::task::{Fatal, Tasks};
@@ -253,7 +253,7 @@ impl Host {
         if member.control().member(&own).is_some_and(|own| own.drain.is_some()) {
             member.write(&command(order(&Order::Undrain { node: self.node }))).await?;
         }
-        let me = relay::Identity { cluster, node: own, boot };
+        let me = relay::Identity { cluster, node: own, boot, speaks: SPEAKS };
         let configs = (plan.relay.clone(), ports.doc_config.clone());
         let seat = Arc::new(net.seat(self.node));
         let who = (me.clone(), links::addresses(&member));
@@ -349,6 +349,6 @@ fn identity(node: usize, boot: u64, address: &str) -> Identity {
     let text = |text: &str| text.parse().expect("a short text");
     let addresses = Addresses { client: text(""), peer: text(address), admin: text("") };
     let software = "0".parse().expect("a short text");
-    let version = Version { software, speaks: (1, 1), accepts: 1 };
+    let version = Version { software, speaks: SPEAKS, rules: RULES };
     Identity { node: name(node), boot, addresses, weight: 10, version }
 }
