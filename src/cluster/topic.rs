@@ -66,20 +66,20 @@ struct Unreadable {
 }
 
 impl Unreadable {
-    /// Takes note of a record: the first one for a reason is told at once, later ones now and then.
-    fn note(&mut self, offset: Offset, reason: &DecodeError) {
+    /// Takes note of a record. The first one for a reason is to be told at once, later ones now and
+    /// then, with how many there were meanwhile.
+    fn note(&mut self, reason: &DecodeError, now: Instant) -> Option<u64> {
         self.count.records += 1;
         self.count.newer += u64::from(reason.is_newer());
-        let now = Instant::now();
         let untold = match self.told.get_mut(reason.reason()) {
             Some((at, untold)) if now - *at < TELL_EVERY => {
                 *untold += 1;
-                return;
+                return None;
             }
             told => told.map_or(0, |(_, untold)| *untold),
         };
         self.told.insert(reason.reason(), (now, 0));
-        error!(%offset, %reason, untold, "control records cannot be read and are void");
+        Some(untold)
     }
 }
 
@@ -285,7 +285,10 @@ impl Topic {
             let record = match Record::decode(&stored.bytes) {
                 Ok(record) => record,
                 Err(reason) => {
-                    seen.unreadable.note(stored.offset, &reason);
+                    if let Some(untold) = seen.unreadable.note(&reason, Instant::now()) {
+                        let offset = stored.offset;
+                        error!(%offset, %reason, untold, "a control record cannot be read: void");
+                    }
                     continue;
                 }
             };
@@ -304,5 +307,30 @@ impl Topic {
         drop(seen);
         self.moved.notify_waiters();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_once_a_minute_for_each_reason() {
+        let (mut unreadable, begun) = (Unreadable::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (newer, torn) = (DecodeError::Version { found: 99 }, DecodeError::Checksum);
+        for (seconds, reason, told) in [
+            (0, &newer, Some(0)),
+            (0, &torn, Some(0)),
+            (1, &newer, None),
+            (59, &newer, None),
+            (60, &newer, Some(2)),
+            (61, &newer, None),
+            (200, &torn, Some(0)),
+            (200, &newer, Some(1)),
+        ] {
+            assert_eq!(unreadable.note(reason, at(seconds)), told, "{seconds} s: {reason}");
+        }
+        assert_eq!(unreadable.count, Unread { records: 8, newer: 6 });
     }
 }

@@ -26,7 +26,7 @@ const SHARDS: u32 = 12;
 
 pub(crate) struct Cluster {
     log: Memory,
-    control: Memory,
+    pub(crate) control: Memory,
     store: checkpoint::Memory,
     pub(crate) nodes: Vec<Node>,
 }

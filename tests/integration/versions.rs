@@ -1,18 +1,22 @@
 //! Two versions of the program side by side: what fits serves together, what does not is refused
-//! with the reason, and the rules go up when the last old node is replaced.
+//! with the reason, and the rules go up when the last old node is replaced; records that nobody can
+//! read are told of.
 
 use std::time::Duration;
 
 use quire::client::{Document, Options};
 use quire::cluster::RULES;
+use quire::log::Log;
 use quire::node::Versions;
 use quire::relay::SPEAKS;
+use quire::types::ShardId;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::inner::{PATIENCE, id};
 use crate::moves::type_in;
 use crate::operators::Cluster;
+use crate::slow::metric;
 
 /// What the next version of the program would say.
 const NEXT: Versions = Versions { speaks: (SPEAKS.0, SPEAKS.1 + 1), rules: (RULES.0, RULES.1 + 1) };
@@ -77,4 +81,20 @@ async fn two_versions_serve_side_by_side_until_all_are_new() {
     assert_eq!(status["rules"], RULES.1 + 1, "all can follow them now");
     type_everywhere(&cluster, "afterwards").await;
     refused(&mut cluster, Versions::default(), "can follow 3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_told_of_records_that_cannot_be_read() {
+    let cluster = Cluster::of(&["a"]).await;
+    let garbage = b"no record".as_slice().into();
+    cluster.control.append(ShardId(0), garbage).await.expect("it is written");
+    cluster.until(0, |status| status["unreadable"] == 1).await;
+    let table = cluster.done(0, &["status"]).await;
+    assert!(table.contains("unreadable 1 control records"), "{table}");
+    let counted = async {
+        while metric(&cluster.nodes[0], "quire_cluster_control_unreadable_total").await == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("it is counted");
 }
