@@ -399,6 +399,8 @@ impl World {
             if self.owner.serves && self.owner.believes.is_some_and(|own| own != self.epoch) {
                 self.owner.believes = None;
                 self.tell_owner(OwnerInput::Fenced);
+                // The claim may be one that its writer did not live to see.
+                self.inherit(Side::Owner);
             }
             for event in &EVENTS[..BENIGN] {
                 self.happen(*event);
@@ -535,6 +537,22 @@ fn a_warm_target_claims_where_the_owner_crashes() {
     let mut target = TargetSide::default();
     target.take(TargetInput::AskedToWarm);
     assert_eq!(target.take(TargetInput::OwnerDown(Heir::Another)), Some(TargetEffect::Forget));
+}
+
+#[test]
+fn the_late_claim_of_a_target_that_is_known_to_be_gone_is_claimed_over() {
+    let began = &WELL[..WELL.iter().position(|event| *event == Event::ReleaseLands).unwrap() + 1];
+    let undone = [Event::EndMove, Event::Read(Side::Owner), Event::ClaimLands(Side::Owner)];
+    let late = [
+        Event::Deliver(Side::Target),
+        Event::Crash(Side::Target),
+        Event::Read(Side::Owner),
+        Event::Detect(Side::Target),
+        Event::Read(Side::Owner),
+        Event::Read(Side::Owner),
+        Event::ClaimLands(Side::Target),
+    ];
+    run(&[began, &undone, &late].concat()).unwrap();
 }
 
 proptest! {
