@@ -222,11 +222,16 @@ fn a_second_signal_stops_at_once() {
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it can be read");
         let address = line.trim().strip_prefix("listening on http://").expect("it serves");
-        // A request that never ends: the first signal waits for it.
+        // A request that never ends: the first signal waits for it, once it is being answered.
         let mut stream = TcpStream::connect(address).expect("it listens");
-        let head =
-            format!("PUT /v1/docs/a HTTP/1.1\r\nhost: {address}\r\ncontent-length: 9\r\n\r\n");
+        let head = format!(
+            "PUT /v1/docs/a HTTP/1.1\r\nhost: {address}\r\ncontent-length: 9\r\n\
+             expect: 100-continue\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).expect("it is taken");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("it is asked to go on");
+        assert_eq!(&answer, b"HTTP/1.1 100");
         terminate(&child);
         let told = stderr.any(|line| line.expect("it can be read").contains("stopping: "));
         assert!(told, "it says that it stops");
