@@ -3,7 +3,7 @@
 //! The body has types of its own. The order of their variants and fields is the format: a change
 //! is a new version, and the old one stays readable. A record has the least version that can say
 //! it. One of a newer version is void for everybody: nobody writes it before the rules in force
-//! have it (decision 9). With varints for all numbers and a length before each list and text; `x?`
+//! have it (decision 11). With varints for all numbers and a length before each list and text; `x?`
 //! is 0, or 1 and x:
 //!
 //! ```text

@@ -12,7 +12,7 @@ use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 
 /// The versions of the rules that this program can follow, the oldest and the newest: which
 /// records of a log and of the control topic count and what they mean, and where shards are placed.
-/// All nodes of a cluster follow one version; a change of any of it is a new one (decision 9).
+/// All nodes of a cluster follow one version; a change of any of it is a new one (decision 11).
 ///
 /// Version 1 had a ring of 16 points for each unit of a node's weight.
 pub const RULES: (u16, u16) = (2, 2);

@@ -68,11 +68,13 @@ async fn two_versions_serve_side_by_side_until_all_are_new() {
     type_everywhere(&cluster, "together").await;
 
     let speaks = (SPEAKS.1 + 1, SPEAKS.1 + 1);
-    refused(&mut cluster, Versions { speaks, ..NEXT }, "node old speaks 1 to 1").await;
+    let words = format!("node old speaks {} to {}: upgrade", SPEAKS.0, SPEAKS.1);
+    refused(&mut cluster, Versions { speaks, ..NEXT }, &words).await;
     let rules = (RULES.1 + 1, RULES.1 + 1);
-    refused(&mut cluster, Versions { rules, ..NEXT }, "a version of the program that").await;
+    let words = format!("start a version of the program that can follow {}", RULES.1);
+    refused(&mut cluster, Versions { rules, ..NEXT }, &words).await;
     let rules = (RULES.0 - 1, RULES.0 - 1);
-    refused(&mut cluster, Versions { rules, ..NEXT }, "can follow 2").await;
+    refused(&mut cluster, Versions { rules, ..NEXT }, &words).await;
 
     let old = cluster.nodes.remove(0);
     old.stop().await.expect("everything is saved");
@@ -80,7 +82,8 @@ async fn two_versions_serve_side_by_side_until_all_are_new() {
     let status = cluster.settled().await;
     assert_eq!(status["rules"], RULES.1 + 1, "all can follow them now");
     type_everywhere(&cluster, "afterwards").await;
-    refused(&mut cluster, Versions::default(), "can follow 3").await;
+    let words = format!("can follow {}", RULES.1 + 1);
+    refused(&mut cluster, Versions::default(), &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
