@@ -113,7 +113,7 @@ struct Shared {
 struct Watch {
     detector: Detector,
     candidate: Option<Candidate>,
-    /// Whether this run has been a member.
+    /// Whether this run has been a member, and has not left.
     joined: bool,
 }
 
@@ -204,7 +204,9 @@ impl Handle {
     /// [`WriteError`]: the others will find out by themselves.
     pub async fn leave(&self) -> Result<(), WriteError> {
         let Identity { node, boot, .. } = self.shared.identity.clone();
-        self.write(&Record::Leave(Leave { node, boot })).await
+        self.write(&Record::Leave(Leave { node, boot })).await?;
+        self.shared.watch.lock().joined = false;
+        Ok(())
     }
 }
 
@@ -322,11 +324,12 @@ impl Shared {
             Some(member) if member.boot == boot && member.is_up() => {}
             // The others did not hear of this node for a while.
             Some(member) if member.boot == boot && member.status == Status::Down => {
-                info!("the others held this node for dead, it joins again");
-                if let Err(reason) = self.write_join(None).await {
-                    warn!(%reason, "could not join again");
-                }
-                return;
+                return self.join_again().await;
+            }
+            // For so long that it made room for another one. A topic that was trimmed before it
+            // was read tells of nobody until its snapshot is.
+            None if control.cluster().is_some() && self.watch.lock().joined => {
+                return self.join_again().await;
             }
             Some(_) | None => return,
         }
@@ -336,6 +339,13 @@ impl Shared {
         match self.topic.append(&Record::Heartbeat(heartbeat)).await {
             Ok(at) => self.keep_short(at).await,
             Err(reason) => warn!(%reason, "a heartbeat was not written"),
+        }
+    }
+
+    async fn join_again(&self) {
+        info!("the others held this node for dead, it joins again");
+        if let Err(reason) = self.write_join(None).await {
+            warn!(%reason, "could not join again");
         }
     }
 
