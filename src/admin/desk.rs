@@ -128,11 +128,13 @@ impl Desk {
             let shards = control.shards();
             return Err(cluster::Refusal::from(Void::UnknownShard { shard, shards }).into());
         }
-        if let Some(doc) = &doc {
-            self.known(doc, shard).await?;
-        }
+        let rev = match &doc {
+            Some(doc) => self.known(doc, shard).await?,
+            None => None,
+        };
         Ok(Explained {
             doc: doc.map(|doc| doc.to_string()),
+            rev,
             shard: view::shard(&control, shard),
             because: view::because(&control, shard),
             moved_by: view::moved_by(&control, shard),
@@ -243,7 +245,8 @@ impl Desk {
         control: &Control,
     ) -> Result<(), Refused> {
         if let Some(Target { shard, doc: Some(doc) }) = order::about(ask, control.shards())? {
-            self.known(&doc, shard).await?;
+            let known = self.known(&doc, shard).await?;
+            known.ok_or(Refused::UncheckedDocument { doc, shard })?;
         }
         Ok(())
     }

@@ -48,6 +48,17 @@ pub enum Refused {
         /// Where it would be.
         shard: ShardId,
     },
+    /// Whether somebody has written the document is not known.
+    #[error(
+        "whether there is a document {doc} could not be checked, its owner does not tell: try \
+         again, or name its shard, which is {shard}"
+    )]
+    UncheckedDocument {
+        /// The document.
+        doc: DocId,
+        /// Where it is, if it is.
+        shard: ShardId,
+    },
     /// The node hears nothing of the cluster.
     #[error(
         "this node does not hear of itself any more, so nothing can be changed here: ask another \
@@ -84,7 +95,7 @@ impl Refused {
             | Self::BadTarget { .. }
             | Self::BadText { .. } => StatusCode::BAD_REQUEST,
             Self::UnknownDocument { .. } | Self::NoAddress => StatusCode::NOT_FOUND,
-            Self::Suspended => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Suspended | Self::UncheckedDocument { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotKnown(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Browser => StatusCode::FORBIDDEN,
         }

@@ -147,6 +147,8 @@ pub struct Where {
 pub struct Explained {
     /// The document that was asked about.
     pub doc: Option<String>,
+    /// Its last revision; none where its owner does not answer.
+    pub rev: Option<u64>,
     /// The shard.
     pub shard: Shard,
     /// Why it is there, in sentences.

@@ -123,7 +123,7 @@ struct Shared {
 struct Watch {
     detector: Detector,
     candidate: Option<Candidate>,
-    /// Whether this run has been a member.
+    /// Whether this run has been a member, and has not left.
     joined: bool,
 }
 
@@ -236,7 +236,9 @@ impl Handle {
     /// [`WriteError`]: the others will find out by themselves.
     pub async fn leave(&self) -> Result<(), WriteError> {
         let Identity { node, boot, .. } = self.shared.identity.clone();
-        self.write(&Record::Leave(Leave { node, boot })).await
+        self.write(&Record::Leave(Leave { node, boot })).await?;
+        self.shared.watch.lock().joined = false;
+        Ok(())
     }
 }
 
@@ -374,8 +376,12 @@ impl Shared {
             Some(member) if member.boot == boot && member.is_up() => {}
             // The others did not hear of this node for a while.
             Some(member) if member.boot == boot && member.status == Status::Down => {
-                self.join_again().await;
-                return;
+                return self.join_again().await;
+            }
+            // For so long that it made room for another one. A topic that was trimmed before it
+            // was read tells of nobody until its snapshot is.
+            None if control.cluster().is_some() && self.watch.lock().joined => {
+                return self.join_again().await;
             }
             Some(_) | None => return,
         }

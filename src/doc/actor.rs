@@ -200,6 +200,7 @@ impl Running {
     fn take(&mut self, message: Message) {
         self.activity += 1;
         match message {
+            Message::Join(_, reply) if reply.is_closed() => {}
             Message::Join(join, reply) if self.state.may_be_forgotten(&join) => {
                 let sessions = self.recalls.wait((join, reply));
                 self.search(sessions);

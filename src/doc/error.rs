@@ -79,6 +79,12 @@ pub enum Refusal {
     /// Another connection presented the same session.
     #[error("another connection took this session over")]
     Replaced,
+    /// The session has another connection, which may be the newer one: it is replaced by name only.
+    #[error("the session has another connection: connect again")]
+    Occupied {
+        /// The [`Socket`](crate::doc::Socket) that has it.
+        by: u64,
+    },
     /// The document's state could not be rebuilt; an operator has to look at it.
     #[error("the document is quarantined, an operator has to repair its stores: {reason}")]
     Quarantined {

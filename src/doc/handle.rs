@@ -50,9 +50,10 @@ pub struct Join {
 pub struct Socket {
     /// Tells it from other connections of its session.
     pub id: u64,
-    /// Whether it was taken before, and its node joins again for it: the client may have gone to
-    /// another node since, without this one knowing, and then has its session there.
-    pub again: bool,
+    /// The socket whose place it takes: its client has shown that it is at this one since that one
+    /// was taken. A join may come late, when its client is somewhere else already, so that the
+    /// last one to come need not be the newest.
+    pub replaces: Option<u64>,
 }
 
 impl Join {

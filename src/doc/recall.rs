@@ -103,7 +103,7 @@ impl Running {
         let (waiting, next) = self.recalls.end();
         let refusal = found.map(|found| self.state.recall(&found)).err();
         self.flush();
-        for (join, reply) in waiting {
+        for (join, reply) in waiting.into_iter().filter(|(_, reply)| !reply.is_closed()) {
             let welcome = match refusal.clone() {
                 Some(failure) => Err(failure.into_refusal()),
                 None => self.join(join),

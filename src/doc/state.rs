@@ -17,7 +17,7 @@ use crate::doc::presence::Placed;
 use crate::doc::sessions::{Connected, Sessions};
 use crate::doc::window::Window;
 use crate::doc::write::Done;
-use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Mode, Refusal, Update};
+use crate::doc::{Batch, Change, Config, ConnId, Event, Failure, Mode, Refusal, Socket, Update};
 use crate::log::{ENTRIES_MAX, EventKind, Position};
 use crate::types::{Author, DocId, Epoch, Offset, Revision, Seq, SessionId, Timestamp};
 
@@ -191,11 +191,11 @@ impl State {
         self.epoch_at_rest
     }
 
-    /// Connects a session; an older connection of the same session is closed.
+    /// Connects a session; the connection of the same session that it replaces is closed.
     ///
     /// # Errors
     /// Where the document is deleted, quarantined, or absent and the client may not write, and
-    /// where a client's node joins again for it whose session has another connection by now.
+    /// [`Refusal::Occupied`] where the session has a connection that is not to be replaced.
     pub fn join(
         &mut self,
         conn: ConnId,
@@ -215,12 +215,15 @@ impl State {
             let reason = "what the session wrote is being looked up".to_owned();
             return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
         }
-        let other = |conn: &Connected| conn.socket != join.socket.id;
+        let Socket { id: socket, replaces } = join.socket;
         let before = self.sessions.get(&join.session).and_then(|row| row.conn.as_ref());
-        if join.socket.again && before.is_some_and(other) {
-            return Err(Refusal::Replaced);
+        if let Some(&Connected { socket: by, .. }) = before
+            && by != socket
+            && Some(by) != replaces
+        {
+            return Err(Refusal::Occupied { by });
         }
-        let connected = Connected { id: conn, socket: join.socket.id, mode, ordered: join.ordered };
+        let connected = Connected { id: conn, socket, mode, ordered: join.ordered };
         if let Some(old) = self.sessions.connect(join.session, connected) {
             out.push(Effect::Close(old, Refusal::Replaced));
         }

@@ -288,10 +288,10 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
 /// Returns a document of the text "ab" from session 1, who forks it at its first revision by
 /// putting "fork" between the letters, after session 2 has written more than the window keeps.
 #[test]
-fn who_is_joined_again_takes_nothing_from_a_later_connection() {
+fn a_session_is_taken_only_from_the_connection_that_is_named() {
     let mut doc = Fixture::new(Config::default());
-    let join = |doc: &mut Fixture, conn, socket, again| {
-        let join = Join { socket: Socket { id: socket, again }, ..join_of(1, None) };
+    let join = |doc: &mut Fixture, conn, socket, replaces| {
+        let join = Join { socket: Socket { id: socket, replaces }, ..join_of(1, None) };
         let joined = doc.state.join(ConnId(conn), &join, &mut doc.effects).map(|_| ());
         let closed = doc.effects.drain(..).find_map(|effect| match effect {
             Effect::Close(conn, Refusal::Replaced) => Some(conn.0),
@@ -299,16 +299,20 @@ fn who_is_joined_again_takes_nothing_from_a_later_connection() {
         });
         (joined, closed)
     };
-    assert_eq!(join(&mut doc, 1, 7, false), (Ok(()), None));
+    let occupied = |by| (Err(Refusal::Occupied { by }), None);
+    assert_eq!(join(&mut doc, 1, 7, None), (Ok(()), None));
     // Its node lost the way to the document, which does not know yet.
-    assert_eq!(join(&mut doc, 2, 7, true), (Ok(()), Some(1)));
+    assert_eq!(join(&mut doc, 2, 7, None), (Ok(()), Some(1)));
     // The client went to another node; the first one stood still, and did not hear of it.
-    assert_eq!(join(&mut doc, 3, 8, false), (Ok(()), Some(2)));
-    assert_eq!(join(&mut doc, 4, 7, true), (Err(Refusal::Replaced), None));
-    assert_eq!(join(&mut doc, 5, 8, true), (Ok(()), Some(3)));
+    assert_eq!(join(&mut doc, 3, 8, None), occupied(7));
+    assert_eq!(join(&mut doc, 4, 8, Some(7)), (Ok(()), Some(2)));
+    assert_eq!(join(&mut doc, 5, 7, None), occupied(8));
+    assert_eq!(join(&mut doc, 6, 8, None), (Ok(()), Some(4)));
+    // One that knew of the first comes late.
+    assert_eq!(join(&mut doc, 7, 9, Some(7)), occupied(8));
     // Nobody is there: whoever was is welcome.
-    doc.state.leave(ConnId(5));
-    assert_eq!(join(&mut doc, 6, 7, true), (Ok(()), None));
+    doc.state.leave(ConnId(6));
+    assert_eq!(join(&mut doc, 8, 7, None), (Ok(()), None));
 }
 
 fn forked() -> (Fixture, Fork) {

@@ -23,9 +23,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
             Refusal::BadOp { .. } | Refusal::BadBase { .. } => StatusCode::BAD_REQUEST,
-            Refusal::Pipelined { .. } | Refusal::Gap { .. } | Refusal::Replaced => {
-                StatusCode::CONFLICT
-            }
+            Refusal::Pipelined { .. }
+            | Refusal::Gap { .. }
+            | Refusal::Replaced
+            | Refusal::Occupied { .. } => StatusCode::CONFLICT,
             Refusal::TooLarge { .. } | Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooManyVersions { .. } => StatusCode::CONFLICT,
             Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,

@@ -26,7 +26,9 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,
         Refusal::Moved => ErrorCode::Moved,
-        Refusal::Quarantined { .. } | Refusal::Unavailable { .. } => ErrorCode::Unavailable,
+        Refusal::Quarantined { .. } | Refusal::Unavailable { .. } | Refusal::Occupied { .. } => {
+            ErrorCode::Unavailable
+        }
     }
 }
 
@@ -38,7 +40,7 @@ pub(crate) fn message(refusal: &Refusal, seq: Option<Seq>) -> ServerMessage {
     };
     let retry = match refusal {
         Refusal::Full { retry } | Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
-        Refusal::Moved => Some(MOVED_RETRY),
+        Refusal::Moved | Refusal::Occupied { .. } => Some(MOVED_RETRY),
         Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
         _ => None,
     };

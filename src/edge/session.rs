@@ -36,6 +36,7 @@ use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::edge::session::hello::Early;
 use crate::router::Document;
 use crate::text::Operation;
 use crate::types::{DocId, ParticipantId, Revision, Seq};
@@ -110,7 +111,7 @@ struct Session {
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
     /// What it said before it was welcomed.
-    early: Option<Message>,
+    early: VecDeque<Message>,
     /// Tells its socket from others of the session.
     socket: u64,
     doc: DocId,
@@ -156,14 +157,20 @@ where
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
     }
     let config = &shared.config;
-    let (outbox, own) = (outbox(shared), Socket { id: rand::random(), again: false });
-    let joining = rejoin::join_wherever(shared, doc, || hello::join(&hello, own, outbox.clone()));
-    let joining = hello::while_there(socket, timeout(WELCOME_MAX, joining));
-    let (joined, early) = joining.await?;
-    let joined = joined.unwrap_or_else(|_| {
-        let reason = "it could not be opened in time".to_owned();
-        Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })
-    });
+    let (outbox, id) = (outbox(shared), rand::random());
+    let join = |replaces| {
+        let (hello, outbox) = (&hello, &outbox);
+        let join = move || hello::join(hello, Socket { id, replaces }, outbox.clone());
+        rejoin::join_wherever(shared, doc, join)
+    };
+    let mut early = Early::default();
+    let joined = match timeout(WELCOME_MAX, hello::taken(socket, &mut early, join)).await {
+        Ok(joined) => joined?,
+        Err(_) => {
+            let reason = "it could not be opened in time".to_owned();
+            Err(doc::Refusal::Unavailable { reason, retry: Duration::from_secs(2) })
+        }
+    };
     let (handle, welcome) = joined.map_err(|refusal| Some(Farewell::of(&refusal, None)))?;
     let (conn, stands_at, mode) = (welcome.conn, welcome.head, welcome.mode);
     let to = Addressee { session: hello.session, conn, codec, welcomed: stands_at };
@@ -183,8 +190,8 @@ where
         written: Arc::default(),
         in_flight: None,
         hello,
-        early,
-        socket: own.id,
+        early: early.messages,
+        socket: id,
         doc: doc.clone(),
         moved: false,
         placed: None,
@@ -210,10 +217,10 @@ impl Session {
         let most = shared.config.shutdown_grace / 4;
         let mut turn = pin!(leave::turn(&shared.token, self.to.session, clients, most));
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        if let Some(message) = self.early.take()
-            && let ControlFlow::Break(farewell) = self.hear(message).await
-        {
-            return farewell;
+        while let Some(message) = self.early.pop_front() {
+            if let ControlFlow::Break(farewell) = self.hear(message).await {
+                return farewell;
+            }
         }
         loop {
             if let Err(farewell) = self.send(socket).await {

@@ -216,7 +216,7 @@ impl Copy {
         let client = Client {
             session: join.session,
             socket: join.socket.id,
-            again: join.socket.again,
+            replaces: join.socket.replaces,
             rev: join.rev,
             mode: join.mode.into(),
             ordered: join.ordered,

@@ -167,7 +167,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<(u64, M), DecodeError> {
 pub struct Client {
     pub session: SessionId,
     pub socket: u64,
-    pub again: bool,
+    pub replaces: Option<u64>,
     pub rev: Option<Revision>,
     pub mode: Access,
     pub ordered: bool,
@@ -350,6 +350,7 @@ pub enum Denial {
     Full(Duration),
     Moved,
     Unavailable(String, Duration),
+    Occupied(u64),
 }
 
 impl From<&Refusal> for Denial {
@@ -374,6 +375,7 @@ impl From<&Refusal> for Denial {
             Refusal::Full { retry } => Self::Full(*retry),
             Refusal::Moved => Self::Moved,
             Refusal::Unavailable { reason, retry } => Self::Unavailable(reason.clone(), *retry),
+            Refusal::Occupied { by } => Self::Occupied(*by),
         }
     }
 }
@@ -399,6 +401,7 @@ impl From<Denial> for Refusal {
             Denial::Full(retry) => Self::Full { retry },
             Denial::Moved => Self::Moved,
             Denial::Unavailable(reason, retry) => Self::Unavailable { reason, retry },
+            Denial::Occupied(by) => Self::Occupied { by },
         }
     }
 }
@@ -570,6 +573,7 @@ mod tests {
             Refusal::Full { retry },
             Refusal::Moved,
             Refusal::Unavailable { reason: text(), retry },
+            Refusal::Occupied { by: 11 },
         ] {
             assert_eq!(Refusal::from(Denial::from(&refusal)), refusal);
         }

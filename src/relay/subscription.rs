@@ -66,12 +66,12 @@ pub(crate) struct Entrance {
 
 impl Entrance {
     /// Hands something over; it comes back where too much waits already.
-    pub(crate) fn give(&self, call: u64, ask: Ask, bytes: usize) -> Result<(), Ask> {
+    pub(crate) fn give(&self, call: u64, ask: Ask, bytes: usize) -> Result<(), Box<Ask>> {
         let bytes = bytes + FIXED;
         let waits = self.waiting.load(Ordering::Relaxed);
         let always = matches!(ask, Ask::Detach { .. } | Ask::Unsubscribe { .. });
         if waits > 0 && waits + bytes > self.bytes_max && !always {
-            return Err(ask);
+            return Err(Box::new(ask));
         }
         self.waiting.fetch_add(bytes, Ordering::Relaxed);
         // One that is over needs nothing.
@@ -312,13 +312,13 @@ pub(crate) fn full(call: u64, ask: &Ask) -> Option<bytes::Bytes> {
 }
 
 fn join(client: Client, copy: ConnId, outbox: Arc<dyn Outbox>) -> Join {
-    let Client { session, socket, again, rev, mode, ordered, user, author } = client;
+    let Client { session, socket, replaces, rev, mode, ordered, user, author } = client;
     let fits = |(name, color): &(String, String)| {
         name.len() <= AUTHOR_BYTES_MAX && color.len() <= "#rrggbb".len()
     };
     let user = user.filter(fits).map(|(name, color)| User { name, color });
     let (mode, through) = (mode.into(), Some(copy));
-    let socket = Socket { id: socket, again };
+    let socket = Socket { id: socket, replaces };
     Join { session, socket, rev, mode, ordered, user, author, through, outbox }
 }
 

@@ -50,8 +50,9 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
     let author: Author = "Ünal 😀".parse().expect("a valid name");
     let user = Some((text(rng), "#0066cc".to_owned()));
     let (session, mode) = (SessionId(rng.random()), Access::View);
-    let (socket, again, from) = (number(rng), rng.random(), Some(rev));
-    let client = Client { session, socket, again, rev: from, mode, ordered: true, user, author };
+    let (socket, from) = (number(rng), Some(rev));
+    let replaces = (number(rng) > 9).then_some(socket);
+    let client = Client { session, socket, replaces, rev: from, mode, ordered: true, user, author };
     let body = Blob(Bytes::from(text(rng)));
     let (method, target) = ("PUT".to_owned(), text(rng));
     vec![

@@ -8,6 +8,7 @@ mod forks;
 mod full_disk;
 mod history;
 mod inner;
+mod joins;
 mod keeping;
 mod kill;
 mod late;

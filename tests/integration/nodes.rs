@@ -37,6 +37,7 @@ pub(crate) struct Member {
     pub(crate) peer: SocketAddr,
     pub(crate) peers: Peers,
     pub(crate) relay: relay::Metrics,
+    pub(crate) edge: edge::Metrics,
     pub(crate) heirs: Arc<Heir>,
     tasks: Tasks,
 }
@@ -140,6 +141,7 @@ async fn member(
     let peers = Peers::new(me.clone(), addresses, configs, tasks.clone(), metrics.clone());
     let router = Router::cluster(directory.clone(), peers.clone());
     let doc_metrics = doc::Metrics::register(&Registry::new()).expect("a new registry");
+    let edge = edge::Metrics::register(&registry, doc_metrics.ack_sent).expect("once");
     let bound = edge::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = bound.address;
     let shared = Arc::new(Shared {
@@ -147,7 +149,7 @@ async fn member(
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         bodies: Arc::new(Semaphore::new(1 << 20)),
-        metrics: edge::Metrics::register(&registry, doc_metrics.ack_sent).expect("once"),
+        metrics: edge.clone(),
         health: Health::default(),
         tasks: tasks.clone(),
         token: tasks.token().clone(),
@@ -168,7 +170,7 @@ async fn member(
     let stop = tasks.token().clone();
     tasks.spawn("peers", relay::serve(listener, Arc::new(ports), stop));
     tasks.spawn("edge", edge::serve(bound, shared, CancellationToken::new()));
-    Member { address, peer, peers, relay: metrics, heirs, tasks }
+    Member { address, peer, peers, relay: metrics, edge, heirs, tasks }
 }
 
 impl Listens for Member {

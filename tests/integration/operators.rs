@@ -13,6 +13,7 @@ use quire::clock::Clock;
 use quire::config::Config;
 use quire::log::Memory;
 use quire::node::{Node, Stores, Versions};
+use quire::testing::{FaultyStore, StoreFaults};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ pub(crate) struct Cluster {
     log: Memory,
     pub(crate) control: Memory,
     store: checkpoint::Memory,
+    stores: Vec<Arc<FaultyStore<checkpoint::Memory>>>,
     pub(crate) nodes: Vec<Node>,
 }
 
@@ -37,6 +39,7 @@ impl Cluster {
             log: Memory::new(LogId(1), SHARDS),
             control: Memory::new(LogId(2), 1),
             store: checkpoint::Memory::new(),
+            stores: Vec::new(),
             nodes: Vec::new(),
         };
         for name in names {
@@ -60,7 +63,9 @@ impl Cluster {
             admin_listen: Some(any),
             ..Config::default()
         };
-        let store = Arc::new(self.store.reopen().expect("it is open"));
+        let store = self.store.reopen().expect("it is open");
+        let store = Arc::new(FaultyStore::new(store, StoreFaults::default(), 0));
+        self.stores.push(store.clone());
         let stores = Stores { log: Arc::new(self.log.reopen()), store };
         let control = Arc::new(self.control.reopen());
         let node = Node::start_as(versions, &config, Clock::wall(), stores, control).await?;
@@ -381,6 +386,34 @@ async fn what_makes_no_sense_is_refused_with_the_next_step_and_nothing_moves() {
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
     let said = text(output.expect("the binary runs").stderr);
     assert!(said.contains("no node serves operators at") && said.contains("--url"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_of_a_document_that_cannot_be_looked_up_is_not_done() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    let before = cluster.fixed().await;
+    let unread = StoreFaults { unread: 1.0, ..StoreFaults::default() };
+    cluster.stores.iter().for_each(|store| store.set_faults(unread));
+    // One of them owns it.
+    for node in [0, 1] {
+        for args in [
+            &["move", "nowhere", "--to", "a"] as &[&str],
+            &["pin", "nowhere", "--to", "a"],
+            &["unpin", "nowhere"],
+            &["plan", "pin", "nowhere", "--to", "a"],
+        ] {
+            let said = cluster.refused(node, args).await;
+            let unchecked = "whether there is a document nowhere could not be checked";
+            assert!(said.contains(unchecked) && said.contains("shard"), "{args:?}: {said}");
+        }
+        let said = cluster.done(node, &["explain", "nowhere"]).await;
+        assert!(said.contains("if there is such a document: its owner does not tell"), "{said}");
+        assert_eq!(cluster.json(node, &["where", "nowhere"]).await["rev"], Value::Null);
+    }
+    cluster.stores.iter().for_each(|store| store.set_faults(StoreFaults::default()));
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
+    let said = cluster.refused(0, &["move", "nowhere", "--to", "a"]).await;
+    assert!(said.contains("there is no document nowhere"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

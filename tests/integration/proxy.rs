@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use quire::task::Tasks;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -14,6 +14,8 @@ pub(crate) enum Line {
     Open,
     /// Carries to the server; what the server answers is lost.
     Deaf,
+    /// Keeps what goes to the server until it is open again.
+    Held,
     /// Ends the connections there are, and each new one at once.
     Cut,
 }
@@ -100,8 +102,20 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut line: watch::Recei
             }
         }
     };
+    let mut held = line.clone();
+    let up = async {
+        let mut bytes = [0; 4096];
+        loop {
+            let read = from_client.read(&mut bytes).await.unwrap_or_default();
+            // The line goes on as long as there is somebody to change it.
+            let _ = held.wait_for(|line| *line != Line::Held).await;
+            if read == 0 || to_server.write_all(&bytes[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
     tokio::select! {
-        _ = copy(&mut from_client, &mut to_server) => {}
+        () = up => {}
         () = down => {}
         _ = line.wait_for(|line| *line == Line::Cut) => {}
     }

@@ -139,6 +139,13 @@ impl Raw {
         }
     }
 
+    /// Waits until it is asked whether it is there; it answers with whatever is done next.
+    pub(crate) async fn asked(&mut self) {
+        let frame = timeout(PATIENCE, self.socket.next()).await.expect("something comes");
+        let frame = frame.expect("the connection is open").expect("it can be read");
+        assert!(matches!(frame, Message::Ping(_)), "{frame:?}");
+    }
+
     /// Returns the next message of a kind; presence may come between.
     pub(crate) async fn hear(&mut self, kind: &str) -> Value {
         loop {

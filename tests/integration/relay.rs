@@ -31,7 +31,7 @@ async fn online(document: &Document) {
 }
 
 /// Waits until what is counted says so.
-async fn until(reached: impl Fn() -> bool) {
+pub(crate) async fn until(reached: impl Fn() -> bool) {
     let looking = async {
         while !reached() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 use quire::log::contract::{self, Subject};
 use quire::log::kafka::{Config, Kafka, OpenError, Options};
-use quire::log::{AppendError, Log, Metrics, ReadError};
+use quire::log::{AppendError, Log, Metrics, ReadError, Stored};
 use quire::task::Tasks;
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
@@ -247,14 +247,7 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     }
     append(&log, "third").await.expect("it is written");
     log.close().await;
-    // In order: a broker that was killed would mend its files by cutting them off.
-    kafka.run("stop").await;
-    let file = kafka.folder().join("1/data/rotten-log-0/00000000000000000000.log");
-    let mut bytes = std::fs::read(&file).expect("it is the broker's");
-    let at = bytes.windows(6).position(|six| six == b"second").expect("it is there");
-    bytes[at] ^= 1;
-    std::fs::write(&file, bytes).expect("it can be written");
-    kafka.run("start").await;
+    damage(&kafka, "rotten-log", b"second").await;
     let log = open().await;
     let there = records(&log).await;
     let wanted = [(0, "first"), (1, ""), (2, ""), (3, ""), (4, "third")];
@@ -269,6 +262,56 @@ async fn records_that_the_disk_has_damaged_are_passed_over_one_by_one() {
     assert_eq!(single(&[0, 1, 2, 3, 4]).await, [(0, 5), (1, 0), (2, 0), (3, 0), (4, 5)]);
     assert_eq!(single(&[3]).await, [(3, 0)]);
     assert_eq!(append(&log, "fourth").await.ok(), Some(Offset(5)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_passes_over_what_is_damaged_where_nothing_comes_after_it() {
+    let (kafka, address) = Service::start("kafka").await;
+    // The client tells of the damage less often than it is waited for what comes.
+    let properties = "fetch.error.backoff.ms=200".to_owned();
+    let config = Config { properties, ..config() };
+    let open = async || {
+        let options = Options::new(vec![address.clone()], "rotten-control", Some(1), &config);
+        let mut options = options.expect("no properties");
+        options.is_followed = true;
+        let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+        Kafka::open(options, metrics).await.expect("it is there")
+    };
+    let log = open().await;
+    for text in ["first", "second"] {
+        append(&log, text).await.expect("it is written");
+    }
+    log.close().await;
+    damage(&kafka, "rotten-control", b"second").await;
+    let nodes = [open().await, open().await];
+    let second = [Stored { offset: Offset(1), bytes: Bytes::new() }];
+    for log in &nodes {
+        let first = timeout(PATIENCE, log.read(SHARD, Offset(0), 1 << 20)).await.expect("in time");
+        assert_eq!(first.expect("it is there").next, Offset(1), "it is not waited for");
+        timeout(PATIENCE, log.wait(SHARD, Offset(1))).await.expect("in time").expect("it ends");
+        let there = timeout(PATIENCE, log.read(SHARD, Offset(1), 1 << 20)).await.expect("in time");
+        assert_eq!(there.expect("it is passed over").records, second);
+    }
+    assert_eq!(append(&nodes[0], "third").await.ok(), Some(Offset(2)));
+    for log in &nodes {
+        timeout(PATIENCE, log.wait(SHARD, Offset(2))).await.expect("in time").expect("it ends");
+        let third = log.read(SHARD, Offset(2), 1 << 20).await.expect("it is there").records;
+        assert_eq!(third.first().map(|one| one.bytes.as_ref()), Some(b"third".as_slice()));
+        let again = timeout(PATIENCE, log.read(SHARD, Offset(1), 1 << 20)).await.expect("in time");
+        assert_eq!(again.expect("it is there").records.first(), second.first(), "it stays so");
+    }
+}
+
+/// Changes a bit of a record on the broker's disk.
+async fn damage(kafka: &Service, topic: &str, record: &[u8]) {
+    // In order: a broker that was killed would mend its files by cutting them off.
+    kafka.run("stop").await;
+    let file = kafka.folder().join(format!("1/data/{topic}-0/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&file).expect("it is the broker's");
+    let at = bytes.windows(record.len()).position(|some| some == record).expect("it is there");
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).expect("it can be written");
+    kafka.run("start").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

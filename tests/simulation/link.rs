@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quire::client::replica::{Missed, Snapshot, Welcome};
-use quire::doc::{self, Change, ConnId, Content, Event, Join, Mode, Refusal};
+use quire::doc::{self, Change, ConnId, Content, Event, Join, Mode, Refusal, Socket};
 use quire::router::Document;
 use quire::types::{DocId, Revision, SessionId};
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use crate::life::Life;
 pub(crate) struct Hello {
     pub(crate) doc: DocId,
     pub(crate) session: SessionId,
+    pub(crate) socket: u64,
     pub(crate) rev: Option<Revision>,
     pub(crate) mode: Mode,
     pub(crate) ordered: bool,
@@ -37,18 +38,25 @@ impl doc::Outbox for Outbox {
     }
 }
 
-/// Connects a client to its document in one life of the node.
+/// Connects a client to its document in one life of the node; it is there as long as it waits.
 pub(crate) async fn connect(life: &Life, hello: &Hello) -> Result<(Link, doc::Welcome), Refusal> {
     let (outbox, events) = mpsc::unbounded_channel();
     let outbox = Arc::new(Outbox(outbox));
-    let join = || Join {
-        rev: hello.rev,
-        mode: hello.mode,
-        ordered: hello.ordered,
-        ..Join::new(hello.session, outbox.clone())
+    let mut replaces = None;
+    let (handle, welcome) = loop {
+        let join = || Join {
+            socket: Socket { id: hello.socket, replaces },
+            rev: hello.rev,
+            mode: hello.mode,
+            ordered: hello.ordered,
+            ..Join::new(hello.session, outbox.clone())
+        };
+        life.moves().await;
+        match life.router.join(&hello.doc, join).await {
+            Err(Refusal::Occupied { by }) => replaces = Some(by),
+            joined => break joined?,
+        }
     };
-    life.moves().await;
-    let (handle, welcome) = life.router.join(&hello.doc, join).await?;
     let link =
         Link { handle, conn: welcome.conn, welcomed: welcome.head, events, life: life.clone() };
     Ok((link, welcome))

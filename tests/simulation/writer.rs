@@ -76,6 +76,8 @@ struct Running {
     afternoon: bool,
     /// Whether it is offline until the afternoon.
     asleep: bool,
+    /// How many connections it has had.
+    sockets: u64,
     /// Whether the server no longer knows its session: it can only begin anew.
     forgotten: bool,
 }
@@ -122,6 +124,7 @@ impl Writer {
             told_settled: role == Role::Viewer,
             afternoon: false,
             asleep: false,
+            sockets: 0,
             forgotten: false,
         };
         running.live().await;
@@ -150,9 +153,11 @@ impl Running {
 
     /// Connects and works until the connection is lost.
     async fn meet(&mut self, life: Life) {
+        self.sockets += 1;
         let hello = Hello {
             doc: self.promised.doc.clone(),
             session: self.promised.session,
+            socket: self.sockets,
             rev: self.promised.replica.resume_from(),
             mode: if self.own.role == Role::Viewer { Mode::View } else { Mode::Edit },
             ordered: self.own.number.is_multiple_of(2),
@@ -425,10 +430,11 @@ impl Running {
         self.forgotten || self.is_settled() && (reached || leaves)
     }
 
-    /// Only what passes by itself may be refused here.
+    /// Only what passes by itself may be refused here; it has one connection after the other, and
+    /// none before takes anything from it.
     fn check_refusal(&self, refusal: &Refusal) {
         let passes = match refusal {
-            Refusal::Unavailable { .. } | Refusal::Replaced | Refusal::Moved => true,
+            Refusal::Unavailable { .. } | Refusal::Moved => true,
             Refusal::NoDocument => self.own.role == Role::Viewer,
             Refusal::Full { .. } => self.own.plan.patience.is_some(),
             // A zombie finds a checkpoint of what it has not read in the log; it passes with it.

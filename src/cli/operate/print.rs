@@ -150,7 +150,13 @@ pub(crate) fn found(found: &Where) -> String {
 /// Spells why a shard is where it is.
 pub(crate) fn explained(explained: &Explained) -> String {
     let mut out = match &explained.doc {
-        Some(doc) => format!("{} is on shard {}\n", one_line(doc), explained.shard.shard),
+        Some(doc) => {
+            let unchecked = match explained.rev {
+                Some(_) => "",
+                None => ", if there is such a document: its owner does not tell",
+            };
+            format!("{} is on shard {}{unchecked}\n", one_line(doc), explained.shard.shard)
+        }
         None => format!("shard {}\n", explained.shard.shard),
     };
     out.push_str("\nwhy it is there:\n");

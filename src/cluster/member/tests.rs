@@ -280,6 +280,43 @@ async fn who_cannot_reach_the_topic_is_suspended_and_joins_again_when_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_away_until_it_was_forgotten_joins_again_unless_it_left() {
+    let log = topic();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(&log, name, 1).await.unwrap());
+    }
+    nodes[1].line.cut();
+    nodes[0].sees(|control| ups(control) == ["a", "c"]).await;
+    nodes[2].handle.leave().await.unwrap();
+    for number in 0..crate::cluster::MEMBERS_MAX {
+        let Identity { node, boot, addresses, weight, version } =
+            identity(&format!("n{number}"), 1);
+        let gone = Leave { node: node.clone(), boot };
+        let (replaces, at) = (None, Timestamp(2));
+        let join = Join { node, boot, replaces, addresses, weight, version, at };
+        for record in [Record::Join(join), Record::Leave(gone)] {
+            nodes[0].handle.write(&record).await.unwrap();
+        }
+    }
+    let forgotten = nodes[0].handle.control();
+    for name in ["b", "c"] {
+        assert!(forgotten.member(&node(name)).is_none(), "{name} made room");
+    }
+    nodes[1].line.mend();
+    let back = nodes[0].sees(|control| ups(control).contains(&"b".to_owned())).await;
+    assert_eq!(back.member(&node("b")).map(|member| member.boot), Some(1));
+    timeout(PATIENCE, async {
+        while nodes[1].handle.is_suspended() || !nodes[1].handle.is_up() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("it serves again");
+    assert_eq!(ups(&nodes[0].handle.control()), ["a", "b"], "who has left stays away");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_the_topic_nobody_is_voted_down_and_all_go_on_after_it() {
     let log = topic();
     let mut nodes = Vec::new();

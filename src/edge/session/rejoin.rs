@@ -58,7 +58,7 @@ impl Session {
             hello.rev = Some(self.stands_at);
             let (router, outbox) = (&self.shared.router, &self.outbox);
             let tried = router.whereabouts(&self.doc);
-            let socket = Socket { id: self.socket, again: true };
+            let socket = Socket { id: self.socket, replaces: None };
             let joining = router.join(&self.doc, || join(&hello, socket, outbox.clone()));
             let joined = tokio::select! {
                 biased;
@@ -77,7 +77,9 @@ impl Session {
                 }
                 // The client has gone to another node, or one that had lost it was quicker to join:
                 // it comes again, if it is still there.
-                Err(Refusal::Replaced) => return ControlFlow::Break(Some(self.going_away())),
+                Err(Refusal::Occupied { .. }) => {
+                    return ControlFlow::Break(Some(self.going_away()));
+                }
                 Err(refusal) => {
                     warn!(doc = %self.doc, %refusal, "cannot follow");
                     return ControlFlow::Break(Some(Farewell::of(&refusal, None)));

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long one question to a leader may take: where it is gone, the next one asks its successor.
 const ASKED_MAX: Duration = Duration::from_secs(2);
 
-/// How long is waited for what comes after damaged records.
+/// How long damaged records are asked for again where nothing comes after them.
 const DAMAGED_MAX: Duration = Duration::from_secs(2);
 
 /// Reads a few records more rather than asking again, where the next one wanted is so near.
@@ -65,6 +65,8 @@ struct Reader {
     at: Option<(ShardId, Offset)>,
     /// A record that was over the bound of the last read.
     held: Option<Stored>,
+    /// Since when what is to come next is told to be damaged, over all waits.
+    damaged: Option<Instant>,
 }
 
 /// What comes next.
@@ -245,11 +247,11 @@ impl Readers {
         if kept.len() >= KEPT_MAX
             && let Some(reader) = kept.pop_front()
         {
-            return Ok(Reader { at: None, held: None, ..reader });
+            return Ok(Reader { at: None, held: None, damaged: None, ..reader });
         }
         drop(kept);
         let consumer = self.config.create_with_context(Quiet).map_err(ReadError::failed)?;
-        Ok(Reader { consumer, at: None, held: None })
+        Ok(Reader { consumer, at: None, held: None, damaged: None })
     }
 
     fn keep(&self, reader: Reader) {
@@ -269,7 +271,7 @@ impl Readers {
         if reader.at == Some((shard, from)) {
             return Ok(());
         }
-        reader.held = None;
+        (reader.held, reader.damaged) = (None, None);
         let mut list = TopicPartitionList::new();
         let position = Position::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
         list.add_partition_offset(&self.topic, partition(shard), position)
@@ -288,11 +290,10 @@ impl Readers {
             reader.at = Some((shard, stored.offset.next()));
             return Ok(Next::Record(stored));
         }
-        let (began, mut damaged) = (Instant::now(), None);
+        let began = Instant::now();
         loop {
             self.check_open()?;
             match reader.consumer.poll(most) {
-                None if most < POLL_MAX => return Ok(Next::Nothing),
                 Some(Ok(message)) => {
                     let found = offset(message.offset())?;
                     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
@@ -301,6 +302,7 @@ impl Readers {
                         continue;
                     }
                     let stored = Stored { offset: found, bytes };
+                    reader.damaged = None;
                     if found > at {
                         // What lies between is damaged, and passed over by Kafka's client.
                         reader.held = Some(stored);
@@ -309,13 +311,17 @@ impl Readers {
                     reader.at = Some((shard, found.next()));
                     return Ok(Next::Record(stored));
                 }
-                told if is_over(&mut damaged, told.as_ref()) => {
-                    // The client asks for the same bytes again and again.
-                    reader.at = None;
-                    self.begin(reader, shard, at.next())?;
-                    return Ok(Next::Record(unreadable(shard, at)));
+                None if most < POLL_MAX => return Ok(Next::Nothing),
+                Some(Err(error)) if is_damaged(&error) => {
+                    // The client asks for the same bytes again and again. Silence says nothing of
+                    // them: other nodes may read them.
+                    let since = *reader.damaged.get_or_insert_with(Instant::now);
+                    if since.elapsed() > DAMAGED_MAX {
+                        reader.at = None;
+                        self.begin(reader, shard, at.next())?;
+                        return Ok(Next::Record(unreadable(shard, at)));
+                    }
                 }
-                Some(Err(error)) if is_damaged(&error) => {}
                 Some(Err(KafkaError::PartitionEOF(_))) if self.stay => return Ok(Next::Nothing),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     reader.at = None;
@@ -386,16 +392,6 @@ pub(crate) fn learn_leaders<C: ClientContext>(client: &Client<C>, topic: &str, m
 fn unreadable(shard: ShardId, offset: Offset) -> Stored {
     tracing::error!(%shard, %offset, "records at this offset are damaged in Kafka, passing over");
     Stored { offset, bytes: Bytes::new() }
-}
-
-/// Tells whether damaged records have been waited for long enough; `told` is what came last, where
-/// it was no record.
-fn is_over<T>(since: &mut Option<Instant>, told: Option<&Result<T, KafkaError>>) -> bool {
-    let damaged = matches!(told, Some(Err(error)) if is_damaged(error));
-    if damaged && since.is_none() {
-        *since = Some(Instant::now());
-    }
-    (damaged || told.is_none()) && since.is_some_and(|since| since.elapsed() > DAMAGED_MAX)
 }
 
 fn is_damaged(error: &KafkaError) -> bool {

@@ -399,6 +399,7 @@ impl World {
         let hello = Hello {
             doc: doc_id(doc),
             session: SessionId([0xee; 16]),
+            socket: 0,
             rev: None,
             mode: Mode::Edit,
             ordered: false,
