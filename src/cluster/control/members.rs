@@ -1,4 +1,7 @@
 //! Records of membership: who joins, lives, is held for dead, and goes.
+//!
+//! Two voters put a member down. One is enough where it votes against every other member that is
+//! up: nobody is left who could agree with it, be they two nodes or the last of many.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use crate::types::{NodeId, Offset};
 /// The most members, up or not.
 pub const MEMBERS_MAX: usize = 128;
 
-/// How many voters take a node down, where more than two are up.
+/// How many voters put a node down, where there are as many that are not accused themselves.
 const VOTES: usize = 2;
 
 impl State {
@@ -121,17 +124,33 @@ impl State {
         if by == node {
             return Err(Void::OwnVote { node: node.clone() });
         }
-        let few = self.up().count() <= 2;
         let member = self.running_mut(node, *boot)?;
         let mut changes = Vec::new();
         if member.votes.insert(by.clone()) {
             changes.push(Change::Voted { node: node.clone(), by: by.clone() });
         }
-        if few || member.votes.len() >= VOTES {
-            self.end(node, Status::Down, &mut changes);
+        // A vote against one may complete those against others, and so may an end: less are left.
+        let up = self.up().count();
+        while let Some(node) = self.voted_down(by) {
+            self.end(&node, Status::Down, &mut changes);
+        }
+        if self.up().count() < up {
             self.place(offset, &mut changes);
         }
         Ok(changes)
+    }
+
+    /// Returns a member that is to go: two vote against it, or one who does so against everybody.
+    /// Whoever voted just now is alive, so that those whom it accuses go first.
+    fn voted_down(&self, by: &NodeId) -> Option<NodeId> {
+        let accuses_all = |voter: &NodeId| {
+            self.up().all(|(node, member)| node == voter || member.votes.contains(voter))
+        };
+        let suffices =
+            |votes: &BTreeSet<NodeId>| votes.len() >= VOTES || votes.iter().any(accuses_all);
+        let down = self.up().filter(|(_, member)| suffices(&member.votes));
+        let first = down.min_by_key(|(_, member)| !member.votes.contains(by));
+        first.map(|(node, _)| node.clone())
     }
 
     pub(in crate::cluster::control) fn leave(
@@ -167,3 +186,6 @@ impl State {
         changes.extend(off.map(|(shard, pin)| Change::Unpinned { shard, node: pin.node }));
     }
 }
+
+#[cfg(test)]
+mod tests;
