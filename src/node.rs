@@ -352,7 +352,8 @@ impl Node {
         let over = |alone: &Arc<Alone>| Router::over(alone.clone());
         let router = alone.as_ref().map(over).or(clustered.as_ref().map(Clustered::router));
         let router = router.expect("it is the one or the other");
-        let (health, accepting) = (Health::default(), CancellationToken::new());
+        let health = clustered.as_ref().map(Clustered::health).unwrap_or_default();
+        let accepting = CancellationToken::new();
         let shared = Arc::new(Shared {
             router: router.clone(),
             config: config.edge.clone(),
@@ -370,7 +371,6 @@ impl Node {
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
         info!(address = %at.client, shards = log.shards(), "serving");
-        let shutdown_grace = config.edge.shutdown_grace;
         Ok(Self {
             address: at.client,
             admin: at.admin,
@@ -385,7 +385,7 @@ impl Node {
             shard_tasks,
             edge_tasks,
             accepting,
-            shutdown_grace,
+            shutdown_grace: config.edge.shutdown_grace,
         })
     }
 

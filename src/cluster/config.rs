@@ -16,8 +16,8 @@ pub struct Config {
     pub advertise_admin: String,
     /// Its share of the shards: 1 to 100; default 10.
     pub weight: u32,
-    /// The time that 99 of 100 acknowledgements are to take at most, 10 ms to 1 m: where any node's
-    /// take longer, no shard begins to move; default 500 ms.
+    /// The time that 99 of 100 acknowledgements are to take at most, 10 ms to 1 m: where a node's
+    /// take longer for 5 s, no shard begins to move; default 500 ms.
     #[serde(with = "humantime_serde")]
     pub ack_objective: Duration,
 }

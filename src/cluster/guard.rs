@@ -1,30 +1,42 @@
 //! When moves are to stop because acknowledgements got slow, and when they may begin again. Pure.
 //!
 //! ```text
-//! off ── some member is slower than the objective for a second ──> on: no move begins
-//!  ^                                                               │
-//!  └── every member has been faster for ten seconds ───────────────┘
+//! off ── one member is slower than the objective in three windows on end ──> on: no move begins
+//!  ^                                                                      │
+//!  └────────── every member has been faster for ten seconds ──────────────┘
 //! ```
 //! Every member watches; the first of those that are up writes. What has begun is not stopped: a
 //! shard between two nodes serves nobody.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::control::Control;
 use crate::types::NodeId;
 
-/// How long acknowledgements are slow until moves stop: a move itself takes less.
-const SLOW: Duration = Duration::from_secs(1);
+/// How long the window is that a member tells of, heartbeat by heartbeat, until the next is over.
+pub const WINDOW: Duration = Duration::from_secs(2);
 
-/// How long they are fast until moves begin again.
+/// How long a member is slow until moves stop. What a fail-over delays is acknowledged in one
+/// window, or around the end of one; who tells the same for so long tells of a third.
+const SLOW: Duration = Duration::from_millis(5_000);
+
+/// How long all are fast until moves begin again.
 const FAST: Duration = Duration::from_secs(10);
+
+/// What a look stands for at most: while nothing is read, nobody is slow or fast.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Watches what the members say of their acknowledgements.
 #[derive(Debug)]
 pub struct Guard {
     objective: Duration,
-    /// Whether they were slow when it was looked last, and since when it has been so.
-    since: Option<(bool, Duration)>,
+    /// When it was looked last.
+    looked: Option<Duration>,
+    /// Who was slow then, and how long on end.
+    slow: BTreeMap<NodeId, Duration>,
+    /// How long nobody had been slow.
+    fast: Duration,
 }
 
 /// Is what a guard wants to be written.
@@ -44,30 +56,29 @@ pub enum Advice {
 impl Guard {
     /// Returns a guard that wants 99 of 100 acknowledgements within `objective`.
     pub fn new(objective: Duration) -> Self {
-        Self { objective, since: None }
+        Self { objective, looked: None, slow: BTreeMap::new(), fast: Duration::ZERO }
     }
 
     /// Looks at a state; returns what `node` is to write, if it is the one to do so.
     pub fn look(&mut self, node: &NodeId, control: &Control, now: Duration) -> Option<Advice> {
+        let step = now.saturating_sub(self.looked.unwrap_or(now)).min(LOOK_MAX);
         let loads = control.up().filter_map(|(node, member)| Some((node, member.load?.ack_p99)));
-        let slowest = loads.max_by_key(|(_, ack_p99)| *ack_p99);
-        let slow = slowest.filter(|(_, ack_p99)| *ack_p99 > self.objective);
-        let since = match self.since {
-            Some((before, since)) if before == slow.is_some() => since,
-            Some(_) | None => now,
-        };
-        self.since = Some((slow.is_some(), since));
-        let lasted = now.saturating_sub(since);
+        let slow: Vec<_> = loads.filter(|(_, ack_p99)| *ack_p99 > self.objective).collect();
+        let was_fast = self.looked.is_some() && self.slow.is_empty();
+        self.fast = if was_fast && slow.is_empty() { self.fast + step } else { Duration::ZERO };
+        let lasted =
+            |node: &NodeId| self.slow.get(node).map_or(Duration::ZERO, |long| *long + step);
+        self.slow = slow.iter().map(|(node, _)| ((*node).clone(), lasted(node))).collect();
+        self.looked = Some(now);
         if control.up().next().map(|(first, _)| first) != Some(node) {
             return None;
         }
-        match slow {
-            Some((node, ack_p99)) if !control.is_guarded() && lasted >= SLOW => {
-                Some(Advice::Stop { node: node.clone(), ack_p99 })
-            }
-            None if control.is_guarded() && lasted >= FAST => Some(Advice::GoOn),
-            Some(_) | None => None,
+        if control.is_guarded() {
+            return (self.fast >= FAST).then_some(Advice::GoOn);
         }
+        let long = slow.into_iter().filter(|(node, _)| self.slow[*node] >= SLOW);
+        let (node, ack_p99) = long.max_by_key(|(_, ack_p99)| *ack_p99)?;
+        Some(Advice::Stop { node: node.clone(), ack_p99 })
     }
 }
 
@@ -90,30 +101,55 @@ mod tests {
         }));
     }
 
-    fn looks(guard: &mut Guard, name: &str, topic: &Topic, millis: u64) -> Option<Advice> {
-        guard.look(&node(name), &topic.control, Duration::from_millis(millis))
+    /// Looks every 300 ms for so long; returns when there was advice first, and which.
+    fn looks(
+        guard: &mut Guard,
+        name: &str,
+        topic: &Topic,
+        (from, to): (u64, u64),
+    ) -> Option<(u64, Advice)> {
+        let look = |at| {
+            let advice = guard.look(&node(name), &topic.control, Duration::from_millis(at));
+            advice.map(|advice| (at, advice))
+        };
+        (from..to).step_by(300).map(look).collect::<Vec<_>>().into_iter().flatten().next()
     }
 
     #[test]
     fn moves_stop_once_some_member_is_slow_for_long_enough() {
         let mut topic = Topic::with(6, &["a", "b"]);
         let (mut first, mut second) = (Guard::new(OBJECTIVE), Guard::new(OBJECTIVE));
-        assert_eq!(looks(&mut first, "a", &topic, 0), None, "nobody has said anything yet");
+        assert_eq!(looks(&mut first, "a", &topic, (0, 9_000)), None, "nobody has said anything");
         beat(&mut topic, "a", 500);
         beat(&mut topic, "b", 501);
-        for (at, advised) in [(100, false), (1_099, false), (1_100, true)] {
-            assert_eq!(looks(&mut second, "b", &topic, at), None, "another one writes");
-            let advice = looks(&mut first, "a", &topic, at);
-            assert_eq!(advice.is_some(), advised, "{at}");
-        }
-        let advice = looks(&mut first, "a", &topic, 1_200);
+        assert_eq!(looks(&mut second, "b", &topic, (9_000, 15_000)), None, "another one writes");
+        let (at, advice) = looks(&mut first, "a", &topic, (9_000, 15_000)).unwrap();
         let ack_p99 = Duration::from_millis(501);
-        assert_eq!(advice, Some(Advice::Stop { node: node("b"), ack_p99 }));
-        // It has no effect twice, and who writes may go.
+        assert_eq!((at, advice), (14_100, Advice::Stop { node: node("b"), ack_p99 }));
+        assert!(at - 9_000 > 2 * (u64::try_from(WINDOW.as_millis()).unwrap() + 300), "a third");
+        // Who writes may go; what is done is not wanted again.
         topic.ok(&leave("a", 1));
-        assert!(looks(&mut second, "b", &topic, 1_300).is_some());
+        assert!(looks(&mut second, "b", &topic, (15_000, 15_001)).is_some());
         topic.ok(&command(Order::Guard { on: true }));
-        assert_eq!(looks(&mut second, "b", &topic, 1_400), None);
+        assert_eq!(looks(&mut second, "b", &topic, (15_300, 25_000)), None);
+    }
+
+    #[test]
+    fn a_fail_over_stops_nothing() {
+        let mut topic = Topic::with(6, &["a", "b"]);
+        let mut guard = Guard::new(OBJECTIVE);
+        // It is seen in two windows of one member, then in those of another.
+        for (name, from) in [("a", 0), ("b", 4_500), ("a", 9_000)] {
+            beat(&mut topic, name, 4_000);
+            assert_eq!(looks(&mut guard, "a", &topic, (from, from + 4_500)), None, "{name}");
+            beat(&mut topic, name, 1);
+        }
+        // While nobody is heard of, nobody is slow.
+        beat(&mut topic, "b", 4_000);
+        assert_eq!(looks(&mut guard, "a", &topic, (13_500, 17_000)), None);
+        assert_eq!(looks(&mut guard, "a", &topic, (60_000, 60_001)), None);
+        beat(&mut topic, "b", 1);
+        assert_eq!(looks(&mut guard, "a", &topic, (60_300, 70_000)), None);
     }
 
     #[test]
@@ -123,13 +159,11 @@ mod tests {
         topic.ok(&command(Order::Guard { on: true }));
         beat(&mut topic, "a", 1);
         beat(&mut topic, "b", 1);
-        assert_eq!(looks(&mut guard, "a", &topic, 0), None);
-        assert_eq!(looks(&mut guard, "a", &topic, 9_000), None);
+        assert_eq!(looks(&mut guard, "a", &topic, (0, 9_300)), None);
         beat(&mut topic, "b", 900);
-        assert_eq!(looks(&mut guard, "a", &topic, 9_500), None);
+        assert_eq!(looks(&mut guard, "a", &topic, (9_300, 9_600)), None);
         beat(&mut topic, "b", 1);
-        assert_eq!(looks(&mut guard, "a", &topic, 9_600), None);
-        assert_eq!(looks(&mut guard, "a", &topic, 19_500), None);
-        assert_eq!(looks(&mut guard, "a", &topic, 19_600), Some(Advice::GoOn));
+        let advice = looks(&mut guard, "a", &topic, (9_600, 30_000));
+        assert_eq!(advice, Some((19_800, Advice::GoOn)));
     }
 }

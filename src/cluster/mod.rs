@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! a member   Candidate ── Join ──> up ── Heartbeat* ──┬── Leave ───────────────> left ─┐
-//!                ^                                    └── Down by two voters ──> down ─┤
+//!                ^                                    └── Down, voters agree ──> down ─┤
 //!                └──────────────────────────────── starts again, with another boot ────┘
 //! a shard    placed (ring, weights, pins, drains) ── its node claims it in its log, Owned ──>
 //!            owned ── placed elsewhere: a move ──> owned by another
@@ -39,7 +39,7 @@ pub use control::{
     REVOKED_MAX, SNAPSHOT_EVERY, Status,
 };
 pub use error::{Refusal, Void};
-pub use guard::{Advice, Guard};
+pub use guard::{Advice, Guard, WINDOW};
 pub use membership::{Candidate, Decision, Detector, Timing, Verdict};
 pub use message::{DecodeError, RECORD_BYTES_MAX};
 pub use placement::{Placement, Standing};

@@ -31,7 +31,7 @@ mod socket;
 
 pub use carried::Carried;
 pub use config::Config;
-pub use health::Health;
+pub use health::{Health, Readiness};
 pub use listener::{bind, serve};
 pub use metrics::Metrics;
 pub use routes::Shared;

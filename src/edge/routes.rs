@@ -14,10 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::edge::carried::carry;
 use crate::edge::origin::own_only;
 use crate::edge::problem::Problem;
-use crate::edge::{Config, Health, Metrics, api, assets, socket};
+use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
+
+/// What a node says that is suspended.
+const SUSPENDED: &str = "suspended: this node does not read its own heartbeats from Kafka, so \
+     that its documents take nothing; look at the brokers and the way to them, it goes on by \
+     itself\n";
 
 /// What every request can reach.
 pub struct Shared {
@@ -94,11 +99,12 @@ async fn livez() -> impl IntoResponse {
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    if shared.health.is_ready() {
-        (no_store, "ready\n").into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, no_store, "stopping\n").into_response()
-    }
+    let (status, text) = match shared.health.readiness() {
+        Readiness::Ready => (StatusCode::OK, "ready\n"),
+        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        Readiness::Suspended => (StatusCode::SERVICE_UNAVAILABLE, SUSPENDED),
+    };
+    (status, no_store, text).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> axum::response::Response {

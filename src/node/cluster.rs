@@ -17,7 +17,7 @@ use crate::cluster::{
     WriteError,
 };
 use crate::config::{Config, Engine};
-use crate::edge::{Carried, Shared};
+use crate::edge::{Carried, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::links;
@@ -135,6 +135,12 @@ impl Clustered {
     /// Returns what finds documents in the whole cluster.
     pub(crate) fn router(&self) -> Router {
         Router::cluster(Arc::new(self.keeper.clone()), self.peers.clone())
+    }
+
+    /// Returns what tells whether the node is ready: a suspended one is not.
+    pub(crate) fn health(&self) -> Health {
+        let member = self.member.clone();
+        Health::of(Arc::new(move || member.is_suspended()))
     }
 
     /// Begins to answer other nodes, and operators where they have a port.

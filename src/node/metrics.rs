@@ -8,15 +8,12 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cluster::member;
-use crate::cluster::{Load, Status};
+use crate::cluster::{Load, Status, WINDOW};
 use crate::types::NodeId;
 use crate::{doc, edge};
 
 /// How often a node looks whether it is suspended, where it hears nothing, and how far behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a window lasts.
-const WINDOW: Duration = Duration::from_secs(2);
 
 /// How many acknowledgements a window needs to say anything.
 const LEAST: u64 = 50;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use siphasher::sip::SipHasher24;
 use tokio::sync::{Mutex as Turn, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::doc::{self, Join, Refusal, Welcome};
@@ -70,6 +71,8 @@ struct Inner {
 struct Peer {
     /// Whose turn it is to dial.
     dialling: Turn<Pause>,
+    /// Ends the try that is under way.
+    given_up: Mutex<CancellationToken>,
     link: Mutex<Option<Arc<Link>>>,
 }
 
@@ -160,11 +163,12 @@ impl Peers {
         }
     }
 
-    /// Gives the link to a node up, where it is known to be gone: its copies do not wait until it
-    /// has been silent for long enough.
+    /// Gives the link to a node up, or the try to make one, where it is known to be gone: nobody
+    /// waits until it has been silent for long enough.
     pub fn give_up(&self, node: &NodeId) {
-        let peer = self.inner.peers.lock().get(node).cloned();
-        if let Some(link) = peer.and_then(|peer| peer.link.lock().clone()) {
+        let Some(peer) = self.inner.peers.lock().get(node).cloned() else { return };
+        peer.given_up.lock().cancel();
+        if let Some(link) = &*peer.link.lock() {
             link.outgoing.end.cancel();
         }
     }
@@ -200,11 +204,19 @@ impl Peers {
         if pause.until.is_some_and(|until| Instant::now() < until) {
             return Err("the last try failed just now".to_owned());
         }
-        match self.dial(node).await {
+        // Before the address is looked up: whoever is gone later is given up later.
+        let given_up = CancellationToken::new();
+        *peer.given_up.lock() = given_up.clone();
+        let gone = || Err(HelloError::Lost("the node is gone".to_owned()));
+        let dialled = given_up.run_until_cancelled(self.dial(node)).await;
+        match dialled.unwrap_or_else(gone) {
             Ok(greeted) => {
                 *pause = Pause::default();
                 let link = self.up(node, greeted);
                 *peer.link.lock() = Some(link.clone());
+                if given_up.is_cancelled() {
+                    link.outgoing.end.cancel();
+                }
                 Ok(link)
             }
             Err(error) => {

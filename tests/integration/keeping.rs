@@ -288,6 +288,25 @@ async fn shards_follow_the_members_and_every_word_is_kept_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_of_three_takes_over_where_the_two_others_crash_at_once() {
+    let (mut cluster, mut words) = (Cluster::of(&["a", "b", "c"]).await, BTreeMap::new());
+    cluster.settled().await;
+    write_all(&cluster, &mut words, 0).await;
+    cluster.settled().await;
+    cluster.crash("a");
+    cluster.crash("c");
+    write_all(&cluster, &mut words, 1).await;
+    cluster.settled().await;
+    assert_eq!(cluster.nodes[&name("b")].keeper.here().len(), SHARDS as usize);
+    // One of them comes again, and nobody goes for that.
+    cluster.start("c", 2).await;
+    write_all(&cluster, &mut words, 2).await;
+    cluster.settled().await;
+    assert!(!cluster.nodes[&name("c")].keeper.here().is_empty());
+    check(&cluster, &words).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_that_was_claimed_is_not_claimed_again_while_others_are_told() {
     let mut cluster = Cluster::of(&["a"]).await;
     cluster.settled().await;

@@ -21,6 +21,7 @@ mod protocol;
 mod proxy;
 mod quarantine;
 mod raw;
+mod readiness;
 mod relay;
 mod server;
 mod slow;

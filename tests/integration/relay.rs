@@ -9,6 +9,7 @@ use quire::text::Operation;
 use quire::types::{Offset, ShardId};
 use quire::wire::Codec;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, id};
@@ -404,4 +405,34 @@ async fn a_copy_without_clients_does_not_keep_its_document_open_and_goes_on_wher
     assert_eq!(welcome["text"], "x");
     let begun = |content| node.relay.subscribed.with_label_values(&[content]).get();
     assert_eq!((begun("text"), begun("changes")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_try_to_reach_a_node_ends_when_that_is_gone() {
+    let patient = relay::Config { hello_timeout: PATIENCE * 10, ..relay::Config::default() };
+    let nodes = Nodes::start(1, Settings { relay: patient, ..Settings::default() }).await;
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    *nodes.owner_at.lock() = Some(address.to_string());
+    let peers = &nodes.all[1].peers;
+    let (gone, shard) = (name(0), ShardId(0));
+    let asking = futures_util::future::join(peers.warm(&gone, shard), peers.warm(&gone, shard));
+    let ending = async {
+        let dialled = timeout(PATIENCE, silent.accept()).await.expect("it is dialled");
+        *nodes.owner_at.lock() = None;
+        peers.give_up(&gone);
+        dialled.expect("a connection")
+    };
+    let both = timeout(PATIENCE, futures_util::future::join(asking, ending)).await;
+    let ((one, other), _) = both.expect("nobody waits for it any more");
+    assert_eq!((one, other), (Err(PeerError::Gone), Err(PeerError::Gone)));
+    // It is reached again where it comes back.
+    *nodes.owner_at.lock() = Some(nodes.all[0].peer.to_string());
+    let reached = async {
+        while peers.warm(&gone, shard).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.expect("it is reached again");
 }

@@ -1,4 +1,7 @@
 //! Records of membership: who joins, lives, is held for dead, and goes.
+//!
+//! Two voters put a member down. One is enough where it votes against every other member that is
+//! up: nobody is left who could agree with it, be they two nodes or the last of many.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use crate::types::{NodeId, Offset};
 /// The most members, up or not.
 pub const MEMBERS_MAX: usize = 128;
 
-/// How many voters take a node down, where more than two are up.
+/// How many voters put a node down, where there are as many that are not accused themselves.
 const VOTES: usize = 2;
 
 impl State {
@@ -135,17 +138,33 @@ impl State {
         if by == node {
             return Err(Void::OwnVote { node: node.clone() });
         }
-        let few = self.up().count() <= 2;
         let member = self.running_mut(node, *boot)?;
         let mut changes = Vec::new();
         if member.votes.insert(by.clone()) {
             changes.push(Change::Voted { node: node.clone(), by: by.clone() });
         }
-        if few || member.votes.len() >= VOTES {
-            self.end(node, Status::Down, &mut changes);
+        // A vote against one may complete those against others, and so may an end: less are left.
+        let up = self.up().count();
+        while let Some(node) = self.voted_down(by) {
+            self.end(&node, Status::Down, &mut changes);
+        }
+        if self.up().count() < up {
             self.place(offset, &mut changes);
         }
         Ok(changes)
+    }
+
+    /// Returns a member that is to go: two vote against it, or one who does so against everybody.
+    /// Whoever voted just now is alive, so that those whom it accuses go first.
+    fn voted_down(&self, by: &NodeId) -> Option<NodeId> {
+        let accuses_all = |voter: &NodeId| {
+            self.up().all(|(node, member)| node == voter || member.votes.contains(voter))
+        };
+        let suffices =
+            |votes: &BTreeSet<NodeId>| votes.len() >= VOTES || votes.iter().any(accuses_all);
+        let down = self.up().filter(|(_, member)| suffices(&member.votes));
+        let first = down.min_by_key(|(_, member)| !member.votes.contains(by));
+        first.map(|(node, _)| node.clone())
     }
 
     pub(in crate::cluster::control) fn leave(
@@ -183,54 +202,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::Control;
-    use crate::cluster::record::Record;
-    use crate::cluster::testing::{Topic, down, founded, join_of, leave, node};
-
-    #[test]
-    fn the_rules_are_the_newest_that_all_can_follow_and_never_older_ones() {
-        let mut topic = Topic::default();
-        topic.ok(&founded(4));
-        let joins = |name: &str, boot, rules| {
-            let mut join = join_of(name, boot);
-            join.version.rules = rules;
-            Record::Join(join)
-        };
-        let other = |node, cluster| Void::OtherRules { node, cluster };
-        assert_eq!(topic.control.rules(), None);
-        for name in ["a", "b"] {
-            topic.ok(&joins(name, 1, (2, 2)));
-        }
-        topic.void(&joins("c", 1, (1, 1)), &other((1, 1), 2));
-        topic.void(&joins("c", 1, (3, 3)), &other((3, 3), 2));
-        topic.void(&joins("c", 1, (3, 2)), &other((3, 2), 2));
-        topic.ok(&joins("c", 1, (2, 4)));
-        assert_eq!(topic.control.rules(), Some(2), "others cannot follow newer ones");
-        // One after the other is replaced by a newer program; a crash changes nothing.
-        topic.ok(&leave("a", 1));
-        topic.ok(&joins("a", 2, (2, 3)));
-        topic.ok(&down("b", 1, "a", 2));
-        topic.ok(&down("b", 1, "c", 1));
-        assert!(!topic.control.is_up(&node("b"), 1));
-        assert_eq!(topic.control.rules(), Some(2), "b may come back as it was");
-        topic.ok(&joins("b", 1, (2, 2)));
-        topic.ok(&leave("b", 1));
-        let changes = topic.ok(&joins("b", 2, (2, 4)));
-        assert!(changes.contains(&Change::Ruled { rules: 3 }), "{changes:?}");
-        topic.void(&joins("d", 1, (2, 2)), &other((2, 2), 3));
-        // Nobody who follows the old ones only is left: rules of the future need no past.
-        let replaces = Record::Join(Join { replaces: Some(2), ..join_of("a", 3) });
-        topic.void(&replaces, &other((1, 1), 3));
-        topic.ok(&leave("a", 2));
-        topic.ok(&joins("a", 3, (4, 5)));
-        assert_eq!(topic.control.rules(), Some(4));
-        for (name, boot) in [("a", 3), ("b", 2), ("c", 1)] {
-            topic.ok(&leave(name, boot));
-        }
-        topic.void(&joins("a", 4, (2, 3)), &other((2, 3), 4));
-        let kept = Control::restore(&topic.control.to_snapshot().unwrap()).unwrap();
-        assert_eq!((kept.rules(), kept.members()), (Some(4), topic.control.members()));
-    }
-}
+mod tests;

@@ -70,35 +70,6 @@ fn versions_that_do_not_fit_do_not_join() {
 }
 
 #[test]
-fn two_voters_take_a_node_down_and_one_where_two_are_up() {
-    let mut topic = Topic::with(16, &["a", "b", "c", "d"]);
-    let not_up = |name: &str, boot| Void::NotUp { node: node(name), boot };
-    topic.void(&down("a", 1, "a", 1), &Void::OwnVote { node: node("a") });
-    topic.void(&down("a", 2, "b", 1), &not_up("a", 2));
-    topic.void(&down("a", 1, "b", 2), &not_up("b", 2));
-    topic.void(&down("a", 1, "x", 1), &not_up("x", 1));
-    let voted = Change::Voted { node: node("a"), by: node("b") };
-    assert_eq!(topic.ok(&down("a", 1, "b", 1)), [voted]);
-    assert_eq!(topic.ok(&down("a", 1, "b", 1)), []);
-    assert_eq!(topic.ok(&heartbeat("a", 1)), [Change::Heard { node: node("a") }]);
-    topic.ok(&down("a", 1, "c", 1));
-    assert!(topic.control.is_up(&node("a"), 1));
-    let changes = topic.ok(&down("a", 1, "b", 1));
-    assert!(!topic.control.is_up(&node("a"), 1));
-    assert!(changes.contains(&Change::Gone { node: node("a"), boot: 1, status: Status::Down }));
-    topic.void(&heartbeat("a", 1), &not_up("a", 1));
-    topic.void(&leave("a", 1), &not_up("a", 1));
-
-    // The vote of one who goes does not count any more.
-    topic.ok(&down("b", 1, "c", 1));
-    topic.ok(&leave("c", 1));
-    assert!(topic.control.member(&node("b")).unwrap().votes.is_empty());
-    topic.ok(&down("b", 1, "d", 1));
-    assert!(!topic.control.is_up(&node("b"), 1));
-    assert!((0..16).all(|shard| placed(&topic, shard) == "d"));
-}
-
-#[test]
 fn a_claim_counts_if_its_epoch_is_newer() {
     let mut topic = Topic::with(4, &["a", "b"]);
     let epoch = topic.control.owner(ShardId(0)).unwrap().epoch.0;
