@@ -326,6 +326,11 @@ async fn a_plan_that_a_join_made_stale_is_refused() {
     assert_eq!(cluster.fixed().await, before, "nothing has changed");
     let plan = cluster.json(2, &["plan", "drain", "b"]).await;
     assert_eq!(cluster.fixed().await, before, "it was a dry run");
+    // The plan holds, the command does not: then the limit does not either.
+    let wrong = ["apply", &plan["id"].to_string(), "--throttle", "1", "drain", "d"];
+    let said = cluster.refused(1, &wrong).await;
+    assert!(said.contains("there is no node d"), "{said}");
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
     let (fresh, count) = (plan["id"].to_string(), plan["moves"].as_array().expect("a list").len());
     assert!(count > 0, "{plan}");
     let args = ["apply", &fresh, "drain", "b", "--throttle", "1", "--wait"];

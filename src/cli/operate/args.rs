@@ -117,7 +117,7 @@ pub(crate) enum Verb {
         plan: u64,
         #[command(subcommand)]
         tried: Option<Tried>,
-        /// Moves at once in the whole cluster, from now on
+        /// Moves at once in the whole cluster, from now on; set before the command is given
         #[arg(long, value_name = "MOVES", global = true)]
         throttle: Option<u32>,
         #[command(flatten)]

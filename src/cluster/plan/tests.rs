@@ -126,3 +126,22 @@ fn a_dry_run_leaves_out_what_moves_anyway() {
             .all(|new| !moves.iter().any(|old| { (old.shard, &old.to) == (new.shard, &new.to) }))
     );
 }
+
+/// What `quire apply --throttle` writes, with a join in between.
+#[test]
+fn a_limit_that_was_set_for_a_stale_command_moves_nothing() {
+    let mut topic = Topic::with(8, &["a", "b"]);
+    let expected = topic.control.at();
+    let planned = |order| Record::Command(Command { expected, ..command_of(order) });
+    let limits = Limits { per_node: 2, cluster: 1 };
+    topic.ok(&planned(Order::Limits(limits)));
+    let changed_at = Offset(topic.next);
+    topic.ok(&join("c", 1));
+    let placed = |topic: &Topic| -> Vec<_> {
+        (0..8).map(|shard| topic.control.placement(ShardId(shard)).cloned()).collect()
+    };
+    let before = placed(&topic);
+    let drain = Order::Drain { node: node("a"), deadline: None };
+    topic.void(&planned(drain), &Void::Stale { changed_at });
+    assert_eq!((placed(&topic), topic.control.limits()), (before, limits));
+}
