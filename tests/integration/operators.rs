@@ -11,6 +11,7 @@ use quire::checkpoint;
 use quire::client::{Document, Options, Status};
 use quire::clock::Clock;
 use quire::config::Config;
+use quire::edge;
 use quire::log::Memory;
 use quire::node::{Node, Stores, Versions};
 use quire::testing::{FaultyStore, StoreFaults};
@@ -61,6 +62,8 @@ impl Cluster {
             listen: any,
             peer_listen: Some(any),
             admin_listen: Some(any),
+            // Whoever waits for the whole of it is seen.
+            edge: edge::Config { shutdown_grace: 10 * PATIENCE, ..edge::Config::default() },
             ..Config::default()
         };
         let store = self.store.reopen().expect("it is open");
@@ -304,6 +307,41 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
     cluster.settled().await;
     let status = cluster.json(0, &["status"]).await;
     assert!(nodes(&status).all(|node| node["shards"].as_u64() > Some(4)), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_while_moves_are_paused_and_people_elsewhere_type_on() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]).await;
+    let gone = cluster.nodes.pop().expect("there are three");
+    let documents: Vec<_> = (0..8)
+        .map(|n: usize| {
+            let url = format!("http://{}", cluster.nodes[n % 2].address);
+            Document::open(id(&format!("doc-{}", n / 2)), Options::new(&url))
+        })
+        .collect();
+    let mut statuses: Vec<_> = documents.iter().map(Document::status).collect();
+    for status in &mut statuses {
+        let online = status.wait_for(|status| *status == Status::Online);
+        timeout(PATIENCE, online).await.expect("it connects").expect("it is open");
+    }
+    cluster.done(0, &["pause"]).await;
+    let letters = |n: usize| ('a'..='z').cycle().skip(n).take(120);
+    let typing = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));
+    let typing = futures_util::future::join_all(typing);
+    let both = futures_util::future::join(typing, gone.stop());
+    let (_, stopped) = timeout(PATIENCE, both).await.expect("all is durable, and the node ends");
+    stopped.expect("the others have its documents");
+    let status = cluster.json(1, &["status"]).await;
+    let of = |name: &str| nodes(&status).find(|node| node["node"] == name).expect("it is there");
+    assert_eq!((&of("c")["status"], &status["owned"]), (&json!("left"), &json!(SHARDS)));
+    assert_eq!((&status["paused"], &status["waiting"]), (&json!(true), &json!(0)));
+    let never = statuses.iter().all(|status| !status.has_changed().expect("it is open"));
+    assert!(never, "nobody was disconnected");
+    for pair in documents.chunks(2) {
+        for one in pair {
+            assert_eq!(one.text().chars().count(), 240, "every edit is there once");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

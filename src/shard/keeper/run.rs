@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use crate::cluster::handoff::{OwnerInput, OwnerStage};
 use crate::cluster::{Control, Disowned, Outcome, Owned, Plan, Record, Void, WriteError};
 use crate::shard::handle::start_over;
-use crate::shard::keeper::ward::{Event, Rest, Serving, Ward};
+use crate::shard::keeper::part::Parting;
+use crate::shard::keeper::ward::{Event, Held, Rest, Serving, Ward};
 use crate::shard::keeper::{Keeping, Local, Shared};
 use crate::shard::{Claiming, Handle, StartError};
 use crate::types::{Epoch, NodeId, ShardId};
@@ -41,8 +42,9 @@ pub(crate) struct Run {
     unpublished: BTreeMap<ShardId, Epoch>,
     publishing: bool,
     suspended: bool,
+    pub(crate) parting: Parting,
     /// Whether what is has to be compared with what is to be.
-    stale: bool,
+    pub(crate) stale: bool,
 }
 
 impl Run {
@@ -69,6 +71,7 @@ impl Run {
             unpublished: BTreeMap::new(),
             publishing: false,
             suspended: false,
+            parting: Parting::No,
             stale: true,
         }
     }
@@ -121,6 +124,10 @@ impl Run {
             Event::Taken { shard, attempt } => self.taken(shard, attempt),
             Event::Began { shard, attempt, result } => self.began(shard, attempt, result),
             Event::Published { shards, result } => self.published(shards, result),
+            Event::Settle { reply } => self.settle(reply),
+            Event::Settled { shard } => self.settled(shard),
+            // Whoever asked may have gone.
+            Event::EndAll { reply } => drop(reply.send(self.end_all())),
             Event::WarmAsked { from, shard, reply } => self.warm_asked(from, shard, reply),
             Event::ReleaseTold { from, shard, offset, reply } => {
                 self.release_told((from, shard, offset), reply);
@@ -130,7 +137,7 @@ impl Run {
 
     fn tick(&mut self) {
         let suspended = self.keeping.member.is_suspended();
-        if suspended != self.suspended {
+        if suspended != self.suspended && !self.is_parting() {
             self.suspended = suspended;
             if suspended {
                 self.undo_warming();
@@ -146,7 +153,7 @@ impl Run {
     }
 
     /// Undoes the moves whose shards are still served.
-    fn undo_warming(&mut self) {
+    pub(crate) fn undo_warming(&mut self) {
         for shard in self.all() {
             let warming = match self.ward(shard) {
                 Ward::Serving(Serving { giving: Some(giving), .. }) => {
@@ -174,14 +181,18 @@ impl Run {
 
     /// Compares what is with what is to be, and begins what follows.
     fn reconcile(&mut self) {
-        if !self.control.is_up(self.node(), self.keeping.member.boot()) {
+        let up = self.control.is_up(self.node(), self.keeping.member.boot());
+        if !up {
             // Others have, or will have, what this node had; it joins again by itself.
-            return self.drop_all();
+            self.drop_all();
         }
-        for shard in self.all() {
-            self.reconcile_one(shard);
+        if self.is_parting() {
+            return self.settle_all();
         }
-        if !self.suspended {
+        if up {
+            self.all().for_each(|shard| self.reconcile_one(shard));
+        }
+        if up && !self.suspended {
             self.begin_moves();
         }
     }
@@ -295,6 +306,10 @@ impl Run {
             return;
         }
         match result {
+            Ok(handle) if self.is_parting() => {
+                handle.end();
+                *self.ward(shard) = Ward::Absent(Rest::default());
+            }
             Ok(handle) => self.serve(shard, handle),
             Err(reason) => {
                 warn!(%shard, %reason, "could not claim the shard");
@@ -315,8 +330,9 @@ impl Run {
         if let Some(epoch) = handle.epoch() {
             self.unpublished.insert(shard, epoch);
         }
-        let (move_after, giving) = (Instant::now(), None);
-        *self.ward(shard) = Ward::Serving(Serving { handle, suspended: false, giving, move_after });
+        let (move_after, giving, held) = (Instant::now(), None, Held::No);
+        let serving = Serving { handle, suspended: false, giving, held, move_after };
+        *self.ward(shard) = Ward::Serving(serving);
     }
 
     /// Serves a shard no more.
