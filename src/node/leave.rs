@@ -152,7 +152,11 @@ pub async fn stay(member: &member::Handle, clock: &Clock) -> Result<(), WriteErr
         return Ok(());
     }
     let order = Order::Undrain { node: member.node().clone() };
-    member.write(&command(member, "the node starts", clock, order)).await
+    match member.write(&command(member, "the node starts", clock, order)).await {
+        // Somebody else was quicker.
+        Ok(()) | Err(WriteError::Void(Void::NotDraining { .. })) => Ok(()),
+        Err(reason) => Err(reason),
+    }
 }
 
 /// Returns a command that a node gives of itself.

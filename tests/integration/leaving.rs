@@ -168,3 +168,16 @@ async fn the_last_node_keeps_what_the_others_had() {
     write_all(&cluster, &mut words, 1).await;
     check(&cluster, &words).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_takes_shards_whoever_was_quicker_to_say_so() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    cluster.settled().await;
+    cluster.order(Order::Drain { node: name("b"), deadline: None }).await;
+    cluster.settled().await;
+    let (member, clock) = (&cluster.nodes[&name("b")].member, Clock::fixed(Timestamp(1)));
+    let both = join(leave::stay(member, &clock), leave::stay(member, &clock)).await;
+    assert!(matches!(both, (Ok(()), Ok(()))), "{both:?}");
+    cluster.settled().await;
+    assert!(cluster.nodes[&name("b")].keeper.here().len() > 3);
+}
