@@ -214,7 +214,9 @@ impl Run {
                 giving.released = Some(offset);
                 OwnerInput::Landed(offset)
             }
-            // The writer has claimed again, and serves.
+            // The writer has claimed again, and serves. Control keeps the epoch from before, as
+            // after any claim of the writer's own: it is only compared with claims of other nodes,
+            // which count on top of the new one or not at all.
             Err(HandOverError::Undone) => OwnerInput::Unknown,
             Err(HandOverError::Fenced | HandOverError::Ended) => {
                 giving.lost = true;
