@@ -9,6 +9,7 @@
 //! the shards' logs, so being late or wrong here costs time, never an edit.
 
 mod give;
+mod pace;
 mod part;
 mod run;
 mod take;

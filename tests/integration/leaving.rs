@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use quire::clock::Clock;
-use quire::cluster::{Order, Outcome, Record};
+use quire::cluster::{Limits, Order, Outcome, Record};
 use quire::log::Log;
 use quire::node::leave::{self, Handed};
 use quire::shard::Directory;
@@ -180,4 +180,46 @@ async fn a_node_that_starts_takes_shards_whoever_was_quicker_to_say_so() {
     assert!(matches!(both, (Ok(()), Ok(()))), "{both:?}");
     cluster.settled().await;
     assert!(cluster.nodes[&name("b")].keeper.here().len() > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_with_a_deadline_spreads_its_moves_over_the_time() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    cluster.settled().await;
+    let limits = Limits { per_node: 100, cluster: 100 };
+    cluster.order(Order::Limits(limits)).await;
+    let keeper = &cluster.nodes[&name("b")].keeper;
+    let here = keeper.here().len();
+    // The nodes' clocks began with them.
+    let began = Instant::now();
+    let within = Duration::from_secs(600);
+    let deadline = cluster.clock.now().0 + 600_000;
+    let drain = Order::Drain { node: name("b"), deadline: Some(Timestamp(deadline)) };
+    cluster.order(drain).await;
+    let mut left = vec![here];
+    while began.elapsed() < within {
+        sleep(within / 8).await;
+        left.push(keeper.here().len());
+    }
+    assert!(left.is_sorted_by(|before, after| before >= after), "{left:?}");
+    let even = |(eighth, left): (usize, &usize)| left.abs_diff(here - here * eighth / 8) <= 1;
+    assert!(left.iter().enumerate().all(even), "{left:?}");
+    assert_eq!(keeper.here().len(), 0, "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_whose_deadline_has_passed_goes_on_as_fast_as_the_limits_allow() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    cluster.settled().await;
+    cluster.order(Order::Pause).await;
+    let deadline = cluster.clock.now().0 + 60_000;
+    let drain = Order::Drain { node: name("b"), deadline: Some(Timestamp(deadline)) };
+    cluster.order(drain).await;
+    sleep(Duration::from_secs(120)).await;
+    assert!(cluster.nodes[&name("b")].keeper.here().len() > 3, "moves are paused");
+    let began = Instant::now();
+    cluster.order(Order::Resume).await;
+    cluster.settled().await;
+    assert_eq!(cluster.nodes[&name("b")].keeper.here().len(), 0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

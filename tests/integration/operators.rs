@@ -285,7 +285,7 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
     let typing = futures_util::future::join_all(typing);
     let plan = cluster.json(1, &["plan", "drain", "b"]).await;
     let (planned, drained) = (plan["moves"].as_array().expect("a list").len(), async {
-        cluster.done(0, &["drain", "b", "--deadline", "5m", "--wait", "--as", "bo"]).await
+        cluster.done(0, &["drain", "b", "--deadline", "2s", "--wait", "--as", "bo"]).await
     });
     let both = futures_util::future::join(typing, drained);
     let (_, printed) = timeout(PATIENCE, both).await.expect("all is durable");

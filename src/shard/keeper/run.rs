@@ -9,8 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::cluster::handoff::{OwnerInput, OwnerStage};
-use crate::cluster::{Control, Disowned, Outcome, Owned, Plan, Record, Void, WriteError};
+use crate::cluster::{
+    Control, Disowned, Outcome, Owned, Pending, Plan, Record, Stage, Void, Why, WriteError,
+};
 use crate::shard::handle::start_over;
+use crate::shard::keeper::pace::{Pace, Turn};
 use crate::shard::keeper::part::Parting;
 use crate::shard::keeper::ward::{Event, Held, Rest, Serving, Ward};
 use crate::shard::keeper::{Keeping, Local, Shared};
@@ -43,6 +46,7 @@ pub(crate) struct Run {
     publishing: bool,
     suspended: bool,
     pub(crate) parting: Parting,
+    pace: Pace,
     /// Whether what is has to be compared with what is to be.
     pub(crate) stale: bool,
 }
@@ -72,6 +76,7 @@ impl Run {
             publishing: false,
             suspended: false,
             parting: Parting::No,
+            pace: Pace::default(),
             stale: true,
         }
     }
@@ -434,6 +439,7 @@ impl Run {
     fn begin_moves(&mut self) {
         let plan = Plan::of(&self.control);
         let (node, now) = (self.node().clone(), Instant::now());
+        let turn = self.turn(&plan);
         let ready = |shard: ShardId| {
             let at = usize::try_from(shard.0).expect("a shard number is an index");
             match &self.wards[at] {
@@ -442,10 +448,34 @@ impl Run {
             }
         };
         // How many others have begun is for control to say.
-        let may = plan.may_begin(|pending| pending.from != node || !ready(pending.shard));
-        for (shard, to) in may.iter().map(|one| (one.shard, one.to.clone())).collect::<Vec<_>>() {
+        let may = plan.may_begin(|pending| {
+            let rests = turn == Turn::None && pending.why == Why::Drain;
+            pending.from != node || rests || !ready(pending.shard)
+        });
+        let may: Vec<_> = may.iter().map(|one| (one.shard, one.to.clone(), one.why)).collect();
+        let mut drained = false;
+        for (shard, to, why) in may {
+            if why == Why::Drain {
+                if drained && turn == Turn::One {
+                    continue;
+                }
+                drained = true;
+                self.pace.began();
+            }
             self.give(shard, to);
         }
+    }
+
+    /// Tells how many moves that empty this node may begin.
+    fn turn(&mut self, plan: &Plan) -> Turn {
+        let own = self.control.member(self.node()).and_then(|own| own.drain);
+        let Some(deadline) = own.and_then(|drain| drain.deadline) else { return Turn::Any };
+        let node = self.node();
+        let waits = |one: &&Pending| {
+            one.from == *node && one.why == Why::Drain && one.stage == Stage::Waiting
+        };
+        let left = plan.pending.iter().filter(waits).count();
+        self.pace.turn(deadline, self.keeping.shards.clock.now(), left)
     }
 }
 
