@@ -5,6 +5,7 @@
 //! ```
 
 mod cluster;
+pub mod leave;
 pub mod links;
 mod metrics;
 
@@ -28,6 +29,7 @@ use crate::edge::{self, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Joining, Listening, open_control};
+use crate::node::leave::Handed;
 use crate::node::metrics::Gauges;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
@@ -410,28 +412,28 @@ impl Node {
         self.alone.as_ref().expect("it is alone")
     }
 
-    /// Stops accepting, settles what is open, sends clients away, saves every document and ends.
+    /// Stops accepting, hands its shards over where there are others, or else saves every document,
+    /// sends clients away and ends.
     ///
     /// # Errors
-    /// Where documents are in the log alone: nothing is lost, but the checkpoints are no backup.
+    /// Where documents are in the log alone and nobody else has them: nothing is lost, but the
+    /// checkpoints are no backup.
     pub async fn stop(&self) -> anyhow::Result<()> {
         self.health.set_ready(false);
         self.accepting.cancel();
-        if let Some(clustered) = &self.clustered {
-            clustered.empty(self.shutdown_grace).await;
-        }
-        let saving = async {
-            self.router.save_all().await;
-            self.router.drain().await;
+        let handed = match &self.clustered {
+            Some(clustered) => clustered.hand_over(self.shutdown_grace).await,
+            None => Handed::Nothing,
         };
-        if timeout(self.shutdown_grace, saving).await.is_err() {
-            warn!("not everything was saved in time; the log keeps it");
-        }
-        let unsaved = timeout(UNSAVED_MAX, self.router.uncovered()).await.unwrap_or(usize::MAX);
+        let unsaved = match handed {
+            Handed::Everything => 0,
+            Handed::Nothing => self.save().await,
+            Handed::ToNobody => usize::MAX,
+        };
         if timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
             warn!("not every client took its farewell");
         }
-        if let Some(clustered) = &self.clustered {
+        if let (Some(clustered), Handed::Nothing) = (&self.clustered, handed) {
             clustered.leave().await;
         }
         self.shard_tasks.stop().await;
@@ -447,6 +449,18 @@ impl Node {
             );
         }
         Ok(())
+    }
+
+    /// Sends clients away and saves every document; returns how many are in the log alone.
+    async fn save(&self) -> usize {
+        let saving = async {
+            self.router.save_all().await;
+            self.router.drain().await;
+        };
+        if timeout(self.shutdown_grace, saving).await.is_err() {
+            warn!("not everything was saved in time; the log keeps it");
+        }
+        timeout(UNSAVED_MAX, self.router.uncovered()).await.unwrap_or(usize::MAX)
     }
 }
 

@@ -6,7 +6,8 @@
 //!  └────────── every member has been faster for ten seconds ──────────────┘
 //! ```
 //! Every member watches; the first of those that are up writes. What has begun is not stopped: a
-//! shard between two nodes serves nobody.
+//! shard between two nodes serves nobody. A member that is being emptied, or stops, does not count:
+//! moves are what helps its clients.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,10 +34,8 @@ pub struct Guard {
     objective: Duration,
     /// When it was looked last.
     looked: Option<Duration>,
-    /// Who was slow then, and how long on end.
-    slow: BTreeMap<NodeId, Duration>,
-    /// How long nobody had been slow.
-    fast: Duration,
+    /// Whether each member was slow then, and how long on end it had been as it was.
+    members: BTreeMap<NodeId, (bool, Duration)>,
 }
 
 /// Is what a guard wants to be written.
@@ -56,28 +55,37 @@ pub enum Advice {
 impl Guard {
     /// Returns a guard that wants 99 of 100 acknowledgements within `objective`.
     pub fn new(objective: Duration) -> Self {
-        Self { objective, looked: None, slow: BTreeMap::new(), fast: Duration::ZERO }
+        Self { objective, looked: None, members: BTreeMap::new() }
     }
 
     /// Looks at a state; returns what `node` is to write, if it is the one to do so.
     pub fn look(&mut self, node: &NodeId, control: &Control, now: Duration) -> Option<Advice> {
         let step = now.saturating_sub(self.looked.unwrap_or(now)).min(LOOK_MAX);
-        let loads = control.up().filter_map(|(node, member)| Some((node, member.load?.ack_p99)));
-        let slow: Vec<_> = loads.filter(|(_, ack_p99)| *ack_p99 > self.objective).collect();
-        let was_fast = self.looked.is_some() && self.slow.is_empty();
-        self.fast = if was_fast && slow.is_empty() { self.fast + step } else { Duration::ZERO };
-        let lasted =
-            |node: &NodeId| self.slow.get(node).map_or(Duration::ZERO, |long| *long + step);
-        self.slow = slow.iter().map(|(node, _)| ((*node).clone(), lasted(node))).collect();
+        let before = std::mem::take(&mut self.members);
+        let mut counted = Vec::new();
+        for (node, member) in control.up() {
+            let Some(ack_p99) = member.load.map(|load| load.ack_p99) else { continue };
+            let slow = ack_p99 > self.objective;
+            let long = match before.get(node) {
+                Some((was, long)) if *was == slow => *long + step,
+                Some(_) | None => Duration::ZERO,
+            };
+            self.members.insert(node.clone(), (slow, long));
+            if member.drain.is_none() {
+                counted.push((node, slow, long, ack_p99));
+            }
+        }
         self.looked = Some(now);
         if control.up().next().map(|(first, _)| first) != Some(node) {
             return None;
         }
         if control.is_guarded() {
-            return (self.fast >= FAST).then_some(Advice::GoOn);
+            let fast = counted.iter().all(|(_, slow, long, _)| !slow && *long >= FAST);
+            // Where nobody has said anything, nobody is fast.
+            return (fast && !self.members.is_empty()).then_some(Advice::GoOn);
         }
-        let long = slow.into_iter().filter(|(node, _)| self.slow[*node] >= SLOW);
-        let (node, ack_p99) = long.max_by_key(|(_, ack_p99)| *ack_p99)?;
+        let long = counted.into_iter().filter(|(_, slow, long, _)| *slow && *long >= SLOW);
+        let (node, .., ack_p99) = long.max_by_key(|(.., ack_p99)| *ack_p99)?;
         Some(Advice::Stop { node: node.clone(), ack_p99 })
     }
 }
@@ -165,5 +173,31 @@ mod tests {
         beat(&mut topic, "b", 1);
         let advice = looks(&mut guard, "a", &topic, (9_600, 30_000));
         assert_eq!(advice, Some((19_800, Advice::GoOn)));
+    }
+
+    #[test]
+    fn a_member_that_is_being_emptied_does_not_count() {
+        let mut topic = Topic::with(6, &["a", "b", "c"]);
+        let mut guard = Guard::new(OBJECTIVE);
+        for (name, millis) in [("a", 1), ("b", 1), ("c", 900)] {
+            beat(&mut topic, name, millis);
+        }
+        let advice = looks(&mut guard, "a", &topic, (0, 12_000));
+        assert!(matches!(advice, Some((5_100, Advice::Stop { .. }))), "{advice:?}");
+        topic.ok(&command(Order::Guard { on: true }));
+        assert_eq!(looks(&mut guard, "a", &topic, (12_000, 18_000)), None);
+        // The one that is slow is to go: the others have been fast for long enough.
+        topic.ok(&command(Order::Drain { node: node("c"), deadline: None }));
+        let advice = looks(&mut guard, "a", &topic, (18_000, 18_001));
+        assert_eq!(advice, Some((18_000, Advice::GoOn)));
+        topic.ok(&command(Order::Guard { on: false }));
+        assert_eq!(looks(&mut guard, "a", &topic, (18_300, 30_000)), None, "it trips nothing");
+        beat(&mut topic, "b", 900);
+        let advice = looks(&mut guard, "a", &topic, (30_000, 40_000));
+        assert!(matches!(advice, Some((35_100, Advice::Stop { .. }))), "{advice:?}");
+        topic.ok(&command(Order::Guard { on: true }));
+        beat(&mut topic, "b", 1);
+        let advice = looks(&mut guard, "a", &topic, (40_200, 60_000));
+        assert_eq!(advice, Some((50_400, Advice::GoOn)), "b counts");
     }
 }

@@ -6,6 +6,7 @@
 //!         voted down though alive ─► joins again      another run has the name ─► ends
 //! ```
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -115,6 +116,8 @@ struct Shared {
     ports: Ports,
     began: Instant,
     watch: Mutex<Watch>,
+    /// Whether it goes: it does not join again then.
+    leaving: AtomicBool,
     /// Whoever else wants to see the records that are read.
     also: OnceLock<Arc<dyn Observer>>,
 }
@@ -142,7 +145,8 @@ pub async fn join(
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
     let watch = Mutex::new(Watch { detector, candidate: None, joined: false });
     let topic = Topic::new(ports.log.clone());
-    let shared = Arc::new(Shared { identity, topic, ports, began, watch, also: OnceLock::new() });
+    let (leaving, also) = (AtomicBool::new(false), OnceLock::new());
+    let shared = Arc::new(Shared { identity, topic, ports, began, watch, leaving, also });
     shared.topic.catch_up(&*shared).await?;
     while shared.topic.is_obscure().await? {
         if shared.topic.behind().await? == 0 {
@@ -230,11 +234,12 @@ impl Handle {
         self.shared.topic.behind().await
     }
 
-    /// Leaves the cluster in order.
+    /// Leaves the cluster in order, and joins it no more.
     ///
     /// # Errors
     /// [`WriteError`]: the others will find out by themselves.
     pub async fn leave(&self) -> Result<(), WriteError> {
+        self.shared.leaving.store(true, Ordering::Relaxed);
         let Identity { node, boot, .. } = self.shared.identity.clone();
         self.write(&Record::Leave(Leave { node, boot })).await?;
         self.shared.watch.lock().joined = false;
@@ -374,6 +379,7 @@ impl Shared {
         let Identity { node, boot, .. } = self.identity.clone();
         match control.member(&node) {
             Some(member) if member.boot == boot && member.is_up() => {}
+            _ if self.leaving.load(Ordering::Relaxed) => return,
             // The others did not hear of this node for a while.
             Some(member) if member.boot == boot && member.status == Status::Down => {
                 return self.join_again().await;

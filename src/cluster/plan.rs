@@ -7,11 +7,16 @@ use crate::cluster::error::Refusal;
 use crate::cluster::record::{Command, Record};
 use crate::types::{NodeId, Offset, ShardId};
 
+/// After how many undone moves a shard is not expected to leave its node by another one.
+const UNDONE_MAX: u32 = 2;
+
 /// Lists the shards whose owner is up and is not where the placement wants them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// They, by shard.
     pub pending: Vec<Pending>,
+    /// Whether an operator or the guard lets no move begin.
+    stopped: bool,
     room: Room,
 }
 
@@ -67,7 +72,8 @@ impl Plan {
     /// Returns the plan that a state makes.
     pub fn of(control: &Control) -> Self {
         let pending = (0..control.shards()).map(ShardId).filter_map(|id| pending(control, id));
-        Self { pending: pending.collect(), room: Room::of(control) }
+        let stopped = control.is_paused() || control.is_guarded();
+        Self { pending: pending.collect(), stopped, room: Room::of(control, stopped) }
     }
 
     /// Tells what else would move if a command were given now: a dry run.
@@ -97,6 +103,17 @@ impl Plan {
         });
         waiting.filter(|pending| room.take(&pending.from, &pending.to)).collect()
     }
+
+    /// Tells whether a shard of a node can be expected to leave it by a move: one is on its way, or
+    /// may begin sooner or later and was not undone again and again.
+    pub fn goes_on(&self, from: &NodeId) -> bool {
+        self.pending.iter().filter(|pending| pending.from == *from).any(|pending| {
+            match pending.stage {
+                Stage::Begun => true,
+                Stage::Waiting => !self.stopped && pending.undone < UNDONE_MAX,
+            }
+        })
+    }
 }
 
 fn pending(control: &Control, shard: ShardId) -> Option<Pending> {
@@ -119,9 +136,8 @@ fn pending(control: &Control, shard: ShardId) -> Option<Pending> {
 }
 
 impl Room {
-    fn of(control: &Control) -> Self {
+    fn of(control: &Control, stopped: bool) -> Self {
         let limits = control.limits();
-        let stopped = control.is_paused() || control.is_guarded();
         let (mut of, mut begun) = (BTreeMap::new(), 0);
         for moving in control.moves() {
             begun += 1;

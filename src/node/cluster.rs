@@ -6,33 +6,28 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::admin::{self, Branched, Desk};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
-use crate::cluster::{
-    Addresses, Advice, Command, Guard, Operator, Order, RULES, Record, Text, Timing, Version, Void,
-    WriteError,
-};
+use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Text, Timing, Version};
 use crate::config::{Config, Engine};
 use crate::edge::{Carried, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
+use crate::node::leave::{self, Handed, command};
 use crate::node::links;
 use crate::node::metrics::{self, Gauges};
 use crate::relay::{self, Peers};
 use crate::router::Router;
-use crate::shard::{Directory, Keeper, Keeping, Ports, keep};
+use crate::shard::{Keeper, Keeping, Ports, keep};
 use crate::task::Tasks;
 use crate::telemetry;
 
 /// How many shards a node claims at once.
 const CLAIMS_AT_ONCE: usize = 32;
-
-/// How long leaving may take.
-const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Where a node listens, beside its peer port.
 #[derive(Clone, Copy)]
@@ -100,11 +95,7 @@ impl Clustered {
         };
         let member = member::join(identity, (cluster, ports.log.shards()), member_ports).await?;
         info!(node = %member.node().0, "a member of the cluster");
-        if member.control().member(member.node()).is_some_and(|own| own.drain.is_some()) {
-            // It was ended while it handed its shards over.
-            let order = Order::Undrain { node: member.node().clone() };
-            member.write(&command(&member, "the node starts", &ports.clock, order)).await?;
-        }
+        leave::stay(&member, &ports.clock).await?;
         let (node, boot) = (member.node().clone(), member.boot());
         let me = relay::Identity { cluster, node, boot, speaks: versions.speaks };
         let metrics = relay::Metrics::register(registry)?;
@@ -179,42 +170,16 @@ impl Clustered {
         tasks.spawn("peer listener", relay::serve(listener, ports, stop));
     }
 
-    /// Hands every shard over, as long as there is somebody to take it and `within` has not passed.
-    pub(crate) async fn empty(&self, within: Duration) {
-        let order = Order::Drain { node: self.member.node().clone(), deadline: None };
-        let drain = command(&self.member, "the node stops", &self.clock, order);
-        let emptied = timeout(within, async {
-            match self.member.write(&drain).await {
-                Ok(()) => {}
-                Err(WriteError::Void(Void::LastNode { .. })) => return,
-                Err(reason) => {
-                    warn!(%reason, "could not ask the others to take the shards");
-                    return;
-                }
-            }
-            self.keeper.emptied().await;
-        });
-        if emptied.await.is_err() {
-            let left = self.keeper.here().len();
-            warn!(left, "not every shard was handed over in time; the others will claim them");
-        }
+    /// Hands every shard over, moves first and for no longer than `grace`, and leaves the cluster;
+    /// does nothing where nobody else is up.
+    pub(crate) async fn hand_over(&self, grace: Duration) -> Handed {
+        leave::hand_over(&self.member, &self.keeper, &self.clock, grace).await
     }
 
     /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
-        match timeout(LEAVE_MAX, self.member.leave()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => warn!(%reason, "could not leave: the others will find out"),
-            Err(_) => warn!("could not leave in time: the others will find out"),
-        }
+        leave::leave(&self.member).await;
     }
-}
-
-/// Returns a command that a node gives of itself.
-fn command(member: &member::Handle, why: &str, clock: &Clock, order: Order) -> Record {
-    let name = text(member.node().0.as_str());
-    let by = Operator { name, why: text(why), at: clock.now() };
-    Record::Command(Command { by, expected: None, order })
 }
 
 fn text<const MAX: usize>(text: &str) -> Text<MAX> {

@@ -9,6 +9,8 @@
 //! the shards' logs, so being late or wrong here costs time, never an edit.
 
 mod give;
+mod pace;
+mod part;
 mod run;
 mod take;
 mod ward;
@@ -93,10 +95,19 @@ pub fn keep(mut keeping: Keeping) -> Keeper {
 }
 
 impl Keeper {
-    /// Waits until this node has no shards.
-    pub async fn emptied(&self) {
-        let mut changes = self.changes();
-        while !self.here().is_empty() && changes.changed().await.is_ok() {}
+    /// Has the documents of all shards here take nothing new and settle what is open, waits for
+    /// that no longer than `within`, and then serves no shard any more. Returns how many had
+    /// something open still: what became of it, the next owner reads.
+    ///
+    /// From now on the keeper claims nothing and moves nothing.
+    pub async fn give_up(&self, within: Duration) -> usize {
+        let (reply, settled) = oneshot::channel();
+        // A keeper that has ended serves nothing, here and below.
+        let _ = self.shared.events.send(Event::Settle { reply });
+        let _ = timeout(within, settled).await;
+        let (reply, open) = oneshot::channel();
+        let _ = self.shared.events.send(Event::EndAll { reply });
+        open.await.unwrap_or(0)
     }
 }
 

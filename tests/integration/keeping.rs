@@ -1,7 +1,7 @@
 //! Nodes that keep the shards of one cluster between them: claims, moves, crashes; in one process,
 //! over logs in memory, in time that runs as fast as it can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,16 +25,21 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::inner::{PATIENCE, Under, id, ports};
 
-const SHARDS: u32 = 16;
+pub(crate) const SHARDS: u32 = 16;
 
 /// Calls the keepers of the other nodes.
 #[derive(Default)]
-struct Calls {
+pub(crate) struct Calls {
     keepers: Mutex<BTreeMap<NodeId, Keeper>>,
+    /// Who reaches nobody.
+    pub(crate) cut: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Calls {
-    fn of(&self, node: &NodeId) -> Result<Keeper, PeerError> {
+    fn of(&self, from: &NodeId, node: &NodeId) -> Result<Keeper, PeerError> {
+        if self.cut.lock().contains(from) {
+            return Err(PeerError::Gone);
+        }
         self.keepers.lock().get(node).cloned().ok_or(PeerError::Gone)
     }
 }
@@ -48,43 +53,46 @@ struct Line {
 #[async_trait]
 impl Peers for Line {
     async fn warm(&self, to: &NodeId, shard: ShardId) -> Result<(), PeerError> {
-        let keeper = self.calls.of(to)?;
+        let keeper = self.calls.of(&self.own, to)?;
         keeper.warm(self.own.clone(), shard).await.map_err(PeerError::Refused)
     }
 
     async fn released(&self, to: &NodeId, shard: ShardId, at: Offset) -> Result<(), PeerError> {
-        let keeper = self.calls.of(to)?;
+        let keeper = self.calls.of(&self.own, to)?;
         keeper.released(self.own.clone(), shard, at).await.map_err(PeerError::Refused)
     }
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     log: Arc<Memory>,
-    control: Arc<Memory>,
+    pub(crate) control: Arc<Memory>,
     store: Arc<dyn Store>,
-    calls: Arc<Calls>,
-    nodes: BTreeMap<NodeId, Node>,
+    pub(crate) calls: Arc<Calls>,
+    /// The clock of all nodes.
+    pub(crate) clock: Clock,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
 }
 
-struct Node {
-    member: member::Handle,
-    keeper: Keeper,
+pub(crate) struct Node {
+    pub(crate) member: member::Handle,
+    pub(crate) keeper: Keeper,
     router: Router,
     tasks: Tasks,
     fatal: Fatal,
 }
 
-fn name(node: &str) -> NodeId {
+pub(crate) fn name(node: &str) -> NodeId {
     NodeId(id(node))
 }
 
 impl Cluster {
-    async fn of(names: &[&str]) -> Self {
+    pub(crate) async fn of(names: &[&str]) -> Self {
         let mut cluster = Self {
             log: Arc::new(Memory::new(LogId(1), SHARDS)),
             control: Arc::new(Memory::new(LogId(2), 1)),
             store: Arc::new(checkpoint::Memory::new()),
             calls: Arc::default(),
+            clock: Clock::starting_at(Timestamp(1)),
             nodes: BTreeMap::new(),
         };
         for node in names {
@@ -93,7 +101,7 @@ impl Cluster {
         cluster
     }
 
-    async fn start(&mut self, node: &str, boot: u64) {
+    pub(crate) async fn start(&mut self, node: &str, boot: u64) {
         let text = |text: &str| text.parse().expect("a short text");
         let identity = Identity {
             node: name(node),
@@ -120,6 +128,7 @@ impl Cluster {
         let under = Under { log: self.log.clone(), store: self.store.clone(), ..Under::default() };
         let shards = Ports {
             claimant: Claimant { node: name(node), boot },
+            clock: self.clock.clone(),
             tasks: tasks.clone(),
             fatal: fatal.clone(),
             ..ports(under, node)
@@ -137,7 +146,7 @@ impl Cluster {
     }
 
     /// Ends a node as a crash does.
-    fn crash(&mut self, node: &str) {
+    pub(crate) fn crash(&mut self, node: &str) {
         self.calls.keepers.lock().remove(&name(node));
         let node = self.nodes.remove(&name(node)).expect("it runs");
         node.keeper.here().iter().for_each(quire::shard::Handle::kill);
@@ -145,7 +154,7 @@ impl Cluster {
     }
 
     /// Waits until every shard is served by exactly the node that it is placed on.
-    async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         let settled = || {
             let owner = |shard: ShardId| {
                 let here = |(node, one): (&NodeId, &Node)| {
@@ -170,7 +179,7 @@ impl Cluster {
     }
 
     /// Gives a command at some node.
-    async fn order(&self, order: Order) {
+    pub(crate) async fn order(&self, order: Order) {
         let text = "test".parse().expect("a short text");
         let why = "a test".parse().expect("a short text");
         let by = Operator { name: text, why, at: Timestamp(1) };
@@ -238,15 +247,22 @@ fn docs() -> Vec<DocId> {
     (0..24).map(|n| id(&format!("doc-{n}"))).collect()
 }
 
-async fn write_all(cluster: &Cluster, words: &mut BTreeMap<DocId, Vec<String>>, round: u32) {
+/// Writes one word into each document; returns how long the slowest took.
+pub(crate) async fn write_all(
+    cluster: &Cluster,
+    words: &mut BTreeMap<DocId, Vec<String>>,
+    round: u32,
+) -> Duration {
+    let mut longest = Duration::ZERO;
     for doc in docs() {
         let word = format!("[{round}]");
-        cluster.write(&doc, &word).await;
+        longest = longest.max(cluster.write(&doc, &word).await);
         words.entry(doc).or_default().push(word);
     }
+    longest
 }
 
-async fn check(cluster: &Cluster, words: &BTreeMap<DocId, Vec<String>>) {
+pub(crate) async fn check(cluster: &Cluster, words: &BTreeMap<DocId, Vec<String>>) {
     for (doc, words) in words {
         let text = cluster.text(doc).await;
         let expected: String = words.iter().rev().map(String::as_str).collect();

@@ -12,6 +12,7 @@ mod joins;
 mod keeping;
 mod kill;
 mod late;
+mod leaving;
 mod load;
 mod moves;
 mod nodes;

@@ -11,6 +11,7 @@ use quire::checkpoint;
 use quire::client::{Document, Options, Status};
 use quire::clock::Clock;
 use quire::config::Config;
+use quire::edge;
 use quire::log::Memory;
 use quire::node::{Node, Stores, Versions};
 use quire::testing::{FaultyStore, StoreFaults};
@@ -61,6 +62,8 @@ impl Cluster {
             listen: any,
             peer_listen: Some(any),
             admin_listen: Some(any),
+            // Whoever waits for the whole of it is seen.
+            edge: edge::Config { shutdown_grace: 10 * PATIENCE, ..edge::Config::default() },
             ..Config::default()
         };
         let store = self.store.reopen().expect("it is open");
@@ -282,7 +285,7 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
     let typing = futures_util::future::join_all(typing);
     let plan = cluster.json(1, &["plan", "drain", "b"]).await;
     let (planned, drained) = (plan["moves"].as_array().expect("a list").len(), async {
-        cluster.done(0, &["drain", "b", "--deadline", "5m", "--wait", "--as", "bo"]).await
+        cluster.done(0, &["drain", "b", "--deadline", "2s", "--wait", "--as", "bo"]).await
     });
     let both = futures_util::future::join(typing, drained);
     let (_, printed) = timeout(PATIENCE, both).await.expect("all is durable");
@@ -307,6 +310,41 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_while_moves_are_paused_and_people_elsewhere_type_on() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]).await;
+    let gone = cluster.nodes.pop().expect("there are three");
+    let documents: Vec<_> = (0..8)
+        .map(|n: usize| {
+            let url = format!("http://{}", cluster.nodes[n % 2].address);
+            Document::open(id(&format!("doc-{}", n / 2)), Options::new(&url))
+        })
+        .collect();
+    let mut statuses: Vec<_> = documents.iter().map(Document::status).collect();
+    for status in &mut statuses {
+        let online = status.wait_for(|status| *status == Status::Online);
+        timeout(PATIENCE, online).await.expect("it connects").expect("it is open");
+    }
+    cluster.done(0, &["pause"]).await;
+    let letters = |n: usize| ('a'..='z').cycle().skip(n).take(120);
+    let typing = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));
+    let typing = futures_util::future::join_all(typing);
+    let both = futures_util::future::join(typing, gone.stop());
+    let (_, stopped) = timeout(PATIENCE, both).await.expect("all is durable, and the node ends");
+    stopped.expect("the others have its documents");
+    let status = cluster.json(1, &["status"]).await;
+    let of = |name: &str| nodes(&status).find(|node| node["node"] == name).expect("it is there");
+    assert_eq!((&of("c")["status"], &status["owned"]), (&json!("left"), &json!(SHARDS)));
+    assert_eq!((&status["paused"], &status["waiting"]), (&json!(true), &json!(0)));
+    let never = statuses.iter().all(|status| !status.has_changed().expect("it is open"));
+    assert!(never, "nobody was disconnected");
+    for pair in documents.chunks(2) {
+        for one in pair {
+            assert_eq!(one.text().chars().count(), 240, "every edit is there once");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_a_join_made_stale_is_refused() {
     let mut cluster = Cluster::of(&["a", "b"]).await;
     let plan = cluster.json(0, &["plan", "drain", "b"]).await;
@@ -326,6 +364,11 @@ async fn a_plan_that_a_join_made_stale_is_refused() {
     assert_eq!(cluster.fixed().await, before, "nothing has changed");
     let plan = cluster.json(2, &["plan", "drain", "b"]).await;
     assert_eq!(cluster.fixed().await, before, "it was a dry run");
+    // The plan holds, the command does not: then the limit does not either.
+    let wrong = ["apply", &plan["id"].to_string(), "--throttle", "1", "drain", "d"];
+    let said = cluster.refused(1, &wrong).await;
+    assert!(said.contains("there is no node d"), "{said}");
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
     let (fresh, count) = (plan["id"].to_string(), plan["moves"].as_array().expect("a list").len());
     assert!(count > 0, "{plan}");
     let args = ["apply", &fresh, "drain", "b", "--throttle", "1", "--wait"];

@@ -31,9 +31,10 @@ use crate::trace::{Tally, Trace};
 use crate::{number, traced};
 
 /// What has to happen in so many seeds.
-const TRIED: [&str; 33] = [
+const TRIED: [&str; 35] = [
     "fault: crash",
     "fault: stop",
+    "fault: stop while moves are stopped",
     "fault: freeze",
     "fault: replace",
     "fault: link cut",
@@ -63,6 +64,7 @@ const TRIED: [&str; 33] = [
     "outcome of an append is not known",
     "outcome of a release is not known",
     "void record",
+    "the shards that are left are given up where they are",
     "the shard has moved",
     "the move is undone",
     "the link to a node is lost",

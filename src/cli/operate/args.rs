@@ -86,7 +86,8 @@ pub(crate) enum Verb {
     Drain {
         /// The node
         node: String,
-        /// Tell everybody by when it is to be empty: 10m; it hurries nobody
+        /// Spread the moves over this time: 10m. Without it, and after it, they are as fast as the
+        /// limits allow
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         deadline: Option<Duration>,
         #[command(flatten)]
@@ -117,7 +118,7 @@ pub(crate) enum Verb {
         plan: u64,
         #[command(subcommand)]
         tried: Option<Tried>,
-        /// Moves at once in the whole cluster, from now on
+        /// Moves at once in the whole cluster, from now on; set before the command is given
         #[arg(long, value_name = "MOVES", global = true)]
         throttle: Option<u32>,
         #[command(flatten)]

@@ -77,12 +77,13 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
         Verb::Pause { by, at } => (Ask::Pause, by, at),
         Verb::Resume { by, at } => (Ask::Resume, by, at),
         Verb::Apply { plan, tried, throttle, by, at } => {
-            if throttle.is_some() {
-                let limits = Ask::Limits { per_node: None, cluster: throttle };
-                give(&client(&at)?, &by, limits, Some(plan)).await?;
-            }
             let ask = tried.map_or(Ask::Resume, Ask::from);
-            return carry_out(&at, &by, ask, Some(plan)).await;
+            let Some(moves) = throttle else {
+                return carry_out(&at, &by, ask, Some(plan)).await;
+            };
+            throttled(&at, &by, &ask, (plan, moves)).await?;
+            let applied = carry_out(&at, &by, ask, Some(plan)).await;
+            return applied.with_context(|| format!("{moves} moves at once is the limit already"));
         }
         Verb::Status { .. }
         | Verb::Nodes { .. }
@@ -93,6 +94,16 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
         | Verb::Events { .. } => return Ok(()),
     };
     carry_out(&at, &by, ask, None).await
+}
+
+/// Limits the moves before a command is given, so that none begins under the old limit. The two are
+/// records of their own. A command that would be refused is not to change the limit, so it is tried
+/// first; a join in between leaves the limit, and nothing that moves because of the command.
+async fn throttled(at: &At, by: &By, ask: &Ask, (plan, moves): (u64, u32)) -> anyhow::Result<Done> {
+    let client = client(at)?;
+    let _: Plan = client.post(&["plan"], &Dry { ask: Some(ask.clone()) }).await?;
+    let limits = Ask::Limits { per_node: None, cluster: Some(moves) };
+    give(&client, by, limits, Some(plan)).await
 }
 
 async fn give(client: &Client, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<Done> {

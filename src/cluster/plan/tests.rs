@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::cluster::error::Void;
-use crate::cluster::record::{Limits, Order};
-use crate::cluster::testing::{Topic, begun, command, command_of, join, node, owned};
+use crate::cluster::record::{Limits, Order, Outcome};
+use crate::cluster::testing::{Topic, begun, command, command_of, ended, join, node, owned, text};
 
 /// Three nodes with 30 shards; `a` is to give all of its own away.
 fn draining() -> Topic {
@@ -125,4 +125,54 @@ fn a_dry_run_leaves_out_what_moves_anyway() {
             .iter()
             .all(|new| !moves.iter().any(|old| { (old.shard, &old.to) == (new.shard, &new.to) }))
     );
+}
+
+#[test]
+fn moves_from_a_node_go_on_until_they_may_not_begin_or_do_not_get_on() {
+    let mut topic = draining();
+    let goes_on = |topic: &Topic, name| Plan::of(&topic.control).goes_on(&node(name));
+    assert!(goes_on(&topic, "a"));
+    assert!(!goes_on(&topic, "b"), "nothing is to leave it");
+    let stops =
+        [(Order::Pause, Order::Resume), (Order::Guard { on: true }, Order::Guard { on: false })];
+    for (stop, go_on) in stops {
+        topic.ok(&command(stop));
+        assert!(!goes_on(&topic, "a"));
+        topic.ok(&command(go_on));
+        assert!(goes_on(&topic, "a"));
+    }
+    let pending = Plan::of(&topic.control).pending;
+    let of = |one: &Pending| (one.shard.0, one.to.0.to_string());
+    let all: Vec<_> = pending.iter().map(of).collect();
+    for _ in 0..UNDONE_MAX {
+        for (shard, to) in &all {
+            assert!(goes_on(&topic, "a"));
+            topic.ok(&begun(*shard, "a", 1, to));
+            topic.ok(&ended(*shard, "a", 1, Outcome::Undone(text("no"))));
+        }
+    }
+    assert!(!goes_on(&topic, "a"), "none gets on");
+    let (shard, to) = &all[0];
+    topic.ok(&begun(*shard, "a", 1, to));
+    topic.ok(&command(Order::Pause));
+    assert!(goes_on(&topic, "a"), "what has begun ends");
+}
+
+/// What `quire apply --throttle` writes, with a join in between.
+#[test]
+fn a_limit_that_was_set_for_a_stale_command_moves_nothing() {
+    let mut topic = Topic::with(8, &["a", "b"]);
+    let expected = topic.control.at();
+    let planned = |order| Record::Command(Command { expected, ..command_of(order) });
+    let limits = Limits { per_node: 2, cluster: 1 };
+    topic.ok(&planned(Order::Limits(limits)));
+    let changed_at = Offset(topic.next);
+    topic.ok(&join("c", 1));
+    let placed = |topic: &Topic| -> Vec<_> {
+        (0..8).map(|shard| topic.control.placement(ShardId(shard)).cloned()).collect()
+    };
+    let before = placed(&topic);
+    let drain = Order::Drain { node: node("a"), deadline: None };
+    topic.void(&planned(drain), &Void::Stale { changed_at });
+    assert_eq!((placed(&topic), topic.control.limits()), (before, limits));
 }

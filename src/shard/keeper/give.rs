@@ -140,7 +140,9 @@ impl Run {
             // Its writer has ended: the shard is claimed anew, and whoever is quicker has it.
             Some(at) => {
                 self.end(shard, Rest::default());
-                self.claim(shard, 0, Claiming::Released(at));
+                if !self.is_parting() {
+                    self.claim(shard, 0, Claiming::Released(at));
+                }
             }
             None => {}
         }
@@ -177,6 +179,8 @@ impl Run {
                     }
                 });
             }
+            // A node that goes takes nothing new.
+            OwnerEffect::Resume if self.is_parting() => {}
             OwnerEffect::Resume => handle.resume(),
             // It follows from how the move ended.
             OwnerEffect::Reclaim => {}
@@ -210,7 +214,9 @@ impl Run {
                 giving.released = Some(offset);
                 OwnerInput::Landed(offset)
             }
-            // The writer has claimed again, and serves.
+            // The writer has claimed again, and serves. Control keeps the epoch from before, as
+            // after any claim of the writer's own: it is only compared with claims of other nodes,
+            // which count on top of the new one or not at all.
             Err(HandOverError::Undone) => OwnerInput::Unknown,
             Err(HandOverError::Fenced | HandOverError::Ended) => {
                 giving.lost = true;

@@ -9,9 +9,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::cluster::handoff::{OwnerInput, OwnerStage};
-use crate::cluster::{Control, Disowned, Outcome, Owned, Plan, Record, Void, WriteError};
+use crate::cluster::{
+    Control, Disowned, Outcome, Owned, Pending, Plan, Record, Stage, Void, Why, WriteError,
+};
 use crate::shard::handle::start_over;
-use crate::shard::keeper::ward::{Event, Rest, Serving, Ward};
+use crate::shard::keeper::pace::{Pace, Turn};
+use crate::shard::keeper::part::Parting;
+use crate::shard::keeper::ward::{Event, Held, Rest, Serving, Ward};
 use crate::shard::keeper::{Keeping, Local, Shared};
 use crate::shard::{Claiming, Handle, StartError};
 use crate::types::{Epoch, NodeId, ShardId};
@@ -41,8 +45,10 @@ pub(crate) struct Run {
     unpublished: BTreeMap<ShardId, Epoch>,
     publishing: bool,
     suspended: bool,
+    pub(crate) parting: Parting,
+    pace: Pace,
     /// Whether what is has to be compared with what is to be.
-    stale: bool,
+    pub(crate) stale: bool,
 }
 
 impl Run {
@@ -69,6 +75,8 @@ impl Run {
             unpublished: BTreeMap::new(),
             publishing: false,
             suspended: false,
+            parting: Parting::No,
+            pace: Pace::default(),
             stale: true,
         }
     }
@@ -121,6 +129,10 @@ impl Run {
             Event::Taken { shard, attempt } => self.taken(shard, attempt),
             Event::Began { shard, attempt, result } => self.began(shard, attempt, result),
             Event::Published { shards, result } => self.published(shards, result),
+            Event::Settle { reply } => self.settle(reply),
+            Event::Settled { shard } => self.settled(shard),
+            // Whoever asked may have gone.
+            Event::EndAll { reply } => drop(reply.send(self.end_all())),
             Event::WarmAsked { from, shard, reply } => self.warm_asked(from, shard, reply),
             Event::ReleaseTold { from, shard, offset, reply } => {
                 self.release_told((from, shard, offset), reply);
@@ -130,7 +142,7 @@ impl Run {
 
     fn tick(&mut self) {
         let suspended = self.keeping.member.is_suspended();
-        if suspended != self.suspended {
+        if suspended != self.suspended && !self.is_parting() {
             self.suspended = suspended;
             if suspended {
                 self.undo_warming();
@@ -146,7 +158,7 @@ impl Run {
     }
 
     /// Undoes the moves whose shards are still served.
-    fn undo_warming(&mut self) {
+    pub(crate) fn undo_warming(&mut self) {
         for shard in self.all() {
             let warming = match self.ward(shard) {
                 Ward::Serving(Serving { giving: Some(giving), .. }) => {
@@ -174,14 +186,18 @@ impl Run {
 
     /// Compares what is with what is to be, and begins what follows.
     fn reconcile(&mut self) {
-        if !self.control.is_up(self.node(), self.keeping.member.boot()) {
+        let up = self.control.is_up(self.node(), self.keeping.member.boot());
+        if !up {
             // Others have, or will have, what this node had; it joins again by itself.
-            return self.drop_all();
+            self.drop_all();
         }
-        for shard in self.all() {
-            self.reconcile_one(shard);
+        if self.is_parting() {
+            return self.settle_all();
         }
-        if !self.suspended {
+        if up {
+            self.all().for_each(|shard| self.reconcile_one(shard));
+        }
+        if up && !self.suspended {
             self.begin_moves();
         }
     }
@@ -295,6 +311,10 @@ impl Run {
             return;
         }
         match result {
+            Ok(handle) if self.is_parting() => {
+                handle.end();
+                *self.ward(shard) = Ward::Absent(Rest::default());
+            }
             Ok(handle) => self.serve(shard, handle),
             Err(reason) => {
                 warn!(%shard, %reason, "could not claim the shard");
@@ -315,8 +335,9 @@ impl Run {
         if let Some(epoch) = handle.epoch() {
             self.unpublished.insert(shard, epoch);
         }
-        let (move_after, giving) = (Instant::now(), None);
-        *self.ward(shard) = Ward::Serving(Serving { handle, suspended: false, giving, move_after });
+        let (move_after, giving, held) = (Instant::now(), None, Held::No);
+        let serving = Serving { handle, suspended: false, giving, held, move_after };
+        *self.ward(shard) = Ward::Serving(serving);
     }
 
     /// Serves a shard no more.
@@ -418,6 +439,7 @@ impl Run {
     fn begin_moves(&mut self) {
         let plan = Plan::of(&self.control);
         let (node, now) = (self.node().clone(), Instant::now());
+        let turn = self.turn(&plan);
         let ready = |shard: ShardId| {
             let at = usize::try_from(shard.0).expect("a shard number is an index");
             match &self.wards[at] {
@@ -426,10 +448,34 @@ impl Run {
             }
         };
         // How many others have begun is for control to say.
-        let may = plan.may_begin(|pending| pending.from != node || !ready(pending.shard));
-        for (shard, to) in may.iter().map(|one| (one.shard, one.to.clone())).collect::<Vec<_>>() {
+        let may = plan.may_begin(|pending| {
+            let rests = turn == Turn::None && pending.why == Why::Drain;
+            pending.from != node || rests || !ready(pending.shard)
+        });
+        let may: Vec<_> = may.iter().map(|one| (one.shard, one.to.clone(), one.why)).collect();
+        let mut drained = false;
+        for (shard, to, why) in may {
+            if why == Why::Drain {
+                if drained && turn == Turn::One {
+                    continue;
+                }
+                drained = true;
+                self.pace.began();
+            }
             self.give(shard, to);
         }
+    }
+
+    /// Tells how many moves that empty this node may begin.
+    fn turn(&mut self, plan: &Plan) -> Turn {
+        let own = self.control.member(self.node()).and_then(|own| own.drain);
+        let Some(deadline) = own.and_then(|drain| drain.deadline) else { return Turn::Any };
+        let node = self.node();
+        let waits = |one: &&Pending| {
+            one.from == *node && one.why == Why::Drain && one.stage == Stage::Waiting
+        };
+        let left = plan.pending.iter().filter(waits).count();
+        self.pace.turn(deadline, self.keeping.shards.clock.now(), left)
     }
 }
 

@@ -5,6 +5,7 @@ use tracing::info;
 
 use crate::cluster::handoff::{Heir, TargetEffect, TargetInput, TargetSide, TargetStage};
 use crate::shard::handle::start_over;
+use crate::shard::keeper::STOPPING;
 use crate::shard::keeper::run::Run;
 use crate::shard::keeper::ward::{Event, Reply, Rest, StandingBy, Ward};
 use crate::shard::{Begun, Claiming, Follower, Handle, Ports, StartError};
@@ -12,8 +13,10 @@ use crate::types::{NodeId, Offset, ShardId};
 
 impl Run {
     pub(crate) fn warm_asked(&mut self, from: NodeId, shard: ShardId, reply: Reply) {
+        let parting = self.is_parting();
         let refused = match self.knows(shard).then(|| self.ward(shard)) {
             None => "there is no such shard",
+            Some(_) if parting => STOPPING,
             Some(Ward::Starting { .. } | Ward::Serving(_)) => "this node has or claims the shard",
             Some(Ward::Absent(_)) => return self.stand_by(from, shard, reply),
             Some(Ward::StandingBy(standing)) if standing.from == from => {

@@ -34,8 +34,18 @@ pub(crate) struct Serving {
     /// Whether its documents take nothing because the node trusts itself no more.
     pub(crate) suspended: bool,
     pub(crate) giving: Option<Giving>,
+    /// Whether they settle because the node goes.
+    pub(crate) held: Held,
     /// Before this, no move of it begins.
     pub(crate) move_after: Instant,
+}
+
+/// Tells whether a shard's documents are settled because the node goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    No,
+    Asked,
+    Done,
 }
 
 /// A move that this node drives.
@@ -82,6 +92,12 @@ pub(crate) enum Event {
     Published { shards: Vec<(ShardId, Epoch)>, result: Result<(), WriteError> },
     /// An owner asks this node to warm up.
     WarmAsked { from: NodeId, shard: ShardId, reply: Reply },
+    /// The node goes: nothing is claimed or moved any more, and what is served is settled.
+    Settle { reply: oneshot::Sender<()> },
+    /// The documents of a shard have nothing open any more.
+    Settled { shard: ShardId },
+    /// The node serves nothing any more; answered with how many shards had something open.
+    EndAll { reply: oneshot::Sender<usize> },
     /// An owner has released a shard.
     ReleaseTold { from: NodeId, shard: ShardId, offset: Offset, reply: Reply },
 }

@@ -10,6 +10,7 @@ use quire::clock::Clock;
 use quire::cluster::member::{self, Identity, JoinError};
 use quire::cluster::{Addresses, Load, RULES, Timing, Version};
 use quire::log::Log;
+use quire::node::leave::{self, Handed};
 use quire::node::links;
 use quire::relay::{self, Pages, Peers, Request, Response, SPEAKS};
 use quire::router::Router;
@@ -24,15 +25,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::line::{Line, Pace, Walls};
 use crate::cluster::net::Net;
-use crate::cluster::orders::{command, order};
-use crate::cluster::plan::{End, Order, Plan};
+use crate::cluster::plan::{End, Plan};
 use crate::gate::{Gate, GatedStore};
 use crate::life::Life;
 use crate::trace::Trace;
 use crate::world::{Stores, ports};
 
-/// How long a process that is stopped may take.
-const STOP_MAX: Duration = Duration::from_secs(3);
+/// How long a process that is stopped may take, and how long its shards may move meanwhile.
+const STOP_MAX: Duration = Duration::from_secs(6);
+const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// How long a process may go on that woke up after another one took its name.
 const WOKEN_MAX: Duration = Duration::from_millis(1_500);
@@ -184,7 +185,7 @@ impl Host {
     async fn end(&self, up: Up, command: Option<Command>) {
         *self.up.lock().expect("nobody panicked") = None;
         if let Some(Command::Stop(_)) = command
-            && timeout(STOP_MAX, up.stop()).await.is_ok()
+            && timeout(STOP_MAX, up.stop(&Clock::jumping(self.zero.clone()))).await.is_ok()
         {
             self.note("stopped in order", "");
         }
@@ -237,23 +238,20 @@ impl Host {
         let address = format!("node-{}/{boot}", self.node);
         let gate = self.gate(boot);
         let ports = self.ports(boot, gate.clone(), tasks.clone(), fatal.clone());
-        let port = net.listen(self.node, address.clone());
+        let (port, clock) = (net.listen(self.node, address.clone()), ports.clock.clone());
         let cluster = log.id().0;
         let member_ports = member::Ports {
             log: Arc::new(self.line(self.site.control.clone(), &gate, boot * 2)),
             timing: Timing::default(),
-            clock: ports.clock.clone(),
+            clock: clock.clone(),
             load: Arc::new(Load::default),
             tasks: tasks.clone(),
             fatal: fatal.clone(),
         };
         let identity = identity(self.node, boot, &address);
         let member = member::join(identity, (cluster, plan.shards), member_ports).await?;
-        let own = name(self.node);
-        if member.control().member(&own).is_some_and(|own| own.drain.is_some()) {
-            member.write(&command(order(&Order::Undrain { node: self.node }))).await?;
-        }
-        let me = relay::Identity { cluster, node: own, boot, speaks: SPEAKS };
+        leave::stay(&member, &clock).await?;
+        let me = relay::Identity { cluster, node: name(self.node), boot, speaks: SPEAKS };
         let configs = (plan.relay.clone(), ports.doc_config.clone());
         let seat = Arc::new(net.seat(self.node));
         let who = (me.clone(), links::addresses(&member));
@@ -330,18 +328,19 @@ impl Up {
     }
 
     /// Does what a node does at SIGTERM.
-    async fn stop(&self) {
-        let node = self.member.node().clone();
-        let drain = quire::cluster::Order::Drain { node, deadline: None };
-        if self.member.write(&command(drain)).await.is_ok() {
-            self.keeper.emptied().await;
+    async fn stop(&self, clock: &Clock) {
+        let Life { router, dead, tasks, .. } = &self.life;
+        let handed = leave::hand_over(&self.member, &self.keeper, clock, STOP_GRACE).await;
+        if handed == Handed::Nothing {
+            router.save_all().await;
+            router.drain().await;
         }
-        self.life.router.save_all().await;
-        self.life.router.drain().await;
-        // The others find out.
-        let _ = self.member.leave().await;
-        self.life.dead.cancel();
-        self.life.tasks.stop().await;
+        dead.cancel();
+        if handed == Handed::Nothing {
+            // The others find out.
+            leave::leave(&self.member).await;
+        }
+        tasks.stop().await;
     }
 }
 

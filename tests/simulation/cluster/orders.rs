@@ -16,6 +16,7 @@ pub(crate) fn order(order: &Order) -> Wanted {
         Order::Undrain { node } => Wanted::Undrain { node: name(node) },
         Order::Pause => Wanted::Pause,
         Order::Resume => Wanted::Resume,
+        Order::Guard { on } => Wanted::Guard { on },
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) struct Plan {
 pub(crate) enum Fault {
     /// The process ends; it starts again after a rest.
     Crash { node: usize, end: End, rest: Duration },
-    /// It is stopped in order.
-    Stop { node: usize, rest: Duration },
+    /// It is stopped in order, right after something was ordered there if anything was.
+    Stop { node: usize, after: Option<Order>, rest: Duration },
     /// It makes no progress for a while.
     Freeze { node: usize, rest: Duration },
     /// It stands still while another process is started under its name.
@@ -76,6 +76,7 @@ pub(crate) enum Order {
     Undrain { node: usize },
     Pause,
     Resume,
+    Guard { on: bool },
 }
 
 /// The most documents of a run.
@@ -197,7 +198,11 @@ fn fault(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Fault {
             let end = [End::Written, End::Lost, End::Silent][rng.random_range(0..3)];
             Fault::Crash { node, end, rest: rest(rng, 50..3_000) }
         }
-        4 => Fault::Stop { node, rest: rest(rng, 50..2_000) },
+        4 => {
+            let after = [None, Some(Order::Pause), Some(Order::Guard { on: true })];
+            let after = after[rng.random_range(0..3)].clone();
+            Fault::Stop { node, after, rest: rest(rng, 50..2_000) }
+        }
         5..=7 => Fault::Freeze { node, rest: rest(rng, 100..6_000) },
         8 => Fault::Replace { node, rest: rest(rng, 2_000..6_000) },
         9 | 10 => {
@@ -217,13 +222,14 @@ fn fault(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Fault {
 
 fn order(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Order {
     let (shard, node) = (rng.random_range(0..shards), rng.random_range(0..nodes));
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
         0..=3 => Order::Move { shard, to: node },
         4 => Order::Pin { shard, to: node },
         5 => Order::Unpin { shard },
         6 => Order::Weight { node, weight: rng.random_range(1..=100) },
         7 => Order::Drain { node },
         8 => Order::Undrain { node },
+        9 => Order::Guard { on: rng.random() },
         _ if rng.random() => Order::Pause,
         _ => Order::Resume,
     }

@@ -43,6 +43,9 @@ const STEADY: Duration = Duration::from_secs(3);
 /// How often it is looked at whether all has settled, and whether the nodes agree.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long an order may take after which a node is stopped.
+const STOPPED_AFTER: Duration = Duration::from_millis(300);
+
 struct World {
     plan: Arc<Plan>,
     archive: Archive,
@@ -155,7 +158,8 @@ impl World {
     /// Takes back what operators have commanded that keeps shards from their places.
     async fn restore(&self) {
         let undrain = |node| Order::Undrain { node };
-        let orders = (0..self.plan.nodes).map(undrain).chain([Order::Resume]);
+        let orders =
+            (0..self.plan.nodes).map(undrain).chain([Order::Resume, Order::Guard { on: false }]);
         for wanted in orders.collect::<Vec<_>>() {
             let writing = async {
                 loop {
@@ -178,7 +182,18 @@ impl World {
     fn befall(&self, fault: Fault) {
         match fault {
             Fault::Crash { node, end, rest } => self.hosts[node].tell(Command::Crash(end, rest)),
-            Fault::Stop { node, rest } => self.hosts[node].tell(Command::Stop(rest)),
+            Fault::Stop { node, after: None, rest } => self.hosts[node].tell(Command::Stop(rest)),
+            Fault::Stop { node, after: Some(wanted), rest } => {
+                let (host, trace) = (self.hosts[node].clone(), self.trace.clone());
+                let up = host.up();
+                self.site.tasks.spawn("stop", async move {
+                    if let Some(up) = up {
+                        // It is stopped all the same where nobody takes the order.
+                        let _ = timeout(STOPPED_AFTER, ordered(up, wanted, trace)).await;
+                    }
+                    host.tell(Command::Stop(rest));
+                });
+            }
             Fault::Replace { node, rest } => self.hosts[node].tell(Command::Replace(rest)),
             Fault::Freeze { node, rest } => {
                 if let Some(up) = self.hosts[node].up() {
@@ -214,13 +229,7 @@ impl World {
             Fault::Forget { .. } => {}
             Fault::Order { at, order: wanted } => {
                 let Some(up) = self.hosts[at].up() else { return };
-                let trace = self.trace.clone();
-                self.site.tasks.spawn("order", async move {
-                    match up.member.write(&command(order(&wanted))).await {
-                        Ok(()) => trace.note("an order counts", ""),
-                        Err(reason) => trace.note("an order does not count", reason),
-                    }
-                });
+                self.site.tasks.spawn("order", ordered(up, wanted, self.trace.clone()));
             }
         }
     }
@@ -421,10 +430,19 @@ impl World {
     }
 }
 
+/// Gives a command at a node.
+async fn ordered(up: Up, wanted: Order, trace: Trace) {
+    match up.member.write(&command(order(&wanted))).await {
+        Ok(()) => trace.note("an order counts", ""),
+        Err(reason) => trace.note("an order does not count", reason),
+    }
+}
+
 fn kind(fault: &Fault) -> &'static str {
     match fault {
         Fault::Crash { .. } => "fault: crash",
-        Fault::Stop { .. } => "fault: stop",
+        Fault::Stop { after: None, .. } => "fault: stop",
+        Fault::Stop { after: Some(_), .. } => "fault: stop while moves are stopped",
         Fault::Freeze { .. } => "fault: freeze",
         Fault::Replace { .. } => "fault: replace",
         Fault::CutLink { .. } => "fault: link cut",
