@@ -1,10 +1,14 @@
-//! Acknowledgements through a node that does not own the document, against those at its owner, in
-//! turns within one run: two nodes in this process over a log in memory, real sockets in between.
+//! Acknowledgements through a node that does not own the document, over a plain link and over TLS,
+//! against those at its owner, in turns within one run: two nodes each in this process over a log
+//! in memory, real sockets in between.
 //!
 //! ```sh
 //! cargo bench --bench relay               # QUIRE_RELAY_ROUNDS=20000 for longer
 //! ```
 
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/integration/certificates.rs"]
+mod certificates;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/integration/inner.rs"]
 mod inner;
@@ -21,6 +25,7 @@ use hdrhistogram::Histogram;
 use quire::client::{Document, Options};
 use quire::text::Operation;
 
+use crate::certificates::{Authority, Folder};
 use crate::inner::id;
 use crate::nodes::{Nodes, Settings};
 
@@ -37,11 +42,15 @@ async fn type_one(document: &Document) -> Duration {
 async fn main() {
     let rounds = std::env::var("QUIRE_RELAY_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(ROUNDS);
-    let nodes = Nodes::start(1, Settings::default()).await;
-    let open =
-        |node: usize| Document::open(id(&format!("bench-{node}")), Options::new(&nodes.url(node)));
-    let documents = [open(0), open(1)];
-    let mut took = [(); 2].map(|()| Histogram::<u64>::new(3).expect("three digits"));
+    let ca = Authority::new("cluster");
+    let folder = Folder::new(&ca.issue(&["node-0", "node-1"]), &ca.pem);
+    let plain = Nodes::start(1, Settings::default()).await;
+    let tls = Nodes::start(1, Settings { relay: folder.config(), ..Settings::default() }).await;
+    let open = |nodes: &Nodes, node: usize| {
+        Document::open(id(&format!("bench-{node}")), Options::new(&nodes.url(node)))
+    };
+    let documents = [open(&plain, 0), open(&plain, 1), open(&tls, 1)];
+    let mut took = [(); 3].map(|()| Histogram::<u64>::new(3).expect("three digits"));
     for round in 0..rounds {
         for (document, took) in documents.iter().zip(&mut took) {
             let micros = type_one(document).await.as_micros();
@@ -51,10 +60,14 @@ async fn main() {
             }
         }
     }
-    for (place, took) in ["at the owner", "through another node"].iter().zip(&took) {
+    let places = ["at the owner", "through another node", "through another node, over TLS"];
+    for (place, took) in places.iter().zip(&took) {
         let at = |quantile| took.value_at_quantile(quantile);
         println!("{place}: p50 {} us, p99 {} us, {} edits", at(0.5), at(0.99), took.len());
     }
-    let added = took[1].value_at_quantile(0.5).saturating_sub(took[0].value_at_quantile(0.5));
-    println!("added by the way over another node: p50 {added} us");
+    let added = |from: usize, to: usize| {
+        took[to].value_at_quantile(0.5).saturating_sub(took[from].value_at_quantile(0.5))
+    };
+    println!("added by the way over another node: p50 {} us", added(0, 1));
+    println!("added by TLS: p50 {} us", added(1, 2));
 }

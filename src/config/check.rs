@@ -57,6 +57,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     }
     mistakes.extend(forgetful(&values));
     mistakes.extend(exposed(&values));
+    mistakes.extend(halved(&values));
     if !mistakes.is_empty() {
         mistakes.sort_by_key(|mistake| rank(&mistake.origin));
         return Err(Mistakes(mistakes));
@@ -162,6 +163,16 @@ fn exposed(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
         return None;
     };
     Some(Mistake { origin: admin.origin.clone()?, key: "admin-listen".to_owned(), what })
+}
+
+/// Tells if nodes are to speak TLS with each other, and a file for it is not named.
+fn halved(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let files = ["relay.tls-certificate-file", "relay.tls-key-file", "relay.tls-ca-file"];
+    let named = |key: &&str| values.get(*key).is_some_and(|file| file.value.as_str() != Some(""));
+    let key = files.into_iter().find(named)?;
+    let missing = files.into_iter().find(|key| !named(key))?;
+    let what = format!("TLS between nodes needs {missing}, too: set all three, or none");
+    Some(Mistake { origin: values.get(key)?.origin.clone()?, key: key.to_owned(), what })
 }
 
 fn rank(origin: &Origin) -> (u8, usize) {

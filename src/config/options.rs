@@ -203,6 +203,13 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time without clients after which a copy of another node's document is dropped."),
     opt("relay.request-timeout", r#""30s""#, millis(100, 10 * M),
         "Time for the answer to a request that is carried to another node."),
+    opt("relay.tls-certificate-file", r#""""#, Kind::Text,
+        "The node's certificate, in PEM, and what stands between it and the CA; it names the node. \
+         Read again when it changes. Empty: links are plain."),
+    opt("relay.tls-key-file", r#""""#, Kind::Text,
+        "The key of that certificate, in PEM, readable by Quire alone."),
+    opt("relay.tls-ca-file", r#""""#, Kind::Text,
+        "The certificates, in PEM, that sign those of this cluster's nodes, and of nobody else."),
 
     opt("kafka.create-topics", "false", Kind::Switch,
         "Whether the topic is created where it is missing."),

@@ -64,6 +64,7 @@ pub(crate) struct Clustered {
     peers: Peers,
     me: relay::Identity,
     listener: parking_lot::Mutex<Option<TcpListener>>,
+    tls: Option<relay::Tls>,
     metrics: relay::Metrics,
     config: relay::Config,
     clock: Clock,
@@ -79,6 +80,7 @@ impl Clustered {
         registry: &telemetry::Registry,
     ) -> anyhow::Result<Self> {
         let peer = config.peer_listen.context("a node that is alone joins nothing")?;
+        let tls = relay::Tls::open(&config.relay, &config.node)?;
         let listener = TcpListener::bind(peer).await.with_context(|| {
             format!("cannot listen on {peer}; choose another address with --peer-listen")
         })?;
@@ -99,9 +101,9 @@ impl Clustered {
         let (node, boot) = (member.node().clone(), member.boot());
         let me = relay::Identity { cluster, node, boot, speaks: versions.speaks };
         let metrics = relay::Metrics::register(registry)?;
-        let peers = Peers::new(
-            me.clone(),
-            links::addresses(&member),
+        let peers = Peers::over(
+            Arc::new(relay::Tcp { tls: tls.clone() }),
+            (me.clone(), links::addresses(&member)),
             (config.relay.clone(), ports.doc_config.clone()),
             ports.tasks.clone(),
             metrics.clone(),
@@ -120,7 +122,7 @@ impl Clustered {
         });
         let (listener, clock) = (parking_lot::Mutex::new(Some(listener)), ports.clock.clone());
         let config = config.relay.clone();
-        Ok(Self { member, keeper, peers, me, listener, metrics, config, clock })
+        Ok(Self { member, keeper, peers, me, listener, tls, metrics, config, clock })
     }
 
     /// Returns what finds documents in the whole cluster.
@@ -159,6 +161,7 @@ impl Clustered {
         let ports = Arc::new(relay::Ports {
             me: self.me.clone(),
             config: self.config.clone(),
+            tls: self.tls.clone(),
             op_bytes_max: config.edge.op_bytes_max.as_u64() as usize,
             directory: Arc::new(self.keeper.clone()),
             pages: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),

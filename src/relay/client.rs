@@ -25,7 +25,7 @@ use crate::relay::error::{DecodeError, HelloError, PeerError};
 use crate::relay::handle::Handle;
 use crate::relay::link::{Frames, Greeted, Identity, on_wire};
 use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
-use crate::relay::network::{Network, Stream, Tcp};
+use crate::relay::network::{Network, Stream};
 use crate::relay::queue::{Frame, Full, Outgoing};
 use crate::relay::server::limits;
 use crate::relay::{Config, Metrics};
@@ -86,18 +86,7 @@ struct Pause {
 }
 
 impl Peers {
-    /// Returns a node's way to the others, over TCP.
-    pub fn new(
-        me: Identity,
-        addresses: Addresses,
-        configs: (Config, Arc<doc::Config>),
-        tasks: Tasks,
-        metrics: Metrics,
-    ) -> Self {
-        Self::over(Arc::new(Tcp), (me, addresses), configs, tasks, metrics)
-    }
-
-    /// Returns a node's way to the others over any network.
+    /// Returns a node's way to the others over a network.
     pub fn over(
         network: Arc<dyn Network>,
         (me, addresses): (Identity, Addresses),
@@ -236,10 +225,9 @@ impl Peers {
         let Some(address) = (self.inner.addresses)(node) else {
             return Err(HelloError::Lost("its address is not known".to_owned()));
         };
-        let lost = |error: std::io::Error| HelloError::Lost(format!("{address}: {error}"));
         let limits = limits(&self.inner.config);
         let dialling = async {
-            let stream = self.inner.network.dial(&address).await.map_err(lost)?;
+            let stream = self.inner.network.dial(node, &address).await?;
             self.inner.me.dial(stream, node, limits).await
         };
         let dialled = timeout(limits.hello_timeout, dialling).await;

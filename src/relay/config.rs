@@ -1,6 +1,7 @@
 //! The limits and times of links between nodes; not how they are read or checked (`config` does
 //! that).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -32,6 +33,13 @@ pub struct Config {
     /// 30 s.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// The file of the node's certificate, in PEM, and of those between it and the cluster's CA;
+    /// empty where links are plain, as by default.
+    pub tls_certificate_file: PathBuf,
+    /// The file of the key of that certificate, in PEM.
+    pub tls_key_file: PathBuf,
+    /// The file of the certificates, in PEM, that sign those of the cluster's nodes.
+    pub tls_ca_file: PathBuf,
 }
 
 impl Default for Config {
@@ -44,6 +52,9 @@ impl Default for Config {
             silence_max: Duration::from_secs(3),
             copy_idle: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
+            tls_certificate_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            tls_ca_file: PathBuf::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a link is not made, a message not read, or a peer's answer not had.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::NodeId;
@@ -43,6 +44,23 @@ pub enum HelloError {
     /// It bears the own name.
     #[error("it bears this node's own name: give one of them another")]
     OwnName,
+    /// It is a node or a client without TLS at a port with it.
+    #[error(
+        "it does not speak TLS ({0}), as this node does: set relay.tls-* of all nodes, or none"
+    )]
+    Plain(String),
+    /// It speaks TLS, and this node does not.
+    #[error("it speaks TLS, and this node does not: set relay.tls-* of all nodes, or of none")]
+    Secured,
+    /// It has no certificate of the cluster.
+    #[error("its certificate is not taken: {0}")]
+    Certificate(String),
+    /// It does not take the own certificate.
+    #[error("it does not take this node's certificate: {0}")]
+    OwnCertificate(String),
+    /// TLS does not come about for another reason.
+    #[error("no TLS with it: {0}")]
+    Tls(String),
     /// The connection failed or ended.
     #[error("the connection failed: {0}")]
     Lost(String),
@@ -58,9 +76,52 @@ impl HelloError {
             Self::Version { .. } => "version",
             Self::OtherNode { .. } => "other-node",
             Self::OwnName => "own-name",
+            Self::Plain(_) => "plain",
+            Self::Secured => "secured",
+            Self::Certificate(_) => "certificate",
+            Self::OwnCertificate(_) => "own-certificate",
+            Self::Tls(_) => "tls",
             Self::Lost(_) => "lost",
         }
     }
+}
+
+/// Tells why a node cannot speak TLS to others with the files that it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// A file is missing or not readable.
+    #[error(
+        "{option}: {path:?} cannot be read ({reason}): name a PEM file that this user may read"
+    )]
+    Unreadable {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system or the reader of PEM says.
+        reason: String,
+    },
+    /// There is nothing of the kind in a file.
+    #[error("{option}: there is no {what} in {path:?}: name a PEM file that has one")]
+    Empty {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        what: &'static str,
+    },
+    /// The certificate has another key.
+    #[error("relay.tls-key-file has not the key of relay.tls-certificate-file: name a pair")]
+    OtherKey,
+    /// Peers would not take the certificate.
+    #[error("relay.tls-certificate-file: no peer would take it: {0}")]
+    Certificate(String),
+    /// No certificate can name the node.
+    #[error(
+        "{0:?} is no DNS name, so that no certificate names it: choose another name with --node"
+    )]
+    Name(NodeId),
 }
 
 /// Tells why bytes are no message.

@@ -17,6 +17,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use crate::relay::error::HelloError;
 use crate::relay::message::{HELLO_BYTES_MAX, Hello};
 use crate::relay::network::Stream;
+use crate::relay::tls;
 use crate::types::NodeId;
 
 /// The versions of the messages that this program speaks, the oldest and the newest.
@@ -173,10 +174,15 @@ async fn hear<S: Stream>(frames: &mut Frames<S>, limits: Limits) -> Result<Hello
     match frame {
         Ok(Some(frame)) => Hello::decode(&frame),
         Ok(None) => Err(HelloError::Lost("it closed before it said anything".to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(HelloError::Garbage { detail: "its first frame is longer than a greeting" })
-        }
-        Err(error) => Err(lost(error)),
+        Err(error) => Err(tls::why(&error).unwrap_or_else(|| match error.kind() {
+            io::ErrorKind::InvalidData if tls::begins(frames.read.read_buffer()) => {
+                HelloError::Secured
+            }
+            io::ErrorKind::InvalidData => {
+                HelloError::Garbage { detail: "its first frame is longer than a greeting" }
+            }
+            _ => lost(error),
+        })),
     }
 }
 

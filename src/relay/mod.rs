@@ -30,12 +30,13 @@ mod queue;
 mod server;
 mod subscription;
 mod text;
+mod tls;
 
 use async_trait::async_trait;
 
 pub use client::{Addresses, Peers};
 pub use config::Config;
-pub use error::{DecodeError, HelloError, PeerError};
+pub use error::{DecodeError, HelloError, PeerError, TlsError};
 pub use handle::Handle;
 pub use link::{Identity, SPEAKS};
 pub use message::{
@@ -43,8 +44,9 @@ pub use message::{
     Response, Row, Told, decode, encode,
 };
 pub use metrics::Metrics;
-pub use network::{Listener, Network, Stream};
+pub use network::{Listener, Network, Stream, Tcp};
 pub use server::{Ports, serve};
+pub use tls::Tls;
 
 /// Answers requests of the HTTP API that came in at another node.
 #[async_trait]

@@ -18,7 +18,7 @@ use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
 use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
 use crate::relay::subscription::{Entrance, Subscription, full};
-use crate::relay::{Config, Metrics, Pages};
+use crate::relay::{Config, Metrics, Pages, Tls};
 use crate::shard::{Directory, Heirs};
 use crate::task::Tasks;
 use crate::text::{Component, Operation};
@@ -46,6 +46,8 @@ pub struct Ports {
     pub me: Identity,
     /// The limits.
     pub config: Config,
+    /// What secures connections, where they are not plain.
+    pub tls: Option<Tls>,
     /// The most text that an operation inserts, in bytes.
     pub op_bytes_max: usize,
     /// Knows which shards are here.
@@ -143,13 +145,26 @@ impl Strangers {
     }
 }
 
+/// Greets whoever has dialled, once it is certain who that can be.
+async fn greet(
+    stream: Box<dyn Stream>,
+    ports: &Ports,
+) -> Result<Greeted<Box<dyn Stream>>, HelloError> {
+    let limits = ports.limits();
+    let Some(tls) = &ports.tls else { return ports.me.answer(stream, limits).await };
+    let (stream, certificate) = tls.accept(stream, limits.hello_timeout).await?;
+    let greeted = ports.me.answer(stream, limits).await?;
+    certificate.names(&greeted.peer.node)?;
+    Ok(greeted)
+}
+
 /// Serves one connection, whatever it is.
-async fn link<S: Stream>(stream: S, from: SocketAddr, ports: Arc<Ports>, strangers: &Strangers) {
+async fn link(stream: Box<dyn Stream>, from: SocketAddr, ports: Arc<Ports>, strangers: &Strangers) {
     let token = ports.tasks.token().clone();
     let greeted = tokio::select! {
         biased;
         () = token.cancelled() => return,
-        greeted = ports.me.answer(stream, ports.limits()) => greeted,
+        greeted = greet(stream, &ports) => greeted,
     };
     let Greeted { peer, version, frames, socket } = match greeted {
         Ok(greeted) => greeted,

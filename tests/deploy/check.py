@@ -356,10 +356,10 @@ def chart(rendered):
     if mounted != {volume["name"] for volume in pod["volumes"]}:
         wrong(where, "volumes and mounts are not the same")
     paths = [mount["mountPath"] for mount in container["volumeMounts"]]
-    for key in ("password-file", "tls-ca-file"):
-        path = document["cql"].get(key)
-        if path and str(Path(path).parent) not in paths:
-            wrong(where, f"cql.{key} is not mounted")
+    for section in ("cql", "relay"):
+        for key, path in document.get(section, {}).items():
+            if key.endswith("-file") and str(Path(path).parent) not in paths:
+                wrong(where, f"{section}.{key} is not mounted")
     if pod["securityContext"]["runAsUser"] != 10001 or "--uid 10001" not in (DEPLOY / "Dockerfile").read_text():
         wrong(where, "the image has another user")
     if of("Secret"):

@@ -129,6 +129,11 @@ fn bad_files_are_refused_with_the_line() {
                  is no log-in: choose 127.0.0.1 or a private address, or set admin.allow-public"],
         ),
         (
+            "[relay]\ntls-ca-file = \"ca.pem\"\ntls-certificate-file = \"node.pem\"",
+            &["q.toml:3: relay.tls-certificate-file: TLS between nodes needs relay.tls-key-file, \
+                 too: set all three, or none"],
+        ),
+        (
             "[document]\nqueue-bytes = \"512KiB\"",
             &["q.toml:2: document.frame-bytes-max = \"1MiB\" exceeds document.queue-bytes = \
              \"512KiB\", but a frame is filled from the queue: lower the first"],

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use prometheus::Registry;
 use quire::doc::{self, Join, Refusal, Welcome};
 use quire::relay::{
-    Access, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers, Request,
-    SPEAKS, Told, decode, encode,
+    Access, Addresses, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers,
+    Request, SPEAKS, Tcp, Told, decode, encode,
 };
 use quire::task::Tasks;
 use quire::types::{NodeId, ParticipantId, Revision, Seq, SessionId};
@@ -100,7 +100,8 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     let metrics = Metrics::register(&Registry::new()).expect("a new registry");
     let configs = (Config::default(), Arc::new(doc::Config::default()));
     let tasks = Tasks::new();
-    let peers = Peers::new(me, Arc::new(addresses), configs, tasks.clone(), metrics);
+    let (network, told) = (Arc::new(Tcp::default()), (me, Arc::new(addresses) as Addresses));
+    let peers = Peers::over(network, told, configs, tasks.clone(), metrics);
 
     let (moved, early) = tokio::join!(join(&peers, &one), async {
         first.greet().await;

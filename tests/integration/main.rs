@@ -1,5 +1,6 @@
 //! The one integration binary: a module per subject.
 
+mod certificates;
 mod cli_config;
 mod cli_doc;
 mod client;
@@ -24,6 +25,7 @@ mod quarantine;
 mod raw;
 mod readiness;
 mod relay;
+mod secured;
 mod server;
 mod slow;
 mod startup;

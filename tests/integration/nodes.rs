@@ -138,7 +138,10 @@ async fn member(
     let me = Identity { cluster: CLUSTER, node, boot, speaks: SPEAKS };
     let addresses: relay::Addresses = Arc::new(move |_| owner_at.lock().clone());
     let configs = (settings.relay.clone(), Arc::new(settings.doc.clone()));
-    let peers = Peers::new(me.clone(), addresses, configs, tasks.clone(), metrics.clone());
+    let tls = relay::Tls::open(&settings.relay, &me.node).expect("the files are good");
+    let network = Arc::new(relay::Tcp { tls: tls.clone() });
+    let told = (me.clone(), addresses);
+    let peers = Peers::over(network, told, configs, tasks.clone(), metrics.clone());
     let router = Router::cluster(directory.clone(), peers.clone());
     let doc_metrics = doc::Metrics::register(&Registry::new()).expect("a new registry");
     let edge = edge::Metrics::register(&registry, doc_metrics.ack_sent).expect("once");
@@ -158,6 +161,7 @@ async fn member(
     let ports = relay::Ports {
         me,
         config: settings.relay.clone(),
+        tls,
         op_bytes_max: settings.edge.op_bytes_max.as_u64() as usize,
         directory,
         pages: Arc::new(Carried::new(shared.clone())),

@@ -57,6 +57,8 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("rdkafka", &["src/log/kafka/"]),
     ("scylla", &["src/checkpoint/cql/"]),
+    ("rustls", &["src/checkpoint/cql/store.rs", "src/relay/tls.rs"]),
+    ("tokio_rustls", &["src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),

@@ -268,6 +268,7 @@ impl Host {
         let relay_ports = relay::Ports {
             me,
             config: plan.relay.clone(),
+            tls: None,
             op_bytes_max: 1 << 16,
             directory: Arc::new(keeper.clone()),
             pages: Arc::new(Nobody),

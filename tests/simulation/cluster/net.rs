@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quire::relay::{Listener, Network, Stream};
+use quire::relay::{HelloError, Listener, Network, Stream};
 use quire::task::{Ice, Tasks};
+use quire::types::NodeId;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -158,14 +159,15 @@ impl Pipe {
 
 #[async_trait]
 impl Network for Seat {
-    async fn dial(&self, address: &str) -> io::Result<Box<dyn Stream>> {
+    async fn dial(&self, _: &NodeId, address: &str) -> Result<Box<dyn Stream>, HelloError> {
         let to = self.net.state().ports.get(address).map(|(node, _)| *node);
         if let Some(to) = to {
             for (from, to) in [(self.node, to), (to, self.node)] {
                 self.net.wall(from, to).thawed().await;
             }
         }
-        Ok(Box::new(self.net.connect(self.node, address)?))
+        let lost = |error: io::Error| HelloError::Lost(error.to_string());
+        Ok(Box::new(self.net.connect(self.node, address).map_err(lost)?))
     }
 }
 

@@ -1,6 +1,6 @@
 /** The real server, and the ways to it that a test can cut. */
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const BINARY = process.env.QUIRE_BIN
   ?? fileURLToPath(new URL('../../../target/debug/quire', import.meta.url));
@@ -17,10 +18,13 @@ export class Program {
   #process;
   #folder;
   #port;
+  #more;
 
-  static async start() {
+  /** Starts one, with more flags than where it listens and where its data is. */
+  static async start(...more) {
     if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: cargo build, or set QUIRE_BIN`);
     const program = new Program();
+    program.#more = more;
     program.#folder = await mkdtemp(join(tmpdir(), 'quire-web-'));
     await program.#run('127.0.0.1:0');
     return program;
@@ -55,7 +59,7 @@ export class Program {
   }
 
   async #run(listen) {
-    const flags = ['serve', '--listen', listen, '--data', this.#folder];
+    const flags = ['serve', '--listen', listen, '--data', this.#folder, ...this.#more];
     this.#process = spawn(BINARY, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#port = await this.#ready();
   }
@@ -79,21 +83,33 @@ export class Program {
   }
 }
 
+/** Runs a command of the program, and returns what it prints. */
+export async function quire(...command) {
+  return (await promisify(execFile)(BINARY, command, { timeout: 30_000 })).stdout;
+}
+
 /** A TCP proxy before the server: what a browser calls offline does not end open sockets. */
 export class Line {
   #server;
   #sockets = new Set();
   #whole = true;
+  #port;
 
   static async to(port) {
     const line = new Line();
-    line.#server = createServer((near) => line.#join(near, port));
+    line.lead(port);
+    line.#server = createServer((near) => line.#join(near));
     await new Promise((done) => line.#server.listen(0, '127.0.0.1', done));
     return line;
   }
 
   get url() {
     return `http://127.0.0.1:${this.#server.address().port}`;
+  }
+
+  /** Leads new connections to another server, as a proxy does whose server is gone. */
+  lead(port) {
+    this.#port = port;
   }
 
   cut() {
@@ -110,12 +126,12 @@ export class Line {
     await new Promise((done) => this.#server.close(done));
   }
 
-  #join(near, port) {
+  #join(near) {
     if (!this.#whole) {
       near.destroy();
       return;
     }
-    const far = connect({ port, host: '127.0.0.1', noDelay: true });
+    const far = connect({ port: this.#port, host: '127.0.0.1', noDelay: true });
     near.setNoDelay(true);
     for (const [from, to] of [[near, far], [far, near]]) {
       this.#sockets.add(from);
