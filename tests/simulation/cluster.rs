@@ -31,7 +31,7 @@ use crate::trace::{Tally, Trace};
 use crate::{number, traced};
 
 /// What has to happen in so many seeds.
-const TRIED: [&str; 35] = [
+const TRIED: [&str; 36] = [
     "fault: crash",
     "fault: stop",
     "fault: stop while moves are stopped",
@@ -40,6 +40,7 @@ const TRIED: [&str; 35] = [
     "fault: link cut",
     "fault: links lost",
     "fault: log cut off",
+    "fault: control topic cut off",
     "fault: store cut off",
     "fault: clock jumps",
     "fault: checkpoint forgotten",

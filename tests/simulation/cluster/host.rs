@@ -60,6 +60,7 @@ pub(crate) struct Site {
 pub(crate) struct Host {
     pub(crate) node: usize,
     pub(crate) walls: Walls,
+    pub(crate) control_walls: Walls,
     pub(crate) store_wall: quire::task::Ice,
     pub(crate) zero: Arc<AtomicU64>,
     pub(crate) life: watch::Sender<Option<Life>>,
@@ -106,6 +107,7 @@ impl Host {
         let host = Arc::new(Self {
             node,
             walls: Walls::default(),
+            control_walls: Walls::default(),
             store_wall: quire::task::Ice::default(),
             zero: Arc::new(AtomicU64::new(1_700_000_000_000)),
             life: watch::Sender::default(),
@@ -241,7 +243,11 @@ impl Host {
         let (port, clock) = (net.listen(self.node, address.clone()), ports.clock.clone());
         let cluster = log.id().0;
         let member_ports = member::Ports {
-            log: Arc::new(self.line(self.site.control.clone(), &gate, boot * 2)),
+            log: Arc::new(self.line(
+                (self.site.control.clone(), &self.control_walls),
+                &gate,
+                boot * 2,
+            )),
             timing: Timing::default(),
             clock: clock.clone(),
             load: Arc::new(Load::default),
@@ -291,18 +297,18 @@ impl Host {
         Gate::new(self.seed(boot), latency_max).behind(self.store_wall.clone())
     }
 
-    fn line(&self, inner: Arc<FaultyLog>, gate: &Gate, salt: u64) -> Line {
+    fn line(&self, (inner, walls): (Arc<FaultyLog>, &Walls), gate: &Gate, salt: u64) -> Line {
         let Plan { latency_max, append_timeout, .. } = *self.site.plan;
         let pace = Pace { latency_max, append_timeout };
-        let gate = gate.clone().behind(self.walls.up.clone());
+        let gate = gate.clone().behind(walls.up.clone());
         let seed = self.seed(salt);
-        Line::new(inner, (gate, self.walls.clone()), pace, seed, &self.site.tasks)
+        Line::new(inner, (gate, walls.clone()), pace, seed, &self.site.tasks)
     }
 
     fn ports(&self, boot: u64, gate: Gate, tasks: Tasks, fatal: Fatal) -> Ports {
         let (metrics, doc_metrics, _) = self.site.metrics.clone();
         let inner: Arc<dyn Store> = self.site.store.clone();
-        let log = self.line(self.site.log.clone(), &gate, boot * 2 + 1);
+        let log = self.line((self.site.log.clone(), &self.walls), &gate, boot * 2 + 1);
         let stores: Stores = (Arc::new(log), Arc::new(GatedStore { gate, inner }));
         let claimant = Claimant { node: name(self.node), boot };
         let clock = Clock::jumping(self.zero.clone());

@@ -45,6 +45,9 @@ pub(crate) enum Fault {
     LoseLinks { nodes: (usize, usize) },
     /// A node does not reach the log, or does not hear of it.
     CutLog { node: usize, up: bool, down: bool, rest: Duration },
+    /// The control topic is, and not the documents' log: others hold the node for dead, and it
+    /// goes on until it hears of their claims.
+    CutControl { node: usize, up: bool, down: bool, rest: Duration },
     /// A node does not reach the checkpoint store.
     CutStore { node: usize, rest: Duration },
     /// A node's wall clock jumps to so many minutes after, or before, the right time.
@@ -193,7 +196,7 @@ fn clients(
 fn fault(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Fault {
     let node = rng.random_range(0..nodes);
     let other = (node + rng.random_range(1..nodes)) % nodes;
-    match rng.random_range(0..20) {
+    match rng.random_range(0..22) {
         0..=3 => {
             let end = [End::Written, End::Lost, End::Silent][rng.random_range(0..3)];
             Fault::Crash { node, end, rest: rest(rng, 50..3_000) }
@@ -211,13 +214,22 @@ fn fault(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Fault {
         }
         11 => Fault::LoseLinks { nodes: (node, other) },
         12 | 13 => {
-            let (up, down) = [(true, false), (false, true), (true, true)][rng.random_range(0..3)];
+            let (up, down) = ways(rng);
             Fault::CutLog { node, up, down, rest: rest(rng, 100..5_000) }
         }
         14 => Fault::CutStore { node, rest: rest(rng, 100..3_000) },
         15 => Fault::Jump { node, ahead: rng.random_range(-120..=120) },
+        16 | 17 => {
+            let (up, down) = ways(rng);
+            Fault::CutControl { node, up, down, rest: rest(rng, 1_000..5_000) }
+        }
         _ => Fault::Order { at: node, order: order(rng, nodes, shards) },
     }
+}
+
+/// Which ways are cut: to there, from there, or both.
+fn ways(rng: &mut ChaCha8Rng) -> (bool, bool) {
+    [(true, false), (false, true), (true, true)][rng.random_range(0..3)]
 }
 
 fn order(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Order {

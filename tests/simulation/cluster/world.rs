@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::Archive;
 use crate::clerk::{Clerk, Filed};
 use crate::cluster::host::{Command, Host, Site, Up};
+use crate::cluster::line::Walls;
 use crate::cluster::net::Net;
 use crate::cluster::orders::{command, order};
 use crate::cluster::plan::{Fault, Order, Plan};
@@ -147,6 +148,7 @@ impl World {
         self.site.net.heal();
         for host in &self.hosts {
             host.walls.fall();
+            host.control_walls.fall();
             host.store_wall.thaw();
             if let Some(up) = host.up() {
                 up.life.tasks.ice().thaw();
@@ -211,13 +213,12 @@ impl World {
                 self.site.net.cut(between, false);
             }
             Fault::CutLog { node, up, down, rest } => {
-                let walls = &self.hosts[node].walls;
-                if up {
-                    self.shut_for(walls.up.clone(), rest);
-                }
-                if down {
-                    self.shut_for(walls.down.clone(), rest);
-                }
+                let host = &self.hosts[node];
+                self.cut_off(&host.walls, (up, down), rest);
+                self.cut_off(&host.control_walls, (up, down), rest);
+            }
+            Fault::CutControl { node, up, down, rest } => {
+                self.cut_off(&self.hosts[node].control_walls, (up, down), rest);
             }
             Fault::CutStore { node, rest } => {
                 self.shut_for(self.hosts[node].store_wall.clone(), rest);
@@ -240,6 +241,15 @@ impl World {
         let Some(StoredManifest { id, .. }) = newest else { return };
         self.trace.note("a checkpoint is forgotten", doc);
         store.remove_manifest(&id).await.expect("it is in memory");
+    }
+
+    fn cut_off(&self, walls: &Walls, (up, down): (bool, bool), rest: Duration) {
+        if up {
+            self.shut_for(walls.up.clone(), rest);
+        }
+        if down {
+            self.shut_for(walls.down.clone(), rest);
+        }
     }
 
     fn shut_for(&self, ice: Ice, rest: Duration) {
@@ -448,6 +458,7 @@ fn kind(fault: &Fault) -> &'static str {
         Fault::CutLink { .. } => "fault: link cut",
         Fault::LoseLinks { .. } => "fault: links lost",
         Fault::CutLog { .. } => "fault: log cut off",
+        Fault::CutControl { .. } => "fault: control topic cut off",
         Fault::CutStore { .. } => "fault: store cut off",
         Fault::Jump { .. } => "fault: clock jumps",
         Fault::Forget { .. } => "fault: checkpoint forgotten",
