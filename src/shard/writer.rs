@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,8 +199,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 Some(landed) = self.in_log.next(), if !self.in_log.is_empty() => {
-                    self.landed(landed).await;
-                    if self.fence.released {
+                    if self.landed(landed).await.is_break() {
                         return;
                     }
                 }
@@ -301,20 +301,26 @@ impl Writer {
         self.in_log.push_back(Box::pin(landing));
     }
 
-    async fn landed(&mut self, landed: InLog) {
+    /// Takes note of what became of a record; breaks where the writer has ended.
+    async fn landed(&mut self, landed: InLog) -> ControlFlow<()> {
         match landed {
             InLog::Released { reply, result: Ok(offset) } if offset == self.next => {
                 info!(shard = %self.shard, epoch = %self.epoch, "released");
                 self.next = offset.next();
                 self.fence.released = true;
                 let _ = reply.send(Ok(offset));
+                return ControlFlow::Break(());
             }
             InLog::Released { reply, result } => {
                 warn!(shard = %self.shard, ?result, "outcome of a release is not known");
-                self.reclaim().await;
-                let undone =
-                    if self.fenced { HandOverError::Fenced } else { HandOverError::Undone };
+                let known = self.reclaim().await;
+                let undone = match known {
+                    ControlFlow::Break(()) => HandOverError::Ended,
+                    ControlFlow::Continue(()) if self.fenced => HandOverError::Fenced,
+                    ControlFlow::Continue(()) => HandOverError::Undone,
+                };
                 let _ = reply.send(Err(undone));
+                return known;
             }
             InLog::Marker(doc, reply) => {
                 // Whoever asked has gone.
@@ -344,9 +350,10 @@ impl Writer {
                         warn!(shard = %self.shard, %reason, "outcome of an append is not known");
                     }
                 }
-                self.reclaim().await;
+                return self.reclaim().await;
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Tells whether a record that was put at an offset is accepted: nobody wrote in between.
@@ -358,8 +365,9 @@ impl Writer {
         offset == self.next
     }
 
-    /// Claims the shard again, so that the fate of every record handed over is known.
-    async fn reclaim(&mut self) {
+    /// Claims the shard again, so that the fate of every record handed over is known. Breaks where
+    /// it is not, because the shard or the log has ended: nothing is appended or told after that.
+    async fn reclaim(&mut self) -> ControlFlow<()> {
         self.ports.metrics.reclaims.inc();
         let mut markers = Vec::new();
         while let Some(landed) = self.in_log.next().await {
@@ -378,23 +386,26 @@ impl Writer {
         let (mut backoff, began, mut told) = (CLAIM_BACKOFF.0, Instant::now(), false);
         let token = self.ports.tasks.token().clone();
         loop {
+            if token.is_cancelled() {
+                return ControlFlow::Break(());
+            }
             match self.try_claim().await {
                 Ok(()) => break,
                 Err(StartError::Fenced { epoch, .. }) => {
                     self.step_down(epoch);
-                    return;
+                    return ControlFlow::Continue(());
                 }
                 // Somebody else has owned the shard for long.
                 Err(reason) if reason.is_trimmed() => {
                     self.step_down(None);
-                    return;
+                    return ControlFlow::Continue(());
                 }
                 Err(reason) => {
                     if reason.is_final() {
                         let reason = Chain(&reason);
                         error!(shard = %self.shard, %reason, "the log has stopped");
                         self.ports.fatal.stop_with(&format!("{reason}; {LOG_STOPPED}"));
-                        return;
+                        return ControlFlow::Break(());
                     }
                     let chain = Chain(&reason);
                     warn!(shard = %self.shard, reason = %chain, "could not claim, trying again");
@@ -407,7 +418,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep(self.spread(backoff)) => {}
-                () = token.cancelled() => return,
+                () = token.cancelled() => {}
             }
             backoff = (backoff * 2).min(CLAIM_BACKOFF.1);
         }
@@ -424,6 +435,7 @@ impl Writer {
             }
         }
         self.too_long.clear();
+        ControlFlow::Continue(())
     }
 
     /// Shortens a pause by up to a half, each shard and each pause by another part: the same for

@@ -5,6 +5,7 @@ mod cli_config;
 mod cli_doc;
 mod client;
 mod config;
+mod doubt;
 mod forks;
 mod full_disk;
 mod history;

@@ -1,0 +1,112 @@
+//! An owner that ends while it does not know what became of a record.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::poll;
+use quire::doc::{Failure, Write};
+use quire::log::{self, AppendError, Appended, Batch, Log, Marks, ReadError, Refusal, Stored};
+use quire::shard;
+use quire::text::Operation;
+use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::inner::{PATIENCE, Under, id, ports};
+
+const SHARD: ShardId = ShardId(0);
+
+/// A log that loses one record, and takes its time to say whether it is still the same log.
+struct Slow {
+    inner: log::Memory,
+    loses: AtomicBool,
+    doubted: AtomicBool,
+    asked: Notify,
+    answers: Notify,
+}
+
+#[async_trait]
+impl Log for Slow {
+    fn id(&self) -> LogId {
+        self.inner.id()
+    }
+
+    fn shards(&self) -> u32 {
+        self.inner.shards()
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        if self.loses.swap(false, Ordering::Relaxed) {
+            self.doubted.store(true, Ordering::Relaxed);
+            return Box::pin(ready(Err(AppendError::NotWritten { reason: Refusal::Lost })));
+        }
+        self.inner.append(shard, record)
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        self.inner.marks(shard).await
+    }
+
+    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
+        self.inner.read(shard, from, most).await
+    }
+
+    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
+        self.inner.fetch(shard, offsets).await
+    }
+
+    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
+        self.inner.wait(shard, past).await
+    }
+
+    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
+        self.inner.trim(shard, before).await
+    }
+
+    async fn confirm(&self) -> Result<(), ReadError> {
+        if self.doubted.load(Ordering::Relaxed) {
+            self.asked.notify_one();
+            self.answers.notified().await;
+            return Err(ReadError::NoShard { shard: SHARD, shards: 0 });
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
+    let (loses, doubted, asked, answers) = Default::default();
+    let inner = log::Memory::new(LogId(1), 1);
+    let log = Arc::new(Slow { inner, loses, doubted, asked, answers });
+    let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
+    let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
+    let doc = owner.open(id("a")).await.expect("it opens");
+    let end = log.marks(SHARD).await.expect("it is in memory").high;
+    let letter = |session| {
+        let op = Operation::builder().insert("x").build();
+        let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
+        doc.write(SessionId([session; 16]), edit)
+    };
+    log.loses.store(true, Ordering::Relaxed);
+    let (mut lost, mut next) = (pin!(letter(1)), pin!(letter(2)));
+    assert!(poll!(&mut lost).is_pending());
+    timeout(PATIENCE, log.asked.notified()).await.expect("it finds out what became of it");
+    assert!(poll!(&mut next).is_pending());
+    // It has been handed to the writer once this is answered.
+    doc.past().await.expect("it is open");
+    owner.end();
+    log.answers.notify_one();
+    assert_eq!(timeout(PATIENCE, lost).await.expect("it ends"), Err(Failure::Closed));
+    assert_eq!(timeout(PATIENCE, next).await.expect("it ends"), Err(Failure::Closed));
+    timeout(PATIENCE, ports.tasks.stop()).await.expect("it ends");
+    let now = log.marks(SHARD).await.expect("it is in memory").high;
+    assert_eq!(now, end, "nothing is written on top of what is not known");
+}
