@@ -29,6 +29,9 @@ use crate::types::ShardId;
 const WRITTEN_MAX: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a node that goes and does not hear of itself waits until it does.
+const HEARD_MAX: Duration = Duration::from_secs(3);
+
 /// How long a node that goes waits for the guard to let its moves begin: what is slow may be the
 /// node itself, which counts no more.
 const GUARD_MAX: Duration = Duration::from_secs(1);
@@ -61,6 +64,8 @@ pub async fn hand_over(
     grace: Duration,
 ) -> Handed {
     let until = Instant::now() + grace;
+    // It may only just have been away: who is up, and who has its shards, is known in a moment.
+    let _ = timeout(HEARD_MAX, heard(member)).await;
     if !has_others(member) {
         return alone(member, keeper).await;
     }
@@ -80,6 +85,13 @@ pub async fn hand_over(
         return alone(member, keeper).await;
     }
     give_up(member, keeper, grace).await
+}
+
+/// Waits until this node hears of itself.
+async fn heard(member: &member::Handle) {
+    while member.is_suspended() {
+        sleep(AGAIN).await;
+    }
 }
 
 /// Waits for what those who went before had not handed over: it is to be saved with the rest.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use quire::checkpoint;
 use quire::clock::Clock;
+use quire::cluster::{Order, Record};
 use quire::config::Config;
-use quire::log::Memory;
+use quire::log::{Log, Memory, Stored};
 use quire::node::{Node, Stores};
 use quire::testing::{Faults, FaultyLog};
-use quire::types::{LogId, NodeId};
+use quire::types::{LogId, NodeId, Offset, ShardId};
 use tokio::time::{sleep, timeout};
 
 use crate::inner::{PATIENCE, id};
@@ -50,4 +51,43 @@ async fn a_node_that_does_not_hear_of_itself_is_not_ready_until_it_does() {
     control.set(Faults::default());
     assert_eq!(until(&node, 200).await, "ready\n");
     node.stop().await.expect("all is saved");
+}
+
+/// Whether it is still away when it is told to stop does not decide what becomes of its shards.
+#[tokio::test]
+async fn a_node_that_stops_just_after_it_was_away_hands_over_what_it_has() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (log, store) = (Memory::new(LogId(1), 4), checkpoint::Memory::new());
+    let topic = Memory::new(LogId(2), 1);
+    let start = async |name: &str, control: Arc<dyn Log>| {
+        let node = NodeId(id(name));
+        let config = Config { node, listen: any, peer_listen: Some(any), ..Config::default() };
+        let store = Arc::new(store.reopen().expect("it is open"));
+        let stores = Stores { log: Arc::new(log.reopen()), store };
+        Node::start_on(&config, Clock::wall(), stores, control).await.expect("it starts")
+    };
+    let away = Arc::new(FaultyLog::new(Arc::new(topic.reopen()), 1, Faults::default()));
+    let first = start("a", away.clone()).await;
+    let second = start("b", Arc::new(topic.reopen())).await;
+    away.set(Faults { lost: 1_000, ..Faults::default() });
+    let (stopped, ()) = tokio::join!(
+        async {
+            until(&first, 503).await;
+            timeout(PATIENCE, first.stop()).await
+        },
+        async {
+            until(&first, 503).await;
+            away.set(Faults::default());
+        }
+    );
+    stopped.expect("it has a bound").expect("others have what it had");
+    let records = topic.read(ShardId(0), Offset(0), usize::MAX).await.expect("it is there").records;
+    let drains = |stored: &Stored| match Record::decode(&stored.bytes) {
+        Ok(Record::Command(command)) => {
+            command.order == Order::Drain { node: NodeId(id("a")), deadline: None }
+        }
+        _ => false,
+    };
+    assert!(records.iter().any(drains), "it asks the other one");
+    second.stop().await.expect("all is saved");
 }
