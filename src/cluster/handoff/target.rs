@@ -60,7 +60,7 @@ pub enum TargetInput {
 /// Is what the target has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetEffect {
-    /// Read the tail and open the hottest documents.
+    /// Read the tail.
     WarmUp,
     /// Tell the owner that it is warm.
     SayReady,
