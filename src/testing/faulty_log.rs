@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::log::{AppendError, Appended, Batch, Cause, Log, Marks, ReadError, Refusal, Stored};
-use crate::types::{LogId, Offset, ShardId};
+use crate::types::{Offset, ShardId};
 
 /// Says how often each fault happens, of 1,000 calls; the sum for appends is at most 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,13 +151,9 @@ impl FaultyLog {
 }
 
 #[async_trait]
-impl Log for FaultyLog {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-
-    fn shards(&self) -> u32 {
-        self.inner.shards()
+impl crate::testing::Around for FaultyLog {
+    fn inner(&self) -> &dyn Log {
+        &*self.inner
     }
 
     fn append(&self, shard: ShardId, record: Bytes) -> Appended {
@@ -186,17 +182,9 @@ impl Log for FaultyLog {
         self.inner.fetch(shard, offsets).await
     }
 
-    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        self.inner.wait(shard, past).await
-    }
-
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
         self.readable()?;
         self.inner.trim(shard, before).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
 
@@ -259,6 +247,7 @@ mod tests {
     use crate::log::contract::{self, Subject};
     use crate::log::{Memory, Record};
     use crate::testing;
+    use crate::types::LogId;
 
     const SHARD: ShardId = ShardId(0);
 

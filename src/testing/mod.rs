@@ -2,11 +2,13 @@
 //!
 //! Compiled for tests and under the feature `testing` only.
 
+mod around;
 mod faulty_log;
 mod faulty_store;
 mod recording;
 mod records;
 
+pub use around::Around;
 pub use faulty_log::{Faults, FaultyLog};
 pub use faulty_store::{FaultyStore, StoreFaults};
 pub use recording::Recording;

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::future::ready;
 use futures_util::poll;
 use quire::doc::{Failure, Write};
-use quire::log::{self, AppendError, Appended, Batch, Log, Marks, ReadError, Refusal, Stored};
+use quire::log::{self, AppendError, Appended, Log, ReadError, Refusal};
 use quire::shard;
 use quire::text::Operation;
-use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
+use quire::types::{Author, LogId, Revision, SessionId, ShardId};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -21,7 +21,7 @@ use crate::inner::{PATIENCE, Under, id, ports};
 const SHARD: ShardId = ShardId(0);
 
 /// A log that loses one record, and takes its time to say whether it is still the same log.
-struct Slow {
+struct Doubtful {
     inner: log::Memory,
     loses: AtomicBool,
     doubted: AtomicBool,
@@ -30,13 +30,9 @@ struct Slow {
 }
 
 #[async_trait]
-impl Log for Slow {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-
-    fn shards(&self) -> u32 {
-        self.inner.shards()
+impl quire::testing::Around for Doubtful {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
     }
 
     fn append(&self, shard: ShardId, record: Bytes) -> Appended {
@@ -47,26 +43,6 @@ impl Log for Slow {
         self.inner.append(shard, record)
     }
 
-    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        self.inner.marks(shard).await
-    }
-
-    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
-        self.inner.read(shard, from, most).await
-    }
-
-    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
-        self.inner.fetch(shard, offsets).await
-    }
-
-    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        self.inner.wait(shard, past).await
-    }
-
-    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
-        self.inner.trim(shard, before).await
-    }
-
     async fn confirm(&self) -> Result<(), ReadError> {
         if self.doubted.load(Ordering::Relaxed) {
             self.asked.notify_one();
@@ -75,17 +51,13 @@ impl Log for Slow {
         }
         Ok(())
     }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
 }
 
 #[tokio::test]
 async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
     let (loses, doubted, asked, answers) = Default::default();
     let inner = log::Memory::new(LogId(1), 1);
-    let log = Arc::new(Slow { inner, loses, doubted, asked, answers });
+    let log = Arc::new(Doubtful { inner, loses, doubted, asked, answers });
     let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
     let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
     let doc = owner.open(id("a")).await.expect("it opens");

@@ -18,6 +18,7 @@ use quire::testing::{FaultyStore, StoreFaults};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::inner::{PATIENCE, id};
@@ -266,11 +267,10 @@ async fn shards_move_are_pinned_and_wait_while_moves_are_paused() {
     assert_eq!(cluster.owner(shard).await, to);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
-    let cluster = Cluster::of(&["a", "b"]).await;
-    let documents: Vec<_> = (0..6)
-        .map(|n: usize| {
+/// Opens every document at two nodes, and waits until each is online.
+async fn opened(cluster: &Cluster, count: usize) -> (Vec<Document>, Vec<watch::Receiver<Status>>) {
+    let documents: Vec<_> = (0..count)
+        .map(|n| {
             let url = format!("http://{}", cluster.nodes[n % 2].address);
             Document::open(id(&format!("doc-{}", n / 2)), Options::new(&url))
         })
@@ -280,6 +280,13 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
         let online = status.wait_for(|status| *status == Status::Online);
         timeout(PATIENCE, online).await.expect("it connects").expect("it is open");
     }
+    (documents, statuses)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
+    let cluster = Cluster::of(&["a", "b"]).await;
+    let (documents, statuses) = opened(&cluster, 6).await;
     let letters = |n: usize| ('a'..='z').cycle().skip(n).take(120);
     let typing = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));
     let typing = futures_util::future::join_all(typing);
@@ -313,17 +320,7 @@ async fn a_node_is_emptied_while_people_type_and_nobody_is_disconnected() {
 async fn a_node_stops_while_moves_are_paused_and_people_elsewhere_type_on() {
     let mut cluster = Cluster::of(&["a", "b", "c"]).await;
     let gone = cluster.nodes.pop().expect("there are three");
-    let documents: Vec<_> = (0..8)
-        .map(|n: usize| {
-            let url = format!("http://{}", cluster.nodes[n % 2].address);
-            Document::open(id(&format!("doc-{}", n / 2)), Options::new(&url))
-        })
-        .collect();
-    let mut statuses: Vec<_> = documents.iter().map(Document::status).collect();
-    for status in &mut statuses {
-        let online = status.wait_for(|status| *status == Status::Online);
-        timeout(PATIENCE, online).await.expect("it connects").expect("it is open");
-    }
+    let (documents, statuses) = opened(&cluster, 8).await;
     cluster.done(0, &["pause"]).await;
     let letters = |n: usize| ('a'..='z').cycle().skip(n).take(120);
     let typing = documents.iter().enumerate().map(|(n, one)| type_in(one, letters(n)));

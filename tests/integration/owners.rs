@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quire::checkpoint::{self, CheckpointId, Store};
 use quire::doc::{self, Failure, Refusal};
-use quire::log::{self, Appended, Batch, EventKind, Log, Marks, ReadError, Record, Stored};
+use quire::log::{self, Batch, EventKind, Log, Marks, ReadError, Record};
 use quire::shard::{self, Begun, Claimant, Claiming, Follower, Handle, Ports, StartError};
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
@@ -91,17 +91,9 @@ impl Trimmed {
 }
 
 #[async_trait]
-impl Log for Trimmed {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-
-    fn shards(&self) -> u32 {
-        self.inner.shards()
-    }
-
-    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        self.inner.append(shard, record)
+impl quire::testing::Around for Trimmed {
+    fn inner(&self) -> &dyn Log {
+        &*self.inner
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
@@ -118,24 +110,12 @@ impl Log for Trimmed {
         self.inner.read(shard, from, most).await
     }
 
-    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
-        self.inner.fetch(shard, offsets).await
-    }
-
-    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        self.inner.wait(shard, past).await
-    }
-
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
         let fewer = |left: usize| left.checked_sub(1);
         if self.refused_trims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
             return Err(ReadError::NoShard { shard, shards: 0 });
         }
         self.inner.trim(shard, before).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
 

@@ -1,7 +1,6 @@
 //! Clients whose sockets do not take their data: caught up without a gap, then sent away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,13 +9,13 @@ use bytesize::ByteSize;
 use quire::checkpoint;
 use quire::config::Config;
 use quire::doc::{self, Event, Failure, Refusal};
-use quire::log::{self, Appended, Batch, Log, Marks, ReadError, Stored};
+use quire::log::{self, Appended, Log};
 use quire::node::Node;
 use quire::shard::{self, Ports, Room};
+use quire::task::Ice;
 use quire::text::Operation;
-use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
+use quire::types::{Author, LogId, Revision, SessionId, ShardId};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, id, join, ports, router, write as insert};
@@ -206,15 +205,14 @@ async fn a_batch_without_room_is_put_off_and_taken_later() {
     let config = doc::Config { queue_bytes: ByteSize::b(40), ..doc::Config::default() };
     let router = router(Under { log: log.clone(), config, ..Under::default() }).await;
     let handle = router.open(&id("a")).await.expect("it opens");
-    log.stuck.store(true, Ordering::Relaxed);
+    log.ice.freeze();
     let first = handle.write(SessionId([1; 16]), edit(0, "taken, and on its way to the log"));
     tokio::pin!(first);
     assert!(futures_util::poll!(&mut first).is_pending());
     let refused =
         handle.write(SessionId([2; 16]), edit(0, "there is no room for this one now")).await;
     assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
-    log.stuck.store(false, Ordering::Relaxed);
-    log.go_on.notify_waiters();
+    log.ice.thaw();
     assert_eq!(first.await, Ok(Revision(1)));
     let later = handle.write(SessionId([2; 16]), edit(1, "now there is room")).await;
     assert_eq!(later, Ok(Revision(2)));
@@ -261,61 +259,28 @@ fn edit(base: u64, text: &str) -> doc::Write {
 /// A log whose appends wait for as long as it is stuck.
 struct Stuck {
     inner: log::Memory,
-    stuck: Arc<AtomicBool>,
-    go_on: Arc<Notify>,
+    ice: Ice,
 }
 
 impl Default for Stuck {
     fn default() -> Self {
         let inner = log::Memory::new(LogId(1), 1);
-        Self { inner, stuck: Arc::default(), go_on: Arc::default() }
+        Self { inner, ice: Ice::default() }
     }
 }
 
 #[async_trait]
-impl Log for Stuck {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-
-    fn shards(&self) -> u32 {
-        self.inner.shards()
+impl quire::testing::Around for Stuck {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
     }
 
     fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        let (stuck, go_on) = (Arc::clone(&self.stuck), Arc::clone(&self.go_on));
-        let appended = self.inner.append(shard, record);
+        let (ice, appended) = (self.ice.clone(), self.inner.append(shard, record));
         Box::pin(async move {
-            let told = go_on.notified();
-            if stuck.load(Ordering::Relaxed) {
-                told.await;
-            }
+            ice.thawed().await;
             appended.await
         })
-    }
-
-    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        self.inner.marks(shard).await
-    }
-
-    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
-        self.inner.read(shard, from, most).await
-    }
-
-    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
-        self.inner.fetch(shard, offsets).await
-    }
-
-    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        self.inner.wait(shard, past).await
-    }
-
-    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
-        self.inner.trim(shard, before).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
 

@@ -1,16 +1,14 @@
 //! Members over one log in memory, whose way to it can be cut, in paused time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::RULES;
 use crate::cluster::testing::{node, text};
-use crate::log::{Appended, Batch, Marks, Memory, Stored};
+use crate::log::{Appended, Batch, Marks, Memory};
+use crate::task::Ice;
 use crate::types::{LogId, ShardId, Timestamp};
 
 const SHARDS: u32 = 16;
@@ -21,75 +19,51 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A way to a log that can be cut: what is asked meanwhile waits.
 struct Line {
     log: Arc<Memory>,
-    cut: Arc<AtomicBool>,
-    mended: Arc<Notify>,
+    ice: Ice,
 }
 
 impl Line {
     fn to(log: &Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self { log: log.clone(), cut: Arc::default(), mended: Arc::default() })
+        Arc::new(Self { log: log.clone(), ice: Ice::default() })
     }
 
     fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+        self.ice.freeze();
     }
 
     fn mend(&self) {
-        self.cut.store(false, Ordering::Relaxed);
-        self.mended.notify_waiters();
-    }
-
-    async fn open(cut: &AtomicBool, mended: &Notify) {
-        loop {
-            let told = mended.notified();
-            if !cut.load(Ordering::Relaxed) {
-                return;
-            }
-            told.await;
-        }
+        self.ice.thaw();
     }
 }
 
 #[async_trait]
-impl Log for Line {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-
-    fn shards(&self) -> u32 {
-        self.log.shards()
+impl crate::testing::Around for Line {
+    fn inner(&self) -> &dyn Log {
+        &*self.log
     }
 
     fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        let (log, cut, mended) = (self.log.clone(), self.cut.clone(), self.mended.clone());
+        let (log, ice) = (self.log.clone(), self.ice.clone());
         Box::pin(async move {
-            Self::open(&cut, &mended).await;
+            ice.thawed().await;
             log.append(shard, record).await
         })
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        Self::open(&self.cut, &self.mended).await;
+        self.ice.thawed().await;
         self.log.marks(shard).await
     }
 
     async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
-        Self::open(&self.cut, &self.mended).await;
+        self.ice.thawed().await;
         self.log.read(shard, from, most).await
-    }
-
-    async fn fetch(&self, shard: ShardId, offsets: &[Offset]) -> Result<Vec<Stored>, ReadError> {
-        self.log.fetch(shard, offsets).await
     }
 
     async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
         self.log.wait(shard, past).await?;
-        Self::open(&self.cut, &self.mended).await;
+        self.ice.thawed().await;
         Ok(())
-    }
-
-    async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
-        self.log.trim(shard, before).await
     }
 
     async fn close(&self) {}
@@ -127,6 +101,16 @@ struct Node {
 impl Node {
     async fn start(log: &Arc<Memory>, name: &str, boot: u64) -> Result<Self, JoinError> {
         Self::start_with(log, identity(name, boot)).await
+    }
+
+    /// Waits until it is as is wanted.
+    async fn comes(&self, wanted: impl Fn(&Handle) -> bool) {
+        let coming = async {
+            while !wanted(&self.handle) {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, coming).await.expect("it comes to that");
     }
 
     /// Starts a node that can follow other rules than usual.
@@ -180,6 +164,14 @@ fn topic() -> Arc<Memory> {
 
 fn placed(control: &Control) -> Vec<Option<NodeId>> {
     (0..SHARDS).map(|shard| control.placement(ShardId(shard)).cloned()).collect()
+}
+
+async fn three(log: &Arc<Memory>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(log, name, 1).await.unwrap());
+    }
+    nodes
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,38 +246,20 @@ async fn the_first_ends(first: u64, second: u64) {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_reach_the_topic_is_suspended_and_joins_again_when_it_can() {
     let log = topic();
-    let mut nodes = Vec::new();
-    for name in ["a", "b", "c"] {
-        nodes.push(Node::start(&log, name, 1).await.unwrap());
-    }
+    let nodes = three(&log).await;
     nodes[1].line.cut();
     nodes[0].sees(|control| ups(control) == ["a", "c"]).await;
-    timeout(PATIENCE, async {
-        while !nodes[1].handle.is_suspended() {
-            sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .expect("it trusts itself no more");
+    nodes[1].comes(Handle::is_suspended).await;
     nodes[1].line.mend();
     let back = nodes[0].sees(|control| ups(control) == ["a", "b", "c"]).await;
     assert_eq!(back.member(&node("b")).map(|member| member.boot), Some(1));
-    timeout(PATIENCE, async {
-        while nodes[1].handle.is_suspended() || !nodes[1].handle.is_up() {
-            sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .expect("it serves again");
+    nodes[1].comes(|node| !node.is_suspended() && node.is_up()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_was_away_until_it_was_forgotten_joins_again_unless_it_left() {
     let log = topic();
-    let mut nodes = Vec::new();
-    for name in ["a", "b", "c"] {
-        nodes.push(Node::start(&log, name, 1).await.unwrap());
-    }
+    let nodes = three(&log).await;
     nodes[1].line.cut();
     nodes[0].sees(|control| ups(control) == ["a", "c"]).await;
     nodes[2].handle.leave().await.unwrap();
@@ -306,23 +280,14 @@ async fn who_was_away_until_it_was_forgotten_joins_again_unless_it_left() {
     nodes[1].line.mend();
     let back = nodes[0].sees(|control| ups(control).contains(&"b".to_owned())).await;
     assert_eq!(back.member(&node("b")).map(|member| member.boot), Some(1));
-    timeout(PATIENCE, async {
-        while nodes[1].handle.is_suspended() || !nodes[1].handle.is_up() {
-            sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .expect("it serves again");
+    nodes[1].comes(|node| !node.is_suspended() && node.is_up()).await;
     assert_eq!(ups(&nodes[0].handle.control()), ["a", "b"], "who has left stays away");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_the_topic_nobody_is_voted_down_and_all_go_on_after_it() {
     let log = topic();
-    let mut nodes = Vec::new();
-    for name in ["a", "b", "c"] {
-        nodes.push(Node::start(&log, name, 1).await.unwrap());
-    }
+    let nodes = three(&log).await;
     nodes[0].sees(|control| ups(control).len() == 3).await;
     nodes.iter().for_each(|node| node.line.cut());
     sleep(Duration::from_secs(20)).await;
