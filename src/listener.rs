@@ -53,6 +53,11 @@ impl Bound {
         Ok(Self { listener, address })
     }
 
+    /// Returns the port alone, for what is not HTTP.
+    pub(crate) fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
     /// Waits for the next connection; none once `stop` is cancelled.
     pub(crate) async fn accept(&self, stop: &CancellationToken) -> Option<TcpStream> {
         loop {

@@ -292,6 +292,12 @@ fn fixed_hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Returns the newest version in both ranges, each from the least to the greatest.
+pub(crate) fn common(one: (u16, u16), other: (u16, u16)) -> Option<u16> {
+    let (least, greatest) = (one.0.max(other.0), one.1.min(other.1));
+    (least <= greatest).then_some(greatest)
+}
+
 /// Shows an error with all its causes, for a line that is read without them.
 pub struct Chain<'a>(pub &'a dyn std::error::Error);
 

@@ -16,7 +16,7 @@ use crate::admin::model::{
     Burden, Chosen, Done, Dry, Explained, Given, Node, Plan, Shard, Status, Where,
 };
 use crate::admin::order::{self, Now, Target};
-use crate::admin::view::Heard;
+use crate::admin::view::Hearing;
 use crate::admin::{Config, Refused, view};
 use crate::clock::Clock;
 use crate::cluster::{self, Control, Order, Pending, Record, Void, member};
@@ -84,7 +84,7 @@ impl Desk {
     pub(crate) fn status(&self) -> Status {
         let member = &self.ports.member;
         let (suspended, unreadable) = (member.is_suspended(), member.unread().records);
-        view::status(&member.control(), member.node(), Heard { suspended, unreadable })
+        view::status(&member.control(), member.node(), Hearing { suspended, unreadable })
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {

@@ -23,7 +23,7 @@ fn count(number: usize) -> u32 {
 
 /// Tells how well a node reads the control topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct Hearing {
     /// Whether it does not hear of itself any more.
     pub(crate) suspended: bool,
     /// How many records it could not read.
@@ -31,8 +31,8 @@ pub(crate) struct Heard {
 }
 
 /// Returns the state as `told_by` has read it.
-pub(crate) fn status(control: &Control, told_by: &NodeId, heard: Heard) -> Status {
-    let Heard { suspended, unreadable } = heard;
+pub(crate) fn status(control: &Control, told_by: &NodeId, heard: Hearing) -> Status {
+    let Hearing { suspended, unreadable } = heard;
     let owned = shards(control).filter(|shard| control.owner(*shard).is_some()).count();
     let plan = Plan::of(control);
     let waiting = plan.pending.iter().filter(|pending| pending.stage == Stage::Waiting).count();

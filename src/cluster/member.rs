@@ -148,8 +148,8 @@ pub async fn join(
     let (leaving, also) = (AtomicBool::new(false), OnceLock::new());
     let shared = Arc::new(Shared { identity, topic, ports, began, watch, leaving, also });
     shared.topic.catch_up(&*shared).await?;
-    while shared.topic.is_obscure().await? {
-        if shared.topic.behind().await? == 0 {
+    while let Some(unread) = shared.topic.obscure().await? {
+        if unread == 0 {
             return Err(JoinError::Obscure);
         }
         shared.topic.catch_up(&*shared).await?;
@@ -252,8 +252,8 @@ impl Observer for Shared {
         if let Some(also) = self.also.get() {
             also.observe(record, outcome, control);
         }
-        if self.watch.lock().joined
-            && let Some(void) = self.other_rules(control)
+        if let Some(void) = self.other_rules(control)
+            && self.watch.lock().joined
         {
             // What other records mean from here on is not known to this program.
             self.ports.fatal.stop_with(&void.to_string());
@@ -369,9 +369,7 @@ impl Shared {
 
     async fn beat(&self) {
         let control = self.topic.control();
-        if control.cluster().is_none()
-            && let (Ok(true), Ok(0)) = (self.topic.is_obscure().await, self.topic.behind().await)
-        {
+        if let Ok(Some(0)) = self.topic.obscure().await {
             // The topic was trimmed before this node had read it, and goes on in newer words.
             self.ports.fatal.stop_with(OBSCURE);
             return;

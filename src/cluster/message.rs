@@ -206,7 +206,7 @@ impl DecodeError {
         matches!(self, Self::Version { found } if *found > VERSION)
     }
 
-    /// Names the reason for what is counted and logged.
+    /// Names the reason: each is logged by itself.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Length { .. } => "length",

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::cluster::{Change, Control, DecodeError, Record, Void};
-use crate::log::{AppendError, Log, ReadError};
+use crate::log::{AppendError, Log, Marks, ReadError};
 use crate::types::{Offset, ShardId};
 
 /// The one shard of the topic.
@@ -129,18 +129,20 @@ impl Topic {
         self.seen.lock().unreadable.count
     }
 
-    /// Tells whether the topic says how the cluster is, and not in words that this program reads:
-    /// nothing founds one, though records are gone, or only a newer program can read them. What is
-    /// not read yet may tell more.
+    /// Returns how many records are not read yet, where the topic says how the cluster is, and not
+    /// in words that this program reads: nothing founds one, though records are gone, or only a
+    /// newer program can read them. What is not read yet may tell more.
     ///
     /// # Errors
     /// Where the topic does not tell.
-    pub async fn is_obscure(&self) -> Result<bool, ReadError> {
+    pub async fn obscure(&self) -> Result<Option<u64>, ReadError> {
         if self.control().cluster().is_some() {
-            return Ok(false);
+            return Ok(None);
         }
-        let low = self.log.marks(SHARD).await?.low;
-        Ok(low > Offset(0) || self.unread().newer > 0)
+        let Marks { low, high } = self.log.marks(SHARD).await?;
+        let seen = self.seen.lock();
+        let obscure = low > Offset(0) || seen.unreadable.count.newer > 0;
+        Ok(obscure.then(|| high.0.saturating_sub(seen.next.0)))
     }
 
     /// Returns how many records the topic has that are not read yet.

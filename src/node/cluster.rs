@@ -12,12 +12,12 @@ use tracing::{info, warn};
 use crate::admin::{self, Branched, Desk};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
-use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Text, Timing, Version};
+use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Timing, Version};
 use crate::config::{Config, Engine};
 use crate::edge::{Carried, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
-use crate::node::leave::{self, Handed, command};
+use crate::node::leave::{self, Handed, command, text};
 use crate::node::links;
 use crate::node::metrics::{self, Gauges};
 use crate::relay::{self, Peers};
@@ -81,11 +81,8 @@ impl Clustered {
     ) -> anyhow::Result<Self> {
         let peer = config.peer_listen.context("a node that is alone joins nothing")?;
         let tls = relay::Tls::open(&config.relay, &config.node)?;
-        let listener = TcpListener::bind(peer).await.with_context(|| {
-            format!("cannot listen on {peer}; choose another address with --peer-listen")
-        })?;
-        let peer = listener.local_addr()?;
-        let identity = identity(config, (ports.claimant.boot, versions), peer, at)?;
+        let bound = Bound::new(peer, "--peer-listen").await?;
+        let identity = identity(config, (ports.claimant.boot, versions), bound.address, at)?;
         let cluster = ports.log.id().0;
         let member_ports = member::Ports {
             log: control,
@@ -120,7 +117,8 @@ impl Clustered {
             deadlines: Default::default(),
             claims_at_once: CLAIMS_AT_ONCE,
         });
-        let (listener, clock) = (parking_lot::Mutex::new(Some(listener)), ports.clock.clone());
+        let (listener, clock) =
+            (parking_lot::Mutex::new(Some(bound.into_listener())), ports.clock.clone());
         let config = config.relay.clone();
         Ok(Self { member, keeper, peers, me, listener, tls, metrics, config, clock })
     }
@@ -183,12 +181,6 @@ impl Clustered {
     pub(crate) async fn leave(&self) {
         leave::leave(&self.member).await;
     }
-}
-
-fn text<const MAX: usize>(text: &str) -> Text<MAX> {
-    text[..text.floor_char_boundary(MAX)]
-        .parse()
-        .expect("names and reasons have no control characters")
 }
 
 fn identity(

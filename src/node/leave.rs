@@ -12,6 +12,7 @@
 //! would only keep them waiting.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -71,7 +72,7 @@ pub async fn hand_over(
     }
     let order = Order::Drain { node: member.node().clone(), deadline: None };
     let drain = command(member, "the node stops", clock, order);
-    match timeout(WRITTEN_MAX, written(member, &drain)).await {
+    match timeout(WRITTEN_MAX, until_taken(|| member.write(&drain))).await {
         Ok(Ok(())) => moved(member, keeper, until, grace).await,
         // The others are being emptied themselves: they take what is nobody's all the same.
         Ok(Err(WriteError::Void(Void::LastNode { .. }))) => {}
@@ -133,19 +134,7 @@ async fn give_up(member: &member::Handle, keeper: &Keeper, grace: Duration) -> H
 
 /// Leaves the cluster; tells whether the others know.
 pub async fn leave(member: &member::Handle) -> bool {
-    let leaving = async {
-        while let Err(reason) = member.leave().await {
-            match reason {
-                WriteError::Append(reason) => {
-                    warn!(%reason, "could not leave, trying again");
-                    sleep(AGAIN).await;
-                }
-                reason => return Err(reason),
-            }
-        }
-        Ok(())
-    };
-    match timeout(WRITTEN_MAX, leaving).await {
+    match timeout(WRITTEN_MAX, until_taken(|| member.leave())).await {
         // The others have found out already.
         Ok(Ok(()) | Err(WriteError::Void(Void::NotUp { .. }))) => return true,
         Ok(Err(reason)) => warn!(%reason, "could not leave: the others will find out"),
@@ -178,7 +167,7 @@ pub(crate) fn command(member: &member::Handle, why: &str, clock: &Clock, order: 
     Record::Command(Command { by, expected: None, order })
 }
 
-fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+pub(crate) fn text<const MAX: usize>(text: &str) -> Text<MAX> {
     text[..text.floor_char_boundary(MAX)]
         .parse()
         .expect("names and reasons have no control characters")
@@ -190,12 +179,18 @@ fn has_others(member: &member::Handle) -> bool {
     !member.is_suspended() && control.up().any(|(node, _)| node != member.node())
 }
 
-/// Writes a record, again and again where the log does not take it.
-async fn written(member: &member::Handle, record: &Record) -> Result<(), WriteError> {
+/// Writes, again and again where the log does not take it.
+async fn until_taken<F>(write: impl Fn() -> F) -> Result<(), WriteError>
+where
+    F: Future<Output = Result<(), WriteError>>,
+{
     loop {
-        match member.write(record).await {
-            Err(WriteError::Append(_)) => sleep(AGAIN).await,
-            written => return written,
+        match write().await {
+            Err(WriteError::Append(reason)) => {
+                warn!(%reason, "the control topic does not take it, trying again");
+                sleep(AGAIN).await;
+            }
+            done => return done,
         }
     }
 }
@@ -209,12 +204,13 @@ fn settling(left: usize, grace: Duration) -> Duration {
 /// the time.
 async fn moved(member: &member::Handle, keeper: &Keeper, until: Instant, grace: Duration) {
     let (mut control, mut changes) = (member.control(), keeper.changes());
+    let mut plan = Plan::of(&control);
     let guard_until = Instant::now() + GUARD_MAX;
     loop {
         let left = keeper.here().len();
         let guarded = control.is_guarded() && !control.is_paused();
         let wait = guarded && Instant::now() < guard_until;
-        if left == 0 || !(wait || Plan::of(&control).goes_on(member.node())) {
+        if left == 0 || !(wait || plan.goes_on(member.node())) {
             return;
         }
         let mut wake = until - settling(left, grace);
@@ -227,14 +223,17 @@ async fn moved(member: &member::Handle, keeper: &Keeper, until: Instant, grace: 
         let news = async {
             tokio::select! {
                 newer = member.newer(control.at()) => newer.ok(),
-                // What is here has changed, or this node's keeper has ended.
+                // What is here may have changed.
                 _ = changes.changed() => Some(member.control()),
             }
         };
         match timeout_at(wake, news).await {
-            Ok(Some(newer)) => control = newer,
+            Ok(Some(newer)) if newer.at() > control.at() => {
+                plan = Plan::of(&newer);
+                control = newer;
+            }
             Ok(None) => return,
-            Err(_) => {}
+            Ok(Some(_)) | Err(_) => {}
         }
     }
 }

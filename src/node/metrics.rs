@@ -116,6 +116,7 @@ impl Cluster {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
+            self.unreadable.inc_by(member.unread().records.saturating_sub(self.unreadable.get()));
             // One question at a time, however long it takes: a broker that is gone is asked once.
             if let Ok(records) = member.behind().await {
                 self.lag.set(i64::try_from(records).unwrap_or(i64::MAX));
@@ -130,7 +131,6 @@ impl Cluster {
             let newer = timeout(LOOK_EVERY, member.newer(control.at())).await;
             // A node that hears nothing is suspended without any news.
             self.suspended.set(i64::from(member.is_suspended()));
-            self.unreadable.inc_by(member.unread().records.saturating_sub(self.unreadable.get()));
             let newer = match newer {
                 Ok(Ok(newer)) => newer,
                 Ok(Err(_)) => return,

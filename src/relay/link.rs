@@ -18,7 +18,7 @@ use crate::relay::error::HelloError;
 use crate::relay::message::{HELLO_BYTES_MAX, Hello};
 use crate::relay::network::Stream;
 use crate::relay::tls;
-use crate::types::NodeId;
+use crate::types::{NodeId, common};
 
 /// The versions of the messages that this program speaks, the oldest and the newest.
 pub const SPEAKS: (u16, u16) = (1, 1);
@@ -143,13 +143,13 @@ impl Identity {
             return Err(HelloError::OtherCluster { theirs, ours });
         }
         let (theirs, ours) = (peer.speaks, self.speaks);
-        if theirs.0 > ours.1 || ours.0 > theirs.1 || theirs.0 > theirs.1 {
+        let Some(version) = common(theirs, ours) else {
             return Err(HelloError::Version { theirs, ours });
-        }
+        };
         if peer.node == self.node {
             return Err(HelloError::OwnName);
         }
-        Ok(theirs.1.min(ours.1))
+        Ok(version)
     }
 }
 

@@ -306,8 +306,7 @@ impl Writer {
         match landed {
             InLog::Released { reply, result: Ok(offset) } if offset == self.next => {
                 info!(shard = %self.shard, epoch = %self.epoch, "released");
-                self.next = offset.next();
-                self.fence.released = true;
+                // Whoever asked may have gone.
                 let _ = reply.send(Ok(offset));
                 return ControlFlow::Break(());
             }

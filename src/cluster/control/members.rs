@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cluster::control::{Change, Lasts, Load, Member, Pin, State, Status};
 use crate::cluster::error::Void;
 use crate::cluster::record::{Down, Heartbeat, Join, Leave};
-use crate::types::{NodeId, Offset};
+use crate::types::{NodeId, Offset, common};
 
 /// The most members, up or not.
 pub const MEMBERS_MAX: usize = 128;
@@ -76,9 +76,9 @@ impl State {
             return Err(Void::OtherRules { node: version.rules, cluster: rules });
         }
         let speaks = version.speaks;
-        let apart = |other: (u16, u16)| speaks.0.max(other.0) > speaks.1.min(other.1);
+        let apart = |member: &Member| common(speaks, member.version.speaks).is_none();
         let mut others = self.up().filter(|(node, _)| **node != join.node);
-        if let Some((with, member)) = others.find(|(_, member)| apart(member.version.speaks)) {
+        if let Some((with, member)) = others.find(|(_, member)| apart(member)) {
             let (with, other) = (with.clone(), member.version.speaks);
             return Err(Void::NoCommonVersion { node: speaks, with, other });
         }
@@ -95,8 +95,8 @@ impl State {
     /// can do without it and another one joins.
     fn rules_with(&self, join: &Join) -> u16 {
         let others = self.up().filter(|(node, _)| **node != join.node);
-        let newest = others.map(|(_, member)| member.version.rules.1).min();
-        let newest = newest.map_or(join.version.rules.1, |newest| newest.min(join.version.rules.1));
+        let newest = others.map(|(_, member)| member.version.rules.1);
+        let newest = newest.fold(join.version.rules.1, u16::min);
         self.rules.map_or(newest, |rules| rules.max(newest))
     }
 

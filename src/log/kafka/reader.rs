@@ -37,7 +37,7 @@ const GATHER: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one question to a leader may take: where it is gone, the next one asks its successor.
-const ASKED_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ASKED_MAX: Duration = Duration::from_secs(2);
 
 /// How long damaged records are asked for again where nothing comes after them.
 const DAMAGED_MAX: Duration = Duration::from_secs(2);
@@ -247,7 +247,7 @@ impl Readers {
         if kept.len() >= KEPT_MAX
             && let Some(reader) = kept.pop_front()
         {
-            return Ok(Reader { at: None, held: None, damaged: None, ..reader });
+            return Ok(Reader { at: None, ..reader });
         }
         drop(kept);
         let consumer = self.config.create_with_context(Quiet).map_err(ReadError::failed)?;

@@ -15,7 +15,7 @@ use crate::log::kafka::check::{Admin, ask_id, check};
 use crate::log::kafka::error::OpenError;
 use crate::log::kafka::producer::Producer;
 use crate::log::kafka::quiet::Quiet;
-use crate::log::kafka::reader::{Readers, learn_leaders};
+use crate::log::kafka::reader::{ASKED_MAX, Readers, learn_leaders};
 use crate::log::kafka::settings::Options;
 use crate::log::kafka::topic_id::Told;
 use crate::log::kafka::waiter::Waiter;
@@ -25,9 +25,6 @@ use crate::types::{LogId, Offset, ShardId};
 
 /// How long a removal may take.
 const TRIM_MAX: Duration = Duration::from_secs(30);
-
-/// How long brokers may take to tell who leads, after a removal has failed.
-const LEARN_MAX: Duration = Duration::from_secs(2);
 
 /// Keeps the log in a topic of Kafka; any number of processes may have it open.
 pub struct Kafka {
@@ -185,13 +182,16 @@ impl Log for Kafka {
         let asked =
             AdminOptions::new().operation_timeout(Some(TRIM_MAX)).request_timeout(Some(TRIM_MAX));
         let answer = self.admin.delete_records(&list, &asked).await;
-        let elements = answer.map_err(ReadError::failed)?;
-        let errors = elements.elements().into_iter().filter_map(|element| element.error().err());
-        // Another node may have trimmed further.
-        let failed = errors.into_iter().find(|error| !is_trimmed(error));
+        let answer = answer.map_err(ReadError::failed)?;
+        let failed = answer
+            .elements()
+            .into_iter()
+            .filter_map(|element| element.error().err())
+            // Another node may have trimmed further.
+            .find(|error| !is_trimmed(error));
         let Some(error) = failed else { return Ok(()) };
         let (admin, topic) = (Arc::clone(&self.admin), self.options.topic.clone());
-        Tasks::offload(move || learn_leaders(admin.inner(), &topic, LEARN_MAX)).await;
+        Tasks::offload(move || learn_leaders(admin.inner(), &topic, ASKED_MAX)).await;
         Err(ReadError::failed(error))
     }
 

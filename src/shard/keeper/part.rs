@@ -24,10 +24,7 @@ impl Run {
     pub(crate) fn settle(&mut self, reply: oneshot::Sender<()>) {
         self.parting = Parting::Settles(reply);
         for shard in self.all() {
-            self.answer_standing_by(shard, Err(STOPPING));
-            if matches!(self.ward(shard), Ward::StandingBy(_)) {
-                *self.ward(shard) = Ward::Absent(Rest::default());
-            }
+            self.forget(shard, STOPPING);
         }
         self.stale = true;
     }

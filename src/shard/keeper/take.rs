@@ -61,10 +61,7 @@ impl Run {
                 standing.warm.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
             }
             // The owner keeps it then.
-            Err(reason) => {
-                self.answer_standing_by(shard, Err(&reason));
-                *self.ward(shard) = Ward::Absent(Rest::default());
-            }
+            Err(reason) => self.forget(shard, &reason),
         }
     }
 
@@ -127,12 +124,19 @@ impl Run {
             }
             Some(TargetEffect::Forget) => {
                 info!(%shard, "the shard does not come here");
-                self.answer_standing_by(shard, Err("the move is over"));
-                *self.ward(shard) = Ward::Absent(Rest::default());
+                self.forget(shard, "the move is over");
             }
             // What follows from being asked is begun where it is asked.
             Some(TargetEffect::WarmUp | TargetEffect::SayReady | TargetEffect::Publish(_))
             | None => {}
+        }
+    }
+
+    /// Has a shard not come here, and tells whoever waits for it why.
+    pub(crate) fn forget(&mut self, shard: ShardId, why: &str) {
+        if matches!(self.ward(shard), Ward::StandingBy(_)) {
+            self.answer_standing_by(shard, Err(why));
+            *self.ward(shard) = Ward::Absent(Rest::default());
         }
     }
 
