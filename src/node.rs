@@ -426,9 +426,8 @@ impl Node {
             None => Handed::Nothing,
         };
         let unsaved = match handed {
-            Handed::Everything => 0,
+            Handed::Everything | Handed::ToNobody => 0,
             Handed::Nothing => self.save().await,
-            Handed::ToNobody => usize::MAX,
         };
         if timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
             warn!("not every client took its farewell");
@@ -436,10 +435,18 @@ impl Node {
         if let (Some(clustered), Handed::Nothing) = (&self.clustered, handed) {
             clustered.leave().await;
         }
-        self.shard_tasks.stop().await;
-        self.log.close().await;
-        if let Err(reason) = self.store.close().await {
+        // What was acknowledged does not need these.
+        within("the shards", self.shard_tasks.stop()).await;
+        within("the log", self.log.close()).await;
+        if let Some(Err(reason)) = within("the checkpoint store", self.store.close()).await {
             warn!(%reason, "checkpoint store did not close");
+        }
+        if handed == Handed::ToNobody {
+            anyhow::bail!(
+                "stopped, but the nodes that were to take the last shards have gone, too: the log \
+                 keeps what was acknowledged, and the next node that starts has it; stop the last \
+                 node by itself to have everything in checkpoints"
+            );
         }
         if unsaved > 0 {
             anyhow::bail!(
@@ -462,6 +469,18 @@ impl Node {
         }
         timeout(UNSAVED_MAX, self.router.uncovered()).await.unwrap_or(usize::MAX)
     }
+}
+
+/// How long each part of a node may take to end.
+const ENDED_MAX: Duration = Duration::from_secs(5);
+
+/// Waits for a part of a node that is told to end, for so long.
+async fn within<T>(part: &str, ending: impl Future<Output = T>) -> Option<T> {
+    let ended = timeout(ENDED_MAX, ending).await.ok();
+    if ended.is_none() {
+        warn!(part, "it does not end in time, and is left behind");
+    }
+    ended
 }
 
 /// How long a stop asks for what is not in checkpoints.

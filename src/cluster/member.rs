@@ -6,7 +6,6 @@
 //!         voted down though alive ─► joins again      another run has the name ─► ends
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,7 +116,7 @@ struct Shared {
     began: Instant,
     watch: Mutex<Watch>,
     /// Whether it goes: it does not join again then.
-    leaving: AtomicBool,
+    leaving: tokio::sync::Mutex<bool>,
     /// Whoever else wants to see the records that are read.
     also: OnceLock<Arc<dyn Observer>>,
 }
@@ -145,7 +144,7 @@ pub async fn join(
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
     let watch = Mutex::new(Watch { detector, candidate: None, joined: false });
     let topic = Topic::new(ports.log.clone());
-    let (leaving, also) = (AtomicBool::new(false), OnceLock::new());
+    let (leaving, also) = (Default::default(), OnceLock::new());
     let shared = Arc::new(Shared { identity, topic, ports, began, watch, leaving, also });
     shared.topic.catch_up(&*shared).await?;
     while let Some(unread) = shared.topic.obscure().await? {
@@ -239,7 +238,8 @@ impl Handle {
     /// # Errors
     /// [`WriteError`]: the others will find out by themselves.
     pub async fn leave(&self) -> Result<(), WriteError> {
-        self.shared.leaving.store(true, Ordering::Relaxed);
+        // A join that is under way comes first.
+        *self.shared.leaving.lock().await = true;
         let Identity { node, boot, .. } = self.shared.identity.clone();
         self.write(&Record::Leave(Leave { node, boot })).await?;
         self.shared.watch.lock().joined = false;
@@ -377,7 +377,6 @@ impl Shared {
         let Identity { node, boot, .. } = self.identity.clone();
         match control.member(&node) {
             Some(member) if member.boot == boot && member.is_up() => {}
-            _ if self.leaving.load(Ordering::Relaxed) => return,
             // The others did not hear of this node for a while.
             Some(member) if member.boot == boot && member.status == Status::Down => {
                 return self.join_again().await;
@@ -399,6 +398,10 @@ impl Shared {
     }
 
     async fn join_again(&self) {
+        let leaving = self.leaving.lock().await;
+        if *leaving {
+            return;
+        }
         info!("the others held this node for dead, it joins again");
         match self.write_join(None).await {
             Ok(()) => {}

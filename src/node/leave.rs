@@ -41,6 +41,9 @@ const GUARD_MAX: Duration = Duration::from_secs(1);
 /// that the more are left, the earlier they stop to move. It is half of the grace at most.
 const SETTLE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(10));
 
+/// How long a node waits for others that have nothing left to hand over to leave before it.
+const GOING_MAX: Duration = Duration::from_secs(1);
+
 /// How long a node that has left waits until others have what was left: its clients reach their
 /// documents there through it.
 const HEIRS_MAX: Duration = Duration::from_secs(3);
@@ -74,8 +77,11 @@ pub async fn hand_over(
     let drain = command(member, "the node stops", clock, order);
     match timeout(WRITTEN_MAX, until_taken(|| member.write(&drain))).await {
         Ok(Ok(())) => moved(member, keeper, until, grace).await,
-        // The others are being emptied themselves: they take what is nobody's all the same.
-        Ok(Err(WriteError::Void(Void::LastNode { .. }))) => {}
+        Ok(Err(WriteError::Void(Void::LastNode { .. }))) => {
+            let left = member.control().shards() as usize;
+            // Those that do not go take what is nobody's, although they are being emptied.
+            let _ = timeout_at(until - settling(left, grace), last(member)).await;
+        }
         Ok(Err(reason)) => warn!(%reason, "could not ask the others to take the shards"),
         Err(_) => {
             warn!("the others could not be asked in time to take the shards");
@@ -92,6 +98,23 @@ pub async fn hand_over(
 async fn heard(member: &member::Handle) {
     while member.is_suspended() {
         sleep(AGAIN).await;
+    }
+}
+
+/// Waits until the others, all of which are being emptied, have gone, or do not seem to: one node
+/// is to save what all have handed over.
+async fn last(member: &member::Handle) {
+    let (mut control, mut until) = (member.control(), Instant::now() + GOING_MAX);
+    while has_others(member) {
+        let plan = Plan::of(&control);
+        let going = control.up().any(|(node, _)| node != member.node() && plan.goes_on(node));
+        if going {
+            until = Instant::now() + GOING_MAX;
+        }
+        match timeout_at(until, member.newer(control.at())).await {
+            Ok(Ok(newer)) => control = newer,
+            Ok(Err(_)) | Err(_) => return,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads a shard's log without owning it: up to its claim, or for as long as another owner lives.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::checkpoint::Progress;
 use crate::log::{Fence, Marks};
 use crate::shard::claim::{Claimed, Claiming, Reader, stored_below};
@@ -67,13 +69,18 @@ impl Follower {
         self.reader.wait().await
     }
 
-    /// Claims the shard and serves it.
+    /// Claims the shard, unless `until` is cancelled first, and serves it.
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
-    pub async fn claim(self: Box<Self>, claiming: Claiming) -> Result<Handle, StartError> {
+    pub async fn claim(
+        self: Box<Self>,
+        claiming: Claiming,
+        until: &CancellationToken,
+    ) -> Result<Handle, StartError> {
         let (shard, ports) = (self.shard, self.ports.clone());
-        handle::serve(shard, ports, self.claim_only(claiming).await?).await
+        let claimed = handle::wanted(shard, until, self.claim_only(claiming)).await?;
+        handle::serve(shard, ports, claimed).await
     }
 
     pub(crate) async fn claim_only(

@@ -90,10 +90,12 @@ pub enum WhenFenced {
 /// # Errors
 /// [`StartError`]; nothing is served then.
 pub async fn start(shard: ShardId, ports: Ports) -> Result<Handle, StartError> {
-    start_over(shard, ports, Claiming::First).await
+    let until = ports.tasks.token().clone();
+    start_over(shard, ports, Claiming::First, &until).await
 }
 
-/// Does what [`start`] does, where that ends the ownership of whom it may end.
+/// Does what [`start`] does, where that ends the ownership of whom it may end; claims nothing once
+/// `until` is cancelled.
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
@@ -101,23 +103,36 @@ pub(crate) async fn start_over(
     shard: ShardId,
     ports: Ports,
     claiming: Claiming,
+    until: &CancellationToken,
 ) -> Result<Handle, StartError> {
     let mut tries = 1;
     loop {
-        let claimed = match Follower::begin(shard, ports.clone()).await {
-            Ok(Begun::Following(follower)) => follower.claim_only(claiming).await,
-            Ok(Begun::Lost(marks, low_water)) => {
+        let claim = async {
+            match Follower::begin(shard, ports.clone()).await? {
+                Begun::Following(follower) => follower.claim_only(claiming).await.map(Ok),
+                Begun::Lost(marks, low_water) => Ok(Err((marks, low_water))),
+            }
+        };
+        match wanted(shard, until, claim).await {
+            Ok(Ok(claimed)) => return serve(shard, ports, claimed).await,
+            Ok(Err((marks, low_water))) => {
                 return serve_what_is_left(shard, ports, marks, low_water).await;
             }
-            Err(error) => Err(error),
-        };
-        match claimed {
-            Ok(claimed) => return serve(shard, ports, claimed).await,
             // An owner that lives has trimmed what was about to be read.
             Err(error) if error.is_trimmed() && tries < TRIES => tries += 1,
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Claims for as long as that is wanted: a claim whose time is over would end the heir's.
+pub(crate) async fn wanted<T>(
+    shard: ShardId,
+    until: &CancellationToken,
+    claim: impl Future<Output = Result<T, StartError>>,
+) -> Result<T, StartError> {
+    let claimed = until.run_until_cancelled(claim).await;
+    claimed.unwrap_or(Err(StartError::Stopping { shard }))
 }
 
 /// How often a start begins again because the log was trimmed under it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use quire::checkpoint::{self, Store};
 use quire::clock::Clock;
@@ -13,12 +14,12 @@ use quire::cluster::handoff::Deadlines;
 use quire::cluster::member::{self, Identity};
 use quire::cluster::{Addresses, Command, Load, Operator, Order, RULES, Record, Timing, Version};
 use quire::doc::{Failure, Refusal, Write};
-use quire::log::{self, Log, Memory};
+use quire::log::{self, Appended, Batch, Log, Marks, Memory, ReadError};
 use quire::router::Router;
 use quire::shard::{
     Claimant, Directory, Heirs, Keeper, Keeping, PeerError, Peers, Place, Ports, keep,
 };
-use quire::task::{Fatal, Tasks};
+use quire::task::{Fatal, Ice, Tasks};
 use quire::text::Operation;
 use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, ShardId, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -81,6 +82,44 @@ pub(crate) struct Node {
     fatal: Fatal,
 }
 
+/// One node's way to a log, which it may not get through.
+struct Way {
+    to: Arc<Memory>,
+    appends: Ice,
+    reads: Ice,
+}
+
+impl Way {
+    fn to(log: &Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self { to: log.clone(), appends: Ice::default(), reads: Ice::default() })
+    }
+}
+
+#[async_trait]
+impl quire::testing::Around for Way {
+    fn inner(&self) -> &dyn Log {
+        &*self.to
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        let (ice, to) = (self.appends.clone(), self.to.clone());
+        Box::pin(async move {
+            ice.thawed().await;
+            to.append(shard, record).await
+        })
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
+        self.reads.thawed().await;
+        self.to.marks(shard).await
+    }
+
+    async fn read(&self, shard: ShardId, from: Offset, max: usize) -> Result<Batch, ReadError> {
+        self.reads.thawed().await;
+        self.to.read(shard, from, max).await
+    }
+}
+
 pub(crate) fn name(node: &str) -> NodeId {
     NodeId(id(node))
 }
@@ -102,6 +141,12 @@ impl Cluster {
     }
 
     pub(crate) async fn start(&mut self, node: &str, boot: u64) {
+        self.start_on(node, boot, (self.log.clone(), self.control.clone())).await;
+    }
+
+    /// Starts a node that reaches the logs in its own way.
+    async fn start_on(&mut self, node: &str, boot: u64, logs: (Arc<dyn Log>, Arc<dyn Log>)) {
+        let (log, control) = logs;
         let text = |text: &str| text.parse().expect("a short text");
         let identity = Identity {
             node: name(node),
@@ -115,7 +160,6 @@ impl Cluster {
             },
         };
         let (tasks, fatal) = (Tasks::new(), Fatal::default());
-        let control: Arc<dyn Log> = self.control.clone();
         let member_ports = member::Ports {
             log: control,
             timing: Timing::default(),
@@ -125,7 +169,7 @@ impl Cluster {
             fatal: fatal.clone(),
         };
         let member = member::join(identity, (7, SHARDS), member_ports).await.expect("it joins");
-        let under = Under { log: self.log.clone(), store: self.store.clone(), ..Under::default() };
+        let under = Under { log, store: self.store.clone(), ..Under::default() };
         let shards = Ports {
             claimant: Claimant { node: name(node), boot },
             clock: self.clock.clone(),
@@ -180,12 +224,7 @@ impl Cluster {
 
     /// Gives a command at some node.
     pub(crate) async fn order(&self, order: Order) {
-        let text = "test".parse().expect("a short text");
-        let why = "a test".parse().expect("a short text");
-        let by = Operator { name: text, why, at: Timestamp(1) };
-        let command = Command { by, expected: None, order };
-        let node = self.nodes.values().next().expect("a node runs");
-        node.member.write(&Record::Command(command)).await.expect("it counts");
+        self.nodes.values().next().expect("a node runs").order(order).await;
     }
 
     /// Writes a word at the beginning of a document, wherever that is; returns how long it took.
@@ -216,6 +255,27 @@ impl Cluster {
             assert!(began.elapsed() < PATIENCE, "{doc} cannot be read");
             sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+impl Node {
+    /// Gives a command here.
+    async fn order(&self, order: Order) {
+        let text = "test".parse().expect("a short text");
+        let why = "a test".parse().expect("a short text");
+        let by = Operator { name: text, why, at: Timestamp(1) };
+        let command = Command { by, expected: None, order };
+        self.member.write(&Record::Command(command)).await.expect("it counts");
+    }
+
+    /// Waits until it is as is wanted.
+    async fn comes(&self, wanted: impl Fn(&member::Handle) -> bool) {
+        let coming = async {
+            while !wanted(&self.member) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, coming).await.expect("it comes to that");
     }
 }
 
@@ -331,15 +391,65 @@ async fn a_shard_that_was_claimed_is_not_claimed_again_while_others_are_told() {
     // Much is heard of, and compared, in this time.
     sleep(Duration::from_secs(5)).await;
     cluster.settled().await;
+    let claims = claims(&cluster).await;
+    let moved = (0..SHARDS).map(ShardId).filter(|shard| {
+        let node = &cluster.nodes[&name("b")];
+        matches!(node.keeper.place(*shard), Place::Here(_))
+    });
+    assert_eq!(claims, SHARDS as usize + moved.count(), "one for each owner there was");
+}
+
+/// Counts the claims that are in the log.
+async fn claims(cluster: &Cluster) -> usize {
     let mut claims = 0;
     for shard in (0..SHARDS).map(ShardId) {
         let batch = cluster.log.read(shard, Offset(0), 1 << 20).await.expect("it is there");
         let records = batch.records.iter().map(|stored| log::Record::decode(&stored.bytes));
         claims += records.filter(|record| matches!(record, Ok(log::Record::Claim(_)))).count();
     }
-    let moved = (0..SHARDS).map(ShardId).filter(|shard| {
-        let node = &cluster.nodes[&name("b")];
-        matches!(node.keeper.place(*shard), Place::Here(_))
-    });
-    assert_eq!(claims, SHARDS as usize + moved.count(), "one for each owner there was");
+    claims
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_wanted_no_more_does_not_come_late() {
+    let mut cluster = Cluster::of(&[]).await;
+    let way = Way::to(&cluster.log);
+    way.reads.freeze();
+    cluster.start_on("a", 1, (way.clone(), cluster.control.clone())).await;
+    // Some of its claims look where the log ends, others wait for them.
+    sleep(Duration::from_secs(1)).await;
+    let node = &cluster.nodes[&name("a")];
+    assert_eq!(node.member.control().placement(ShardId(0)), Some(&name("a")));
+    assert_eq!(node.keeper.give_up(Duration::ZERO).await, 0);
+    way.reads.thaw();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(claims(&cluster).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_hear_of_itself_serves_nothing_whatever_was_about_to_move() {
+    let mut cluster = Cluster::of(&[]).await;
+    let (control, log) = (Way::to(&cluster.control), Way::to(&cluster.log));
+    cluster.start_on("a", 1, (cluster.log.clone(), control.clone())).await;
+    cluster.settled().await;
+    cluster.start_on("b", 1, (log.clone(), cluster.control.clone())).await;
+    cluster.settled().await;
+    let a = &cluster.nodes[&name("a")];
+    let here = |doc: &DocId| matches!(a.keeper.place(doc.shard(SHARDS)), Place::Here(_));
+    let doc = docs().into_iter().find(here).expect("some are there");
+    assert!(write_at(a, &doc, "[0]").await);
+    a.order(Order::Pause).await;
+    a.order(Order::Drain { node: name("a"), deadline: None }).await;
+    a.comes(|member| member.control().is_paused()).await;
+    // It reads that it may move its shards, and says that it does, which nobody reads.
+    control.appends.freeze();
+    log.appends.freeze();
+    cluster.nodes[&name("b")].order(Order::Resume).await;
+    a.comes(|member| !member.control().is_paused()).await;
+    sleep(Duration::from_millis(200)).await;
+    control.reads.freeze();
+    a.comes(member::Handle::is_suspended).await;
+    sleep(Duration::from_millis(200)).await;
+    assert!(here(&doc), "nobody else has it");
+    assert!(!write_at(a, &doc, "[1]").await, "it serves on");
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use quire::clock::Clock;
 use quire::cluster::{Limits, Order, Outcome, Record};
 use quire::log::Log;
@@ -225,4 +225,40 @@ async fn a_drain_whose_deadline_has_passed_goes_on_as_fast_as_the_limits_allow()
     cluster.settled().await;
     assert_eq!(cluster.nodes[&name("b")].keeper.here().len(), 0);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_three_that_go_at_once_one_has_everything_in_the_end() {
+    let (cluster, mut words) = (Cluster::of(&["a", "b", "c"]).await, BTreeMap::new());
+    cluster.settled().await;
+    write_all(&cluster, &mut words, 0).await;
+    let clock = Clock::fixed(Timestamp(1));
+    let stopping = cluster.nodes.values().map(async |node| {
+        let leaving = leave::hand_over(&node.member, &node.keeper, &clock, GRACE);
+        let handed = timeout(PATIENCE, leaving).await.expect("it does not wait for ever");
+        (handed, node.keeper.here().len())
+    });
+    let mut handed = join_all(stopping).await;
+    handed.sort_by_key(|(_, here)| *here);
+    let gone = (Handed::Everything, 0);
+    assert_eq!(handed, [gone, gone, (Handed::Nothing, SHARDS as usize)]);
+    check(&cluster, &words).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_node_that_is_not_emptied_leaves_its_shards_to_those_that_stay() {
+    let (mut cluster, mut words) = (Cluster::of(&["a", "b"]).await, BTreeMap::new());
+    cluster.settled().await;
+    write_all(&cluster, &mut words, 0).await;
+    cluster.order(Order::Drain { node: name("a"), deadline: None }).await;
+    cluster.settled().await;
+    let node = &cluster.nodes[&name("b")];
+    let clock = Clock::fixed(Timestamp(1));
+    let leaving = leave::hand_over(&node.member, &node.keeper, &clock, GRACE);
+    let handed = timeout(PATIENCE, leaving).await.expect("it does not wait for ever");
+    assert_eq!(handed, Handed::Everything);
+    cluster.crash("b");
+    write_all(&cluster, &mut words, 1).await;
+    assert_eq!(cluster.nodes[&name("a")].keeper.here().len(), SHARDS as usize);
+    check(&cluster, &words).await;
 }

@@ -15,6 +15,7 @@ use quire::shard::{self, Begun, Claimant, Claiming, Follower, Handle, Ports, Sta
 use quire::text::Operation;
 use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::inner::{PATIENCE, Under, id, join, ports, write};
 
@@ -427,8 +428,9 @@ async fn of_two_who_claim_what_was_released_the_first_has_it() {
     write(&first.open(id("a")).await.expect("it opens"), 0).await;
     let (target, late) = (follow("target").await, follow("late").await);
     let at = first.hand_over(None).await.expect("nobody else has claimed it");
-    let target = target.claim(Claiming::Released(at)).await.expect("it is the first");
-    let refused = late.claim(Claiming::Released(at)).await.err().expect("it is too late");
+    let (claiming, until) = (Claiming::Released(at), CancellationToken::new());
+    let target = target.claim(claiming, &until).await.expect("it is the first");
+    let refused = late.claim(claiming, &until).await.err().expect("it is too late");
     assert!(matches!(refused, StartError::Fenced { .. }), "{refused}");
     write(&target.open(id("a")).await.expect("it opens"), 1).await;
 }

@@ -149,10 +149,10 @@ impl Run {
     }
 
     fn carry_out(&mut self, shard: ShardId, attempt: u64, effect: OwnerEffect) {
+        let (peers, events) = (self.keeping.peers.clone(), self.events.clone());
+        let (tasks, parting) = (self.keeping.shards.tasks.clone(), self.is_parting());
         let Some(serving) = self.giving(shard, attempt) else { return };
         let handle = serving.handle.clone();
-        let (peers, events) = (self.keeping.peers.clone(), self.events.clone());
-        let tasks = self.keeping.shards.tasks.clone();
         // A keeper that has ended moves nothing: nobody is left to be told.
         let given = move |input| drop(events.send(Event::Given { shard, attempt, input }));
         match effect {
@@ -180,8 +180,12 @@ impl Run {
                 });
             }
             // A node that goes takes nothing new.
-            OwnerEffect::Resume if self.is_parting() => {}
-            OwnerEffect::Resume => handle.resume(),
+            OwnerEffect::Resume if parting => {}
+            OwnerEffect::Resume => {
+                // Where the node trusts itself no more, it is suspended anew.
+                serving.suspended = false;
+                handle.resume();
+            }
             // It follows from how the move ended.
             OwnerEffect::Reclaim => {}
             OwnerEffect::EndMove(outcome) => self.end_move(shard, outcome),

@@ -25,6 +25,9 @@ impl Run {
         self.parting = Parting::Settles(reply);
         for shard in self.all() {
             self.forget(shard, STOPPING);
+            if matches!(self.ward(shard), Ward::Starting { .. }) {
+                self.end(shard, Rest::default());
+            }
         }
         self.stale = true;
     }

@@ -145,11 +145,13 @@ impl Run {
         if suspended != self.suspended && !self.is_parting() {
             self.suspended = suspended;
             if suspended {
-                self.undo_warming();
                 warn!("this node does not hear of itself any more: its documents wait");
             } else {
                 info!("this node hears of itself again");
             }
+        }
+        if suspended {
+            self.undo_warming();
         }
         for shard in self.all() {
             self.given_at(shard, OwnerInput::Tick);
@@ -224,7 +226,7 @@ impl Run {
             Ward::Serving(serving) => {
                 let epoch = serving.handle.epoch();
                 let may_move = serving.move_after <= Instant::now();
-                if serving.suspended != suspended && serving.giving.is_none() {
+                if serving.suspended != suspended && !serving.is_moving() {
                     serving.suspend(suspended);
                 }
                 let newer = owner.filter(|owner| !own && epoch < Some(owner.epoch));
@@ -271,12 +273,14 @@ impl Run {
     /// Claims a shard, beginning from nothing.
     pub(crate) fn claim(&mut self, shard: ShardId, failures: u32, claiming: Claiming) {
         let attempt = self.next_attempt();
-        *self.ward(shard) = Ward::Starting { attempt, failures };
+        let until = self.keeping.shards.tasks.token().child_token();
+        let _until = until.clone().drop_guard();
+        *self.ward(shard) = Ward::Starting { attempt, failures, _until };
         let (ports, events, claims) =
             (self.keeping.shards.clone(), self.events.clone(), self.claims.clone());
         let member = self.keeping.member.clone();
         self.keeping.shards.tasks.spawn("claim", async move {
-            let _permit = claims.acquire().await;
+            let Some(_permit) = until.run_until_cancelled(claims.acquire()).await else { return };
             // Much may have changed while others were claimed.
             let (node, control) = (member.node(), member.control());
             let elsewhere = control.placement(shard) != Some(node)
@@ -286,7 +290,7 @@ impl Run {
                 let _ = events.send(Event::NotWanted { shard, attempt });
                 return;
             }
-            let result = start_over(shard, ports, claiming).await;
+            let result = start_over(shard, ports, claiming, &until).await;
             let _ = events.send(Event::Started { shard, attempt, result });
         });
     }
@@ -301,7 +305,7 @@ impl Run {
 
     fn started(&mut self, shard: ShardId, attempt: u64, result: Result<Handle, StartError>) {
         let (current, failures) = match self.ward(shard) {
-            Ward::Starting { attempt, failures } => (*attempt, *failures),
+            Ward::Starting { attempt, failures, .. } => (*attempt, *failures),
             Ward::StandingBy(standing) => (standing.attempt, 0),
             Ward::Absent(_) | Ward::Serving(_) => (0, 0),
         };
@@ -485,6 +489,12 @@ fn knows(control: &Control, node: &NodeId, (shard, epoch): (ShardId, Epoch)) -> 
 }
 
 impl Serving {
+    /// Tells whether a move has begun: it may hold the documents itself.
+    fn is_moving(&self) -> bool {
+        let stage = self.giving.as_ref().map(|giving| giving.side.stage());
+        !matches!(stage, None | Some(OwnerStage::Idle | OwnerStage::Warming { .. }))
+    }
+
     /// Has the documents take nothing, or go on.
     fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;

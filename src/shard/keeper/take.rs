@@ -1,6 +1,7 @@
 //! Moves to this node, which their owners drive.
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cluster::handoff::{Heir, TargetEffect, TargetInput, TargetSide, TargetStage};
@@ -38,12 +39,14 @@ impl Run {
         let attempt = self.next_attempt();
         let (claim, ordered) = oneshot::channel();
         let (warm, served, claim) = (vec![reply], Vec::new(), Some(claim));
+        let until = self.keeping.shards.tasks.token().child_token();
+        let _until = until.clone().drop_guard();
         *self.ward(shard) =
-            Ward::StandingBy(StandingBy { attempt, from, side, claim, warm, served });
+            Ward::StandingBy(StandingBy { attempt, from, side, claim, _until, warm, served });
         let (ports, events) = (self.keeping.shards.clone(), self.events.clone());
         self.keeping.shards.tasks.spawn("stand by", async move {
             let tell = |result| drop(events.send(Event::Warmed { shard, attempt, result }));
-            if let Some(result) = follow(shard, ports, ordered, tell).await {
+            if let Some(result) = follow(shard, ports, ordered, tell, &until).await {
                 // A keeper that has ended has no use for it.
                 let _ = events.send(Event::Started { shard, attempt, result });
             }
@@ -155,6 +158,7 @@ async fn follow(
     ports: Ports,
     mut ordered: oneshot::Receiver<Claiming>,
     tell: impl Fn(Result<(), String>),
+    until: &CancellationToken,
 ) -> Option<Result<Handle, StartError>> {
     let warming = async {
         match Follower::begin(shard, ports.clone()).await {
@@ -174,7 +178,7 @@ async fn follow(
                 return None;
             }
         },
-        claiming = &mut ordered => return cold(shard, ports, claiming.ok()).await,
+        claiming = &mut ordered => return cold(shard, ports, claiming.ok(), until).await,
     };
     tell(Ok(()));
     let claiming = loop {
@@ -189,11 +193,11 @@ async fn follow(
         };
         if caught_up.is_err() {
             // It is claimed from the beginning then.
-            return cold(shard, ports, ordered.await.ok()).await;
+            return cold(shard, ports, ordered.await.ok(), until).await;
         }
     };
-    match follower.claim(claiming).await {
-        Err(reason) if reason.is_trimmed() => Some(start_over(shard, ports, claiming).await),
+    match follower.claim(claiming, until).await {
+        Err(reason) if reason.is_trimmed() => Some(start_over(shard, ports, claiming, until).await),
         claimed => Some(claimed),
     }
 }
@@ -202,6 +206,7 @@ async fn cold(
     shard: ShardId,
     ports: Ports,
     claiming: Option<Claiming>,
+    until: &CancellationToken,
 ) -> Option<Result<Handle, StartError>> {
-    Some(start_over(shard, ports, claiming?).await)
+    Some(start_over(shard, ports, claiming?, until).await)
 }

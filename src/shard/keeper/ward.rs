@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use crate::cluster::WriteError;
 use crate::cluster::handoff::{OwnerInput, OwnerSide, TargetSide};
@@ -14,8 +15,8 @@ pub(crate) type Reply = oneshot::Sender<Result<(), String>>;
 pub(crate) enum Ward {
     /// This node has nothing to do with it, or waits before it claims it again.
     Absent(Rest),
-    /// It is being claimed.
-    Starting { attempt: u64, failures: u32 },
+    /// It is being claimed, for as long as the guard is kept.
+    Starting { attempt: u64, failures: u32, _until: DropGuard },
     /// It is served, and perhaps handed over.
     Serving(Serving),
     /// Its owner is to hand it over to this node.
@@ -67,6 +68,8 @@ pub(crate) struct StandingBy {
     pub(crate) side: TargetSide,
     /// Has the follower claim; gone once that is told.
     pub(crate) claim: Option<oneshot::Sender<Claiming>>,
+    /// Ends the claim with this.
+    pub(crate) _until: DropGuard,
     /// Who waits until it is warm, and until it is served.
     pub(crate) warm: Vec<Reply>,
     pub(crate) served: Vec<Reply>,
