@@ -17,6 +17,9 @@ pub enum HelloError {
     /// Nothing came for so long.
     #[error("it said nothing for {0:?}: close what holds the peer port open")]
     Silent(Duration),
+    /// Others came before it had said who it is.
+    #[error("it said nothing, and made room for others: close what holds the peer port open")]
+    Displaced,
     /// It is of another cluster.
     #[error("it is of cluster {theirs:032x}, not {ours:032x}: give one of them another address")]
     OtherCluster {
@@ -72,6 +75,7 @@ impl HelloError {
         match self {
             Self::Garbage { .. } => "garbage",
             Self::Silent(_) => "silent",
+            Self::Displaced => "displaced",
             Self::OtherCluster { .. } => "other-cluster",
             Self::Version { .. } => "version",
             Self::OtherNode { .. } => "other-node",

@@ -28,6 +28,7 @@ mod metrics;
 mod network;
 mod queue;
 mod server;
+mod strangers;
 mod subscription;
 mod text;
 mod tls;

@@ -1,15 +1,14 @@
 //! The peer port: the links that other nodes make to this one, and what they ask.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::doc::Refusal;
 use crate::relay::error::{DecodeError, HelloError};
@@ -17,6 +16,7 @@ use crate::relay::link::{Frames, Greeted, Identity, Limits, on_wire};
 use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
 use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
+use crate::relay::strangers::Strangers;
 use crate::relay::subscription::{Entrance, Subscription, full};
 use crate::relay::{Config, Metrics, Pages, Tls};
 use crate::shard::{Directory, Heirs};
@@ -24,7 +24,7 @@ use crate::task::Tasks;
 use crate::text::{Component, Operation};
 use crate::types::NodeId;
 
-/// How many connections there may be at once, and how many documents one may subscribe to.
+/// How many links there may be at once, and how many documents one may subscribe to.
 const LINKS_MAX: usize = 1_024;
 const SUBSCRIPTIONS_MAX: usize = 1 << 20;
 
@@ -80,16 +80,9 @@ pub async fn serve(mut listener: impl Listener, ports: Arc<Ports>, stop: Cancell
                 continue;
             }
         };
-        let Ok(permit) = room.clone().try_acquire_owned() else {
-            ports.metrics.refused.with_label_values(&["full"]).inc();
-            continue;
-        };
-        let (ports, strangers) = (ports.clone(), strangers.clone());
+        let (ports, strangers, room) = (ports.clone(), strangers.clone(), room.clone());
         let tasks = ports.tasks.clone();
-        tasks.spawn("peer", async move {
-            link(stream, from, ports, &strangers).await;
-            drop(permit);
-        });
+        tasks.spawn("peer", link(stream, from, ports, strangers, room));
     }
 }
 
@@ -122,29 +115,6 @@ pub(crate) fn limits(config: &Config) -> Limits {
     Limits { hello_timeout: config.hello_timeout, frame_bytes_max }
 }
 
-/// Whose connections were not taken, and why: each is logged once.
-#[derive(Default)]
-pub(crate) struct Strangers {
-    known: Mutex<HashSet<(IpAddr, &'static str)>>,
-}
-
-impl Strangers {
-    /// How many are remembered; then all are forgotten, and logged once more.
-    const MAX: usize = 1_024;
-
-    fn note(&self, from: SocketAddr, error: &HelloError) {
-        let mut known = self.known.lock();
-        if known.len() >= Self::MAX {
-            known.clear();
-        }
-        if known.insert((from.ip(), error.reason())) {
-            warn!(%from, reason = %error, "a connection to the peer port is not taken");
-        } else {
-            debug!(%from, reason = %error, "a connection to the peer port is not taken");
-        }
-    }
-}
-
 /// Greets whoever has dialled, once it is certain who that can be.
 async fn greet(
     stream: Box<dyn Stream>,
@@ -159,13 +129,18 @@ async fn greet(
 }
 
 /// Serves one connection, whatever it is.
-async fn link(stream: Box<dyn Stream>, from: SocketAddr, ports: Arc<Ports>, strangers: &Strangers) {
+async fn link(
+    stream: Box<dyn Stream>,
+    from: SocketAddr,
+    ports: Arc<Ports>,
+    strangers: Arc<Strangers>,
+    room: Arc<Semaphore>,
+) {
     let token = ports.tasks.token().clone();
-    let greeted = tokio::select! {
-        biased;
-        () = token.cancelled() => return,
-        greeted = greet(stream, &ports) => greeted,
-    };
+    let place = strangers.enter();
+    let greeted = token.run_until_cancelled(place.keep(greet(stream, &ports))).await;
+    let Some(greeted) = greeted else { return };
+    drop(place);
     let Greeted { peer, version, frames, socket } = match greeted {
         Ok(greeted) => greeted,
         Err(error) => {
@@ -173,6 +148,10 @@ async fn link(stream: Box<dyn Stream>, from: SocketAddr, ports: Arc<Ports>, stra
             strangers.note(from, &error);
             return;
         }
+    };
+    let Ok(_permit) = room.try_acquire() else {
+        ports.metrics.refused.with_label_values(&["full"]).inc();
+        return;
     };
     info!(node = ?peer.node, %from, version, "a node has made a link");
     ports.metrics.links_in.inc();

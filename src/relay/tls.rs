@@ -26,7 +26,6 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{info, warn};
@@ -36,9 +35,6 @@ use crate::relay::error::{HelloError, TlsError};
 use crate::relay::network::Stream;
 use crate::task::Tasks;
 use crate::types::NodeId;
-
-/// How many peers are let in at once; others wait for their turn as long as for an answer.
-const HANDSHAKES_MAX: usize = 128;
 
 /// How long, and for how many bytes, a peer that was refused may take to hear why.
 const DISMISSAL: (Duration, u64) = (Duration::from_secs(1), 64 << 10);
@@ -54,7 +50,6 @@ struct Inner {
     me: NodeId,
     files: Files<PathBuf>,
     held: Mutex<Held>,
-    room: Semaphore,
 }
 
 /// What TLS is made of.
@@ -69,8 +64,8 @@ struct Files<T> {
 struct Held {
     files: Files<Vec<u8>>,
     sides: Sides,
-    /// Why what is in the files now is not used, as it was logged.
-    told: Option<TlsError>,
+    /// What is in the files now, as far as they can be read, and why it is not used.
+    bad: Option<(Option<Files<Vec<u8>>>, TlsError)>,
 }
 
 #[derive(Clone)]
@@ -98,9 +93,8 @@ impl Tls {
         }
         let read = files.read()?;
         let sides = files.sides(&read, me)?;
-        let held = Mutex::new(Held { files: read, sides, told: None });
-        let (me, room) = (me.clone(), Semaphore::new(HANDSHAKES_MAX));
-        Ok(Some(Self { inner: Arc::new(Inner { me, files, held, room }) }))
+        let held = Mutex::new(Held { files: read, sides, bad: None });
+        Ok(Some(Self { inner: Arc::new(Inner { me: me.clone(), files, held }) }))
     }
 
     /// Makes sure that the node that was dialled answers.
@@ -130,7 +124,6 @@ impl Tls {
     ) -> Result<(Box<dyn Stream>, Certificate), HelloError> {
         let end = Instant::now() + within;
         let handshaken = timeout_at(end, async {
-            let _turn = self.inner.room.acquire().await;
             self.sides().await.answer.accept(stream).into_fallible().await
         });
         match handshaken.await {
@@ -153,23 +146,21 @@ impl Tls {
         let reading = files.clone();
         let read = Tasks::offload(move || reading.read()).await;
         let mut held = held.lock();
-        let newer = match read {
-            Ok(read) if read == held.files => {
-                held.told = None;
-                return held.sides.clone();
-            }
-            Ok(read) => files.sides(&read, me).map(|sides| (read, sides)),
-            Err(error) => Err(error),
-        };
-        match newer {
-            Ok((read, sides)) => {
-                info!("new files of TLS are used from now on");
-                *held = Held { files: read, sides, told: None };
-            }
-            Err(reason) => {
-                if held.told.as_ref() != Some(&reason) {
-                    warn!(%reason, "new files of TLS are not used: the last good ones stay");
-                    held.told = Some(reason);
+        let known = |bad: &(Option<_>, _)| bad.0.is_some() && bad.0.as_ref() == read.as_ref().ok();
+        if read.as_ref() == Ok(&held.files) {
+            held.bad = None;
+        } else if !held.bad.as_ref().is_some_and(known) {
+            let good = read.clone().and_then(|read| Ok((files.sides(&read, me)?, read)));
+            match good {
+                Ok((sides, files)) => {
+                    info!("new files of TLS are used from now on");
+                    *held = Held { files, sides, bad: None };
+                }
+                Err(reason) => {
+                    if held.bad.as_ref().is_none_or(|(_, told)| *told != reason) {
+                        warn!(%reason, "new files of TLS are not used: the last good ones stay");
+                    }
+                    held.bad = Some((read.ok(), reason));
                 }
             }
         }
@@ -375,6 +366,8 @@ fn next(alert: AlertDescription) -> Option<&'static str> {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("Held")
+            .field("bad", &self.bad.as_ref().map(|(_, reason)| reason))
+            .finish_non_exhaustive()
     }
 }

@@ -177,11 +177,13 @@ async fn a_peer_that_says_nothing_keeps_nobody_else_waiting() {
     settings.relay.hello_timeout = PATIENCE;
     let nodes = Nodes::start(1, settings).await;
     let mut silent = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..200 {
         silent.push(TcpStream::connect(nodes.all[0].peer).await.expect("it listens"));
     }
     timeout(PATIENCE / 2, served(&nodes, "a")).await.expect("it does not wait for them");
     assert_eq!(count(&nodes, 0, "silent"), 0, "they are there all the while");
+    // The link of the other node wanted a place, too.
+    refused(&nodes, 0, "displaced", 73).await;
 }
 
 fn request() -> Request {
