@@ -26,9 +26,10 @@ pub struct Claimed {
     pub next: Offset,
     /// The records that no checkpoint covers.
     pub tail: Tail,
-    /// How many records could not be read and were skipped.
+    /// How many records since the claim before could not be read and were skipped: those from
+    /// before that were counted with it.
     pub unreadable: u64,
-    /// How many did not count.
+    /// How many of these did not count.
     pub void: u64,
 }
 
@@ -136,8 +137,10 @@ pub(crate) struct Reader {
     tail: Tail,
     /// Who made the last claim that counts.
     owner: Option<Claimant>,
-    unreadable: u64,
-    void: u64,
+    /// How many records since the last claim that counts could not be read, and did not count.
+    since: (u64, u64),
+    /// The same of the time between that claim and the one before.
+    before: (u64, u64),
 }
 
 impl Reader {
@@ -148,8 +151,8 @@ impl Reader {
         bytes_max: usize,
     ) -> Self {
         let epochs = fence.epoch.into_iter().collect();
-        let (tail, owner, unreadable, void) = (Tail::default(), None, 0, 0);
-        Self { log, shard, bytes_max, next, fence, epochs, tail, owner, unreadable, void }
+        let (tail, owner, since, before) = (Tail::default(), None, (0, 0), (0, 0));
+        Self { log, shard, bytes_max, next, fence, epochs, tail, owner, since, before }
     }
 
     /// Reads to the end, appends a claim and reads up to it.
@@ -170,7 +173,7 @@ impl Reader {
             }
             let epoch = self.append_claim(claimant).await?;
             if self.fence.epoch == Some(epoch) {
-                let Self { next, fence, epochs, tail, unreadable, void, .. } = self;
+                let Self { next, fence, epochs, tail, before: (unreadable, void), .. } = self;
                 return Ok(Claimed { epoch, fence, epochs, next, tail, unreadable, void });
             }
             // A claim of this node whose outcome was unknown may come late: go on from there.
@@ -245,15 +248,16 @@ impl Reader {
 
     fn observe(&mut self, stored: &Stored) {
         let Some(record) = decode(self.shard, stored) else {
-            self.unreadable += 1;
+            self.since.0 += 1;
             return;
         };
         if self.fence.observe(stored.offset, &record).is_err() {
-            self.void += 1;
+            self.since.1 += 1;
             return;
         }
         if let Record::Claim(Claim { node, boot, .. }) = &record {
             self.epochs.extend(self.fence.epoch);
+            self.before = std::mem::take(&mut self.since);
             self.owner = Some(Claimant { node: node.clone(), boot: *boot });
         }
         if let Some(doc) = record.doc() {

@@ -13,7 +13,7 @@ use quire::doc::{self, Failure, Refusal};
 use quire::log::{self, Batch, EventKind, Log, Marks, ReadError, Record};
 use quire::shard::{self, Begun, Claimant, Claiming, Follower, Handle, Ports, StartError};
 use quire::text::Operation;
-use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
+use quire::types::{Author, LogId, NodeId, Offset, Revision, SessionId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -433,4 +433,25 @@ async fn of_two_who_claim_what_was_released_the_first_has_it() {
     let refused = late.claim(claiming, &until).await.err().expect("it is too late");
     assert!(matches!(refused, StartError::Fenced { .. }), "{refused}");
     write(&target.open(id("a")).await.expect("it opens"), 1).await;
+}
+
+#[tokio::test]
+async fn records_that_do_not_count_are_counted_by_the_next_claim_only() {
+    let log: Arc<dyn Log> = Arc::new(log::Memory::new(LogId(1), 1));
+    let store: Arc<dyn Store> = Arc::new(checkpoint::Memory::new());
+    let mut counted = Vec::new();
+    for name in ["first", "second", "third"] {
+        let ports = owner(&log, &store, name);
+        let handle = shard::start(SHARD, ports.clone()).await.expect("it is free");
+        handle.kill();
+        counted.push((ports.metrics.unreadable.get(), ports.metrics.void.get()));
+        if name == "first" {
+            let late = log::Claim { node: NodeId(id("late")), boot: 1, prev: None };
+            let late = Record::Claim(late).encode();
+            for bytes in [Bytes::from_static(b"garbage"), late] {
+                log.append(SHARD, bytes).await.expect("it has room");
+            }
+        }
+    }
+    assert_eq!(counted, [(0, 0), (1, 1), (0, 0)]);
 }
