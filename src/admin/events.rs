@@ -232,6 +232,9 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
             of("guard-off", "moves begin again: acknowledgements are fast".to_owned())
         }
         Change::Revoked { .. } => of("revoked", "tokens are revoked".to_owned()),
+        Change::Corrected => {
+            of("corrected", "a record was damaged: what the others know is taken over".to_owned())
+        }
         Change::Snapshot => return None,
     })
 }

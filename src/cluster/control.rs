@@ -187,13 +187,13 @@ impl Control {
             return Err(Void::SnapshotLate);
         }
         let state = snapshot::decode(&snapshot.state).ok_or(Void::SnapshotUnreadable)?;
-        if self.state.founded.is_none() {
-            self.state = state;
-        } else if self.state != state {
-            return Err(Void::SnapshotDiffers);
-        }
+        // Whoever reads from here on knows nothing else. A record that only some could read before
+        // it was damaged would else keep two states for ever.
+        let corrected = self.state.founded.is_some() && self.state != state;
+        self.state = state;
         self.snapshot_at = Some(offset);
-        Ok(vec![Change::Snapshot])
+        let corrected = corrected.then_some(Change::Corrected);
+        Ok(corrected.into_iter().chain([Change::Snapshot]).collect())
     }
 }
 

@@ -222,9 +222,6 @@ pub enum Void {
     /// A snapshot's state does not decode.
     #[error("the state of the snapshot does not decode: begin at another one")]
     SnapshotUnreadable,
-    /// A snapshot's state is not the one that the records before it make.
-    #[error("the snapshot differs from what the records before it make: report it")]
-    SnapshotDiffers,
 }
 
 /// Tells why something that was asked of the cluster is not done.

@@ -141,6 +141,8 @@ pub enum Change {
         /// Which.
         token: Token,
     },
+    /// The state was not what a snapshot says, which counts.
+    Corrected,
     /// A snapshot counts: what is before it need not be read any more.
     Snapshot,
 }

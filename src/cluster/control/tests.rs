@@ -372,15 +372,29 @@ fn a_snapshot_counts_right_behind_its_state_only() {
     let mut topic = Topic::with(8, &["a", "b"]);
     let snapshot = topic.control.to_snapshot().unwrap();
     topic.ok(&heartbeat("a", 1));
-    topic.void(&Record::Snapshot(snapshot.clone()), &Void::SnapshotLate);
-    let at = Offset(topic.next - 1);
-    let other = Snapshot { at, ..snapshot };
-    topic.void(&Record::Snapshot(other), &Void::SnapshotDiffers);
+    topic.void(&Record::Snapshot(snapshot), &Void::SnapshotLate);
     let at = Offset(topic.next - 1);
     let bad = Snapshot { at, state: Bytes::from_static(&[1, 2, 3]) };
     topic.void(&Record::Snapshot(bad), &Void::SnapshotUnreadable);
     let good = topic.control.to_snapshot().unwrap();
     assert_eq!(topic.ok(&Record::Snapshot(good)), [Change::Snapshot]);
+}
+
+#[test]
+fn a_snapshot_makes_one_state_of_two() {
+    let mut topic = Topic::with(8, &["a", "b", "c"]);
+    // A disk damages it after it was read here.
+    let mut without = topic.control.clone();
+    topic.ok(&leave("c", 1));
+    let damaged = Offset(topic.next - 1);
+    without.apply(damaged, &heartbeat("nobody", 1)).unwrap_err();
+    assert_eq!(without.at(), topic.control.at());
+    assert_ne!(without.fingerprint(), topic.control.fingerprint());
+    let snapshot = Record::Snapshot(without.to_snapshot().unwrap());
+    assert_eq!(topic.ok(&snapshot), [Change::Corrected, Change::Snapshot]);
+    without.apply(Offset(topic.next - 1), &snapshot).unwrap();
+    assert_eq!(without.fingerprint(), topic.control.fingerprint());
+    assert!(topic.control.is_up(&node("c"), 1), "what only some have read is undone");
 }
 
 #[test]
