@@ -513,7 +513,8 @@ impl Running {
     }
 }
 
-pub(in crate::doc) fn stalled() -> Refusal {
+/// Tells that the log is out of reach.
+pub(crate) fn stalled() -> Refusal {
     let reason = "the log cannot be written for the time being".to_owned();
     Refusal::Unavailable { reason, retry: STALL_RETRY }
 }

@@ -31,6 +31,7 @@ mod tests;
 mod window;
 mod write;
 
+pub(crate) use actor::stalled;
 pub use actor::{Ports, spawn};
 pub use audience::{Merged, Outbox};
 pub use change::{Batch, Change, ConnId, Encodings, Event, Mode, Update, User};

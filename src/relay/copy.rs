@@ -20,6 +20,7 @@ use crate::doc::{
     self, Audience, Change, Closed, ConnId, Content, Encodings, Event, Hears, Join, Presence,
     PresenceRow, Refusal, Tick, Update, User, Welcome,
 };
+use crate::relay::carets::Carets;
 use crate::relay::client::{Link, Waiting};
 use crate::relay::handle::Handle;
 use crate::relay::message::{self, Alone, Ask, Client, Told, encode};
@@ -31,9 +32,10 @@ use crate::types::{DocId, NodeId, ParticipantId, Revision, Seq};
 /// A document of another node, as this one has it.
 pub(crate) struct Copy {
     pub(crate) doc: DocId,
-    config: Arc<doc::Config>,
+    pub(crate) config: Arc<doc::Config>,
     metrics: Metrics,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
+    pub(crate) carets: Carets,
     state: Mutex<State>,
 }
 
@@ -121,7 +123,8 @@ impl Copy {
             attaching: BTreeMap::new(),
             idle: false,
         };
-        Arc::new(Self { doc, config, metrics, tasks, state: Mutex::new(state) })
+        let (carets, state) = (Carets::default(), Mutex::new(state));
+        Arc::new(Self { doc, config, metrics, tasks, carets, state })
     }
 
     /// Connects a client; nothing where the copy was dropped meanwhile, and another one is there.

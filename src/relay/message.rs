@@ -75,8 +75,8 @@ pub enum Ask {
     Detach { sub: u64, conn: u64 },
     /// To take a client's batch.
     Submit { sub: u64, conn: u64, seq: Seq, base: Revision, op: Op },
-    /// A client's caret.
-    Place { sub: u64, conn: u64, rev: Revision, sel: Option<(u64, u64)> },
+    /// Where clients are now.
+    Place { sub: u64, carets: Vec<Caret> },
     /// The revisions after one that the copy does not keep any more.
     Missed { sub: u64, from: Revision },
     /// A request of the HTTP API.
@@ -211,6 +211,14 @@ impl From<Access> for Mode {
 pub enum Content {
     Text(String),
     Changes(Vec<Row>),
+}
+
+/// Where a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caret {
+    pub conn: u64,
+    pub rev: Revision,
+    pub sel: Option<(u64, u64)>,
 }
 
 /// One revision. Its author's name is the history's, which only the owner has.
@@ -497,85 +505,4 @@ impl<'de> Deserialize<'de> for Op {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    #[test]
-    fn what_is_encoded_once_for_all_links_is_the_message_of_each() {
-        let op = Operation::builder().retain(300).insert("é😀").delete(2).build();
-        let change = doc::Change {
-            rev: Revision(300),
-            session: SessionId([9; 16]),
-            seq: Seq(2),
-            author: Author::anonymous(),
-            base: Revision(299),
-            op,
-            via: Some(ConnId(7)),
-            surprising: true,
-        };
-        let changes = vec![Arc::new(change)];
-        for sub in [0, 1, 127, 128, u64::MAX] {
-            let shared_parts = [changed_head(sub), shared(&rows(&changes))].concat();
-            let told = Told::Changed { sub, rows: rows(&changes) };
-            assert_eq!(shared_parts, encode(0, &told));
-            let people = || People { rev: Revision(1), count: 0, list: Vec::new() };
-            let shared_parts = [presence_head(sub), shared(&people())].concat();
-            assert_eq!(shared_parts, encode(0, &Told::Presence { sub, people: people() }));
-        }
-        let back: Vec<_> = rows(&changes).into_iter().map(doc::Change::from).collect();
-        assert_eq!(back, [(*changes[0]).clone()]);
-    }
-
-    #[test]
-    fn operations_that_are_none_are_refused() {
-        let submit = |parts: &[u8]| {
-            // No call, a batch, its subscription, connection, number and base.
-            let bytes = [&[0, 5, 1, 1, 1, 0], parts].concat();
-            decode::<Ask>(&bytes).map(|(_, ask)| ask)
-        };
-        let op = Op(Operation::builder().retain(1).insert("a").build());
-        let (sub, conn, seq, base) = (1, 1, Seq(1), Revision(0));
-        let fits = Ask::Submit { sub, conn, seq, base, op };
-        assert_eq!(submit(&[2, 0, 1, 1, 1, b'a']), Ok(fits));
-        for bad in [
-            &[1, 0, 0][..],
-            &[1, 2, 0],
-            &[1, 1, 0],
-            &[1, 3, 1],
-            &[1, 1, 1, 0xff],
-            &[2, 0, 0xff, 0xff, 0xff, 0xff, 15, 2, 1],
-            &[0xff, 0xff, 0xff, 0xff, 15],
-        ] {
-            assert!(matches!(submit(bad), Err(DecodeError::Body(_))), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn every_refusal_survives_the_way() {
-        let retry = Duration::from_millis(200);
-        let text = || "why".to_owned();
-        let rev = Revision;
-        for refusal in [
-            Refusal::BadOp { detail: text() },
-            Refusal::BadBase { base: rev(1), oldest: rev(2), head: rev(3) },
-            Refusal::Pipelined { pending: Seq(4) },
-            Refusal::Gap { expected: Seq(5) },
-            Refusal::TooLarge { chars: 6, limit: 7 },
-            Refusal::TooLong { bytes: 8, limit: 9 },
-            Refusal::TooManyVersions { limit: 10 },
-            Refusal::Internal { reason: text() },
-            Refusal::ReadOnly,
-            Refusal::NoDocument,
-            Refusal::Replaced,
-            Refusal::Quarantined { reason: text() },
-            Refusal::Full { retry },
-            Refusal::Moved,
-            Refusal::Unavailable { reason: text(), retry },
-            Refusal::Occupied { by: 11 },
-        ] {
-            assert_eq!(Refusal::from(Denial::from(&refusal)), refusal);
-        }
-    }
-}
+mod tests;

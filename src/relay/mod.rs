@@ -15,6 +15,7 @@
 //! Not here: where a document's owner is (`router`, `shard::Directory`), and what a client of the
 //! protocol sees (`edge`).
 
+mod carets;
 mod carrier;
 mod client;
 mod config;
@@ -41,8 +42,8 @@ pub use error::{DecodeError, HelloError, PeerError, TlsError};
 pub use handle::Handle;
 pub use link::{Identity, SPEAKS};
 pub use message::{
-    Access, Alone, Ask, Blob, Client, Content, Denial, Hello, Message, Op, People, Person, Request,
-    Response, Row, Told, decode, encode,
+    Access, Alone, Ask, Blob, Caret, Client, Content, Denial, Hello, Message, Op, People, Person,
+    Request, Response, Row, Told, decode, encode,
 };
 pub use metrics::Metrics;
 pub use network::{Listener, Network, Stream, Tcp};

@@ -28,8 +28,10 @@ use crate::types::NodeId;
 const LINKS_MAX: usize = 1_024;
 const SUBSCRIPTIONS_MAX: usize = 1 << 20;
 
-/// How many requests and hand-offs of one link are worked on at once.
-const CALLS_MAX: usize = 64;
+/// How many requests of one link are worked on at once, and how many hand-offs: no request keeps a
+/// shard from moving.
+const REQUESTS_MAX: usize = 64;
+const HAND_OFFS_MAX: usize = 1_024;
 
 /// The most components of an operation, as for clients.
 const COMPONENTS_MAX: usize = 1 << 16;
@@ -159,9 +161,10 @@ async fn link(
     let outgoing = Arc::new(Outgoing::new(queue_bytes, token.child_token()));
     let (writer, counted) = (outgoing.clone(), ports.metrics.clone());
     ports.tasks.spawn("peer writer", async move { writer.write_to(socket, &counted).await });
-    let calls = Arc::new(Semaphore::new(CALLS_MAX));
+    let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let hand_offs = Arc::new(Semaphore::new(HAND_OFFS_MAX));
     let (node, subs) = (peer.node, BTreeMap::new());
-    let mut serving = Serving { ports, node, outgoing, calls, subs };
+    let mut serving = Serving { ports, node, outgoing, requests, hand_offs, subs };
     let why = serving.run(frames).await;
     serving.outgoing.end.cancel();
     serving.ports.metrics.links_in.dec();
@@ -174,7 +177,8 @@ struct Serving {
     ports: Arc<Ports>,
     node: NodeId,
     outgoing: Arc<Outgoing>,
-    calls: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    hand_offs: Arc<Semaphore>,
     subs: BTreeMap<u64, Entrance>,
 }
 
@@ -274,7 +278,11 @@ impl Serving {
 
     /// Works on something that has one answer.
     fn call(&self, call: u64, ask: Ask) {
-        let Ok(permit) = self.calls.clone().try_acquire_owned() else {
+        let room = match ask {
+            Ask::Request(_) => &self.requests,
+            _ => &self.hand_offs,
+        };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
             let busy = "this node works on too many requests of yours: try again".to_owned();
             self.outgoing.force(encode(call, &Told::Denied(busy)));
             return;
@@ -297,8 +305,10 @@ impl Serving {
             tokio::select! {
                 biased;
                 () = outgoing.end.cancelled() => {}
-                told = answer => {
-                    let frame = encode(call, &told).into();
+                // Whoever asked waits no longer either.
+                told = timeout(ports.config.request_timeout, answer) => {
+                    let late = || Told::Denied("it took too long: try again".to_owned());
+                    let frame = encode(call, &told.unwrap_or_else(|_| late())).into();
                     // A peer that does not take it is told nothing else either.
                     let _ = outgoing.send(&frame, ports.config.request_timeout).await;
                 }

@@ -24,7 +24,7 @@ use crate::doc::{
     Socket, User, Welcome,
 };
 use crate::relay::carrier::{Carrier, To};
-use crate::relay::message::{self, Alone, Ask, Client, Denial, Told, encode, rows};
+use crate::relay::message::{self, Alone, Ask, Caret, Client, Denial, Told, encode, rows};
 use crate::relay::queue::{Frame, Outgoing};
 use crate::relay::server::Ports;
 use crate::shard::{Directory, Place};
@@ -256,9 +256,13 @@ impl Subscription {
                     Ok(()) | Err(NotTaken::Closed) => {}
                 }
             }
-            Ask::Place { conn, rev, sel, .. } if self.clients.contains(&ConnId(conn)) => {
-                // A document that is closed has told so.
-                let _ = handle.place(ConnId(conn), rev, sel);
+            Ask::Place { carets, .. } => {
+                for Caret { conn, rev, sel } in carets {
+                    if self.clients.contains(&ConnId(conn)) {
+                        // A document that is closed has told so.
+                        let _ = handle.place(ConnId(conn), rev, sel);
+                    }
+                }
             }
             Ask::Missed { from, .. } => {
                 let missed = handle.missed(from).await.unwrap_or_else(|Closed| None);
@@ -273,7 +277,6 @@ impl Subscription {
                 }
             }
             Ask::Submit { .. }
-            | Ask::Place { .. }
             | Ask::Attach { .. }
             | Ask::Unsubscribe { .. }
             | Ask::Ping

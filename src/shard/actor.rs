@@ -12,12 +12,13 @@ use std::sync::Arc;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::doc::{self, Access, Outcome, Refusal, State};
 use crate::shard::handle::{Handle, Ports, stopping};
 use crate::shard::hydrate::{hydrate, quarantined};
-use crate::shard::writer::Command;
+use crate::shard::writer::{Command, STALL_AFTER};
 use crate::task::caught;
 use crate::types::{DocId, ShardId};
 
@@ -224,7 +225,9 @@ impl Running {
             let (reply, offsets) = oneshot::channel();
             // What could not be sent holds the reply: it is dropped before that is awaited.
             writer.send(Command::Offsets(doc.clone(), reply)).map_err(|_| stopping())?;
-            let indexed = offsets.await.map_err(|_| stopping())?;
+            // A writer that claims again, because the log is out of reach, answers later.
+            let indexed = timeout(STALL_AFTER, offsets).await.map_err(|_| doc::stalled())?;
+            let indexed = indexed.map_err(|_| stopping())?;
             let (log, store) = (&*ports.log, &*ports.store);
             let state = hydrate(log, store, shard, &doc, &indexed, &ports.doc_config);
             // What was accepted and cannot be applied is for a person to look at.
@@ -234,6 +237,11 @@ impl Running {
     }
 
     async fn hydrated(&mut self, doc: DocId, state: Result<State, Refusal>) {
+        // What is told late must not end what has begun since, here and below: a document that is
+        // open twice acknowledges what does not count.
+        if !matches!(self.docs.get(&doc), Some(Entry::Opening(_))) {
+            return;
+        }
         let Some(Entry::Opening(waiting)) = self.docs.remove(&doc) else { return };
         let opened = match state {
             Ok(state) => {
@@ -274,6 +282,9 @@ impl Running {
     }
 
     fn busy(&mut self, doc: &DocId) {
+        if !matches!(self.docs.get(doc), Some(Entry::Closing(..))) {
+            return;
+        }
         if let Some(Entry::Closing(handle, waiting)) = self.docs.remove(doc) {
             for reply in waiting {
                 answer(reply, Ok(handle.clone()));
@@ -291,7 +302,8 @@ impl Running {
         }
         // A writer that has ended has nobody to tell.
         let _ = self.writer.send(Command::Ended(doc.clone()));
-        if let Some(Entry::Closing(_, waiting)) = self.docs.remove(&doc)
+        if matches!(self.docs.get(&doc), Some(Entry::Open(_) | Entry::Closing(..)))
+            && let Some(Entry::Closing(_, waiting)) = self.docs.remove(&doc)
             && !waiting.is_empty()
         {
             self.begin(doc, waiting);
@@ -359,3 +371,6 @@ fn answer(reply: Reply, result: Result<doc::Handle, Refusal>) {
         warn!("whoever opened a document has gone");
     }
 }
+
+#[cfg(test)]
+mod tests;

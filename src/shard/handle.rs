@@ -56,7 +56,7 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Handle {
     shard: ShardId,
-    actor: ActorRef<Message>,
+    pub(crate) actor: ActorRef<Message>,
     writer: mpsc::UnboundedSender<Command>,
     room: Arc<Room>,
     tasks: Tasks,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quire::relay::{
-    Access, Alone, Ask, Blob, Client, Content, DecodeError, Denial, Hello, Message, Op, People,
-    Person, Request, Response, Row, Told, decode, encode,
+    Access, Alone, Ask, Blob, Caret, Client, Content, DecodeError, Denial, Hello, Message, Op,
+    People, Person, Request, Response, Row, Told, decode, encode,
 };
 use quire::testing::random_operation;
 use quire::types::{
@@ -62,7 +62,10 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
         Ask::Attach { sub, client },
         Ask::Detach { sub, conn },
         Ask::Submit { sub, conn, seq, base: rev, op: op(rng) },
-        Ask::Place { sub, conn, rev, sel: Some((number(rng), number(rng))) },
+        Ask::Place {
+            sub,
+            carets: vec![Caret { conn, rev, sel: Some((number(rng), number(rng))) }],
+        },
         Ask::Missed { sub, from: rev },
         Ask::Request(Request { method, target, content_type: Some(text(rng)), body }),
         Ask::Warm { shard: ShardId(7) },

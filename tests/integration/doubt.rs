@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,11 +12,11 @@ use quire::doc::{Failure, Write};
 use quire::log::{self, AppendError, Appended, Log, ReadError, Refusal};
 use quire::shard;
 use quire::text::Operation;
-use quire::types::{Author, LogId, Revision, SessionId, ShardId};
+use quire::types::{Author, LogId, Offset, Revision, SessionId, ShardId};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, Under, id, ports};
+use crate::inner::{PATIENCE, Under, id, ports, write};
 
 const SHARD: ShardId = ShardId(0);
 
@@ -81,4 +81,48 @@ async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
     timeout(PATIENCE, ports.tasks.stop()).await.expect("it ends");
     let now = log.marks(SHARD).await.expect("it is in memory").high;
     assert_eq!(now, end, "nothing is written on top of what is not known");
+}
+
+/// A log that loses its last records once, and goes on from there.
+struct Short {
+    inner: log::Memory,
+    /// How many offsets are given out a second time.
+    lost: AtomicU64,
+}
+
+#[async_trait]
+impl quire::testing::Around for Short {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
+    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
+        let (appended, lost) =
+            (self.inner.append(shard, record), self.lost.load(Ordering::Relaxed));
+        Box::pin(async move { Ok(Offset(appended.await?.0 - lost)) })
+    }
+}
+
+#[tokio::test]
+async fn an_owner_whose_log_gives_out_offsets_again_ends_the_process() {
+    let log = Arc::new(Short { inner: log::Memory::new(LogId(1), 1), lost: AtomicU64::new(0) });
+    let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
+    let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
+    let doc = owner.open(id("a")).await.expect("it opens");
+    for base in 0..5 {
+        write(&doc, base).await;
+    }
+    log.lost.store(3, Ordering::Relaxed);
+    let letter = |session| {
+        let op = Operation::builder().insert("x").build();
+        let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
+        doc.write(SessionId([session; 16]), edit)
+    };
+    // So many are on their way that the log is as long as before when it is looked at.
+    let all = futures_util::future::join_all((1..9).map(letter));
+    let reason = tokio::select! {
+        reason = ports.fatal.wait() => reason,
+        done = timeout(PATIENCE, all) => panic!("it goes on: {done:?}"),
+    };
+    assert!(reason.contains("were there: stop every node and restore the log"), "{reason}");
 }

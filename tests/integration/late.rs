@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use prometheus::Registry;
-use quire::doc::{self, Join, Refusal, Welcome};
+use quire::doc::{self, ConnId, Join, Refusal, Welcome};
 use quire::relay::{
-    Access, Addresses, Ask, Blob, Config, Content, Denial, Handle, Hello, Identity, Metrics, Peers,
-    Request, SPEAKS, Tcp, Told, decode, encode,
+    Access, Addresses, Ask, Blob, Caret, Config, Content, Denial, Handle, Hello, Identity, Metrics,
+    Peers, Request, SPEAKS, Tcp, Told, decode, encode,
 };
 use quire::task::Tasks;
 use quire::types::{NodeId, ParticipantId, Revision, Seq, SessionId};
@@ -129,5 +129,48 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     });
     let (_, welcome) = joined.expect("it is taken");
     assert_eq!(welcome.conn.0, 5, "what the owner says");
+    tasks.stop().await;
+}
+
+/// Makes what reaches an owner from node 0.
+fn peers(owner: &Owner) -> (Peers, Tasks) {
+    let (known, address) = (owner.name.clone(), owner.address());
+    let addresses = move |node: &NodeId| (*node == known).then(|| address.clone());
+    let me = Identity { cluster: CLUSTER, node: name(0), boot: 1, speaks: SPEAKS };
+    let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+    let configs = (Config::default(), Arc::new(doc::Config::default()));
+    let tasks = Tasks::new();
+    let (network, told) = (Arc::new(Tcp::default()), (me, Arc::new(addresses) as Addresses));
+    (Peers::over(network, told, configs, tasks.clone(), metrics), tasks)
+}
+
+#[tokio::test]
+async fn carets_of_many_clients_are_told_together() {
+    let mut owner = Owner::bind(1).await;
+    let node = owner.name.clone();
+    let (peers, tasks) = peers(&owner);
+    let (joined, ()) = tokio::join!(join(&peers, &node), async {
+        owner.greet().await;
+        let (_, call) = owner.subscribed(Content::Text("text".to_owned())).await;
+        owner.attached(call, 10).await;
+    });
+    let (first, _) = joined.expect("it is taken");
+    let (joined, ()) = tokio::join!(join(&peers, &node), async {
+        let (call, Ask::Attach { .. }) = owner.asked().await else { panic!("a client comes") };
+        owner.attached(call, 11).await;
+    });
+    let (second, _) = joined.expect("it is taken");
+    let place = |handle: &Handle, conn, at| {
+        handle.place(ConnId(conn), Revision(5), Some((at, at))).expect("it lasts");
+    };
+    for at in 0..3 {
+        place(&first, 10, at);
+        place(&second, 11, at);
+    }
+    let caret = |conn, at| Caret { conn, rev: Revision(5), sel: Some((at, at)) };
+    for expected in [vec![caret(10, 0)], vec![caret(10, 2), caret(11, 2)]] {
+        let (_, Ask::Place { carets, .. }) = owner.asked().await else { panic!("a caret moves") };
+        assert_eq!(carets, expected);
+    }
     tasks.stop().await;
 }
