@@ -16,7 +16,8 @@ use tracing::{debug, error};
 use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
 use crate::doc::audience::{Audience, Tick};
-use crate::doc::handle::{Handle, Heard, Join, Listen, Outcome, Welcome};
+use crate::doc::handle::{Handle, Heard, Join, Listen, Outcome};
+use crate::doc::join::Seat;
 use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
@@ -41,7 +42,7 @@ const TOO_LONG_RETRY: Duration = Duration::from_secs(30);
 
 /// What an actor is told; built by [`Handle`]'s methods only.
 pub(crate) enum Message {
-    Join(Join, oneshot::Sender<Result<Welcome, Refusal>>),
+    Join(Join, oneshot::Sender<Result<Seat, Refusal>>),
     Listen(Listen, oneshot::Sender<Result<Heard, Refusal>>),
     Submit(ConnId, Batch),
     Place(ConnId, Revision, Option<(u64, u64)>),

@@ -8,6 +8,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::doc::actor::Message;
+use crate::doc::join::Seat;
 use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
 use crate::log::{Record, entry_bytes_max};
 use crate::types::{Author, DocId, Epoch, Offset, ParticipantId, Revision, Seq, SessionId};
@@ -203,7 +204,8 @@ impl Handle {
     /// [`Closed`] outside where the document must be opened again, a [`Refusal`] inside where it
     /// does not take the client.
     pub async fn join(&self, join: Join) -> Result<Result<Welcome, Refusal>, Closed> {
-        self.ask(|reply| Message::Join(join, reply)).await
+        let seat = self.ask(|reply| Message::Join(join, reply)).await?;
+        Ok(seat.map(Seat::take))
     }
 
     /// Has a copy on another node told everything.

@@ -7,8 +7,28 @@ use tokio::sync::oneshot;
 use crate::doc::actor::{Running, stalled};
 use crate::doc::audience::Hears;
 use crate::doc::handle::{Heard, Join, Listen, Welcome};
-use crate::doc::{ConnId, Event, Refusal};
+use crate::doc::{ConnId, Event, Handle, Refusal};
 use crate::types::Author;
+
+/// A client that was taken; it leaves where nobody takes the seat, also after it was answered.
+pub(in crate::doc) struct Seat {
+    welcome: Option<Welcome>,
+    doc: Handle,
+}
+
+impl Seat {
+    pub(in crate::doc) fn take(mut self) -> Welcome {
+        self.welcome.take().expect("a seat has a welcome until it is taken")
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(welcome) = &self.welcome {
+            self.doc.leave(welcome.conn);
+        }
+    }
+}
 
 impl Running {
     pub(in crate::doc) fn join(&mut self, join: Join) -> Result<Welcome, Refusal> {
@@ -32,15 +52,15 @@ impl Running {
         Ok(welcome)
     }
 
-    /// Answers a client; one that has gone meanwhile leaves.
+    /// Answers a client.
     pub(in crate::doc) fn welcome(
         &mut self,
         welcome: Result<Welcome, Refusal>,
-        reply: oneshot::Sender<Result<Welcome, Refusal>>,
+        reply: oneshot::Sender<Result<Seat, Refusal>>,
     ) {
-        if let Err(Ok(welcome)) = reply.send(welcome) {
-            self.leave(welcome.conn);
-        }
+        let seat = |welcome| Seat { welcome: Some(welcome), doc: self.handle.clone() };
+        // Where it has gone meanwhile, its seat is given back.
+        let _ = reply.send(welcome.map(seat));
     }
 
     pub(in crate::doc) fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {

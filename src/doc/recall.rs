@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use crate::doc::actor::{Message, Running};
-use crate::doc::handle::{Join, Welcome};
+use crate::doc::handle::Join;
 use crate::doc::history::Past;
+use crate::doc::join::Seat;
 use crate::doc::sessions::Session;
 use crate::doc::state::{Intake, State};
 use crate::doc::{Failure, Mode, Refusal};
@@ -21,7 +22,7 @@ use crate::task::caught;
 use crate::types::{Author, Revision, Seq, SessionId};
 
 /// A client that waits for its welcome.
-pub(crate) type Waiting = (Join, oneshot::Sender<Result<Welcome, Refusal>>);
+pub(crate) type Waiting = (Join, oneshot::Sender<Result<Seat, Refusal>>);
 
 /// A session's last batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

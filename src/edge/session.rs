@@ -28,7 +28,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::doc::{self, Batch, Change, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::frames::Addressee;
@@ -101,6 +101,8 @@ struct Session {
     limits: Limits,
     /// The revision that the client has once it has read everything sent.
     stands_at: Revision,
+    /// Whether revisions after that were dropped which a document that has closed cannot tell.
+    is_behind: bool,
     batches: Rate,
     cursors: Rate,
     pings: Rate,
@@ -183,6 +185,7 @@ where
         mode,
         limits,
         stands_at,
+        is_behind: false,
         batches: Rate::new(config.ops_per_second),
         cursors: Rate::new(config.cursors_per_second),
         pings: Rate::new(PINGS_PER_SECOND),
@@ -337,10 +340,15 @@ impl Session {
                 flight.acknowledged |= update.changes.iter().any(own);
             }
             match event {
+                // The next owner tells it, after what is missing before it.
+                Event::Changed(_) | Event::Merged(_) if self.is_behind => {}
                 Event::Changed(update) if update.last() <= self.stands_at => {}
                 Event::Changed(update) if update.first() == self.stands_at.next() => {
                     self.to.update(&update, &mut self.frames);
                     self.stands_at = update.last();
+                }
+                Event::Changed(update) if update.first() > self.stands_at.next() => {
+                    return self.gap(update.first());
                 }
                 Event::Changed(update) => {
                     let new = update.changes.partition_point(|one| one.rev <= self.stands_at);
@@ -348,8 +356,10 @@ impl Session {
                     self.stands_at = update.last();
                 }
                 Event::Merged(merged) if merged.rev <= self.stands_at => {}
+                Event::Merged(merged) if merged.first != self.stands_at.next() => {
+                    return self.gap(merged.first);
+                }
                 Event::Merged(merged) => {
-                    assert_eq!(merged.first, self.stands_at.next(), "a viewer misses nothing");
                     self.frames.push(self.to.merged(&merged));
                     self.stands_at = merged.rev;
                 }
@@ -397,7 +407,10 @@ impl Session {
                 ControlFlow::Continue(())
             }
             Ok(None) => ControlFlow::Break(Some(slow())),
-            Err(Closed) => self.or_closed(Err(Closed)),
+            Err(Closed) => {
+                self.is_behind = true;
+                self.or_closed(Err(Closed))
+            }
         }
     }
 
@@ -461,6 +474,13 @@ impl Session {
             Err(Closed) if self.outbox.is_filled() => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(Some(self.going_away())),
         }
+    }
+
+    /// Sends the client away rather than skip revisions.
+    fn gap(&self, next: Revision) -> ControlFlow<Option<Farewell>> {
+        error!(doc = %self.doc, stands_at = %self.stands_at, %next, "revisions are missing");
+        let reason = "revisions are missing: it is a fault of the server".to_owned();
+        ControlFlow::Break(Some(Farewell::of(&doc::Refusal::Internal { reason }, None)))
     }
 
     fn going_away(&self) -> Farewell {

@@ -97,10 +97,15 @@ async fn a_client_that_goes_before_it_is_welcomed_is_not_kept() {
     let open = ports.doc_metrics.open.clone();
     let router = Router::new(vec![shard::start(ShardId(0), ports).await.expect("it starts")]);
     let handle = router.open(&id("a")).await.expect("it opens");
-    let join = Join::new(SessionId([1; 16]), Arc::new(Told::default()));
+    let join = || Join::new(SessionId([1; 16]), Arc::new(Told::default()));
     // Asked once, and gone.
-    let mut joining = Box::pin(handle.join(join));
+    let mut joining = Box::pin(handle.join(join()));
     assert!(joining.as_mut().now_or_never().is_none());
+    drop(joining);
+    // Asked once, and gone when it has been answered.
+    let mut joining = Box::pin(handle.join(join()));
+    assert!(joining.as_mut().now_or_never().is_none());
+    assert_eq!(handle.clients().await, Ok(1));
     drop(joining);
     let closed = async {
         while open.get() > 0 {

@@ -129,7 +129,7 @@ impl Session {
             Mode::Edit => self.to.changes(&changes, &mut self.frames),
             Mode::View => self.frames.extend(self.to.composed(&changes)),
         }
-        self.stands_at = welcome.head;
+        (self.stands_at, self.is_behind) = (welcome.head, false);
         self.tell_presence();
         let session = self.to.session;
         let Some(flight) = &mut self.in_flight else { return ControlFlow::Continue(()) };
