@@ -19,6 +19,19 @@ pub struct Presence {
     pub encoded: Encodings,
 }
 
+impl Presence {
+    /// Returns what tells what `before` does, too, as far as it has not changed since: but for
+    /// selections, which belong to another revision.
+    pub(crate) fn with(&self, before: &Self) -> Self {
+        let same = |row: &&PresenceRow| self.rows.iter().all(|one| one.id != row.id);
+        let without = |row: &PresenceRow| PresenceRow { sel: None, ..row.clone() };
+        let rows = before.rows.iter().filter(same).map(without).chain(self.rows.iter().cloned());
+        let rows = rows.collect();
+        let (rev, participants) = (self.rev, self.participants);
+        Self { rev, participants, rows, encoded: Encodings::default() }
+    }
+}
+
 /// One participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceRow {

@@ -5,6 +5,7 @@
 //! revision is never skipped silently.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -118,13 +119,18 @@ impl Queue {
     /// Drops what a newer event of its kind makes needless, so that the rest is bounded too: a
     /// client has one batch in flight.
     fn supersede(&mut self, event: &Event) {
+        // Each tells only what has changed.
         const PRESENCES_MAX: usize = 16;
         if matches!(event, Event::Presence(_)) {
-            let is_presence = |one: &&Event| matches!(one, Event::Presence(_));
-            if self.events.iter().filter(is_presence).count() >= PRESENCES_MAX
-                && let Some(oldest) = self.events.iter().position(|one| is_presence(&one))
-            {
-                self.events.remove(oldest);
+            let mut all = self.events.iter_mut().enumerate().filter_map(|(at, one)| match one {
+                Event::Presence(presence) => Some((at, presence)),
+                _ => None,
+            });
+            let (oldest, next) = (all.next(), all.next());
+            let full = all.count() + 2 >= PRESENCES_MAX;
+            if let (true, Some((at, before)), Some((_, after))) = (full, oldest, next) {
+                *after = Arc::new(after.with(before));
+                self.events.remove(at);
             }
         }
     }
@@ -142,5 +148,38 @@ fn revision_bytes(event: &Event) -> Option<usize> {
         | Event::Presence(_)
         | Event::Refused { .. }
         | Event::Closed(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doc::{Encodings, Outbox as _, Presence, PresenceRow};
+    use crate::types::{ParticipantId, Revision};
+
+    #[test]
+    fn who_has_gone_is_told_however_much_comes_after_it() {
+        let bounds = Bounds { bytes_max: 1_024, age_max: Duration::from_secs(1) };
+        let outbox = Outbox::new(bounds);
+        let row = |id, gone: bool| PresenceRow {
+            id: ParticipantId(id),
+            user: None,
+            sel: (!gone).then_some((3, 3)),
+            gone,
+        };
+        let push = |rev, rows| {
+            let encoded = Encodings::default();
+            let presence = Presence { rev: Revision(rev), participants: 1, rows, encoded };
+            outbox.push(Event::Presence(Arc::new(presence)));
+        };
+        push(0, vec![row(1, true), row(2, false), row(3, false)]);
+        for rev in 1..40 {
+            push(rev, vec![row(2, false)]);
+        }
+        let events = outbox.take().events;
+        assert!(events.len() <= 16, "it is bounded: {}", events.len());
+        let Some(Event::Presence(first)) = events.front() else { panic!("all are presences") };
+        let (gone, still) = (row(1, true), PresenceRow { sel: None, ..row(3, false) });
+        assert_eq!(first.rows, [gone, still, row(2, false)]);
     }
 }

@@ -110,6 +110,16 @@ impl Run {
         self.keeping.member.node()
     }
 
+    /// Starts a task whose end the keeper waits for: where it panics, nobody would keep the shard.
+    pub(crate) fn spawn_vital(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let fatal = self.keeping.shards.fatal.clone();
+        self.keeping.shards.tasks.spawn_vital(name, fatal, task);
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.born.elapsed()
     }
@@ -279,7 +289,7 @@ impl Run {
         let (ports, events, claims) =
             (self.keeping.shards.clone(), self.events.clone(), self.claims.clone());
         let member = self.keeping.member.clone();
-        self.keeping.shards.tasks.spawn("claim", async move {
+        self.spawn_vital("claim", async move {
             let Some(_permit) = until.run_until_cancelled(claims.acquire()).await else { return };
             // Much may have changed while others were claimed.
             let (node, control) = (member.node(), member.control());
@@ -419,7 +429,7 @@ impl Run {
         let (member, events) = (self.keeping.member.clone(), self.events.clone());
         let owned =
             Owned { node: member.node().clone(), boot: member.boot(), shards: shards.clone() };
-        self.keeping.shards.tasks.spawn("publish", async move {
+        self.spawn_vital("publish", async move {
             let result = member.write(&Record::Owned(owned)).await;
             // A keeper that has ended has nothing to tell.
             let _ = events.send(Event::Published { shards, result });
@@ -435,8 +445,13 @@ impl Run {
         if matches!(reason, WriteError::Void(Void::OldEpoch)) {
             // Control knows of ownerships as new as these, which have ended: newer ones are news.
             let (control, node) = (self.control.clone(), self.node().clone());
-            let ended = shards.into_iter().filter(|one| !knows(&control, &node, *one));
-            ended.for_each(|(shard, _)| self.rest(shard, 1));
+            for (shard, epoch) in shards.into_iter().filter(|one| !knows(&control, &node, *one)) {
+                // What has come after it stays.
+                let same = |serving: &Serving| serving.handle.epoch() == Some(epoch);
+                if matches!(self.ward(shard), Ward::Serving(serving) if same(serving)) {
+                    self.rest(shard, 1);
+                }
+            }
         }
     }
 
