@@ -429,11 +429,12 @@ impl Node {
             Handed::Everything | Handed::ToNobody => 0,
             Handed::Nothing => self.save().await,
         };
+        if let (Some(clustered), Handed::Nothing) = (&self.clustered, handed) {
+            // Whoever is up after all can have them now.
+            clustered.leave().await;
+        }
         if timeout(self.shutdown_grace, self.edge_tasks.stop()).await.is_err() {
             warn!("not every client took its farewell");
-        }
-        if let (Some(clustered), Handed::Nothing) = (&self.clustered, handed) {
-            clustered.leave().await;
         }
         // What was acknowledged does not need these.
         within("the shards", self.shard_tasks.stop()).await;

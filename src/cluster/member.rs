@@ -368,6 +368,10 @@ impl Shared {
     }
 
     async fn beat(&self) {
+        if *self.leaving.lock().await {
+            // Where that could not be written, the others find out by its silence.
+            return;
+        }
         let control = self.topic.control();
         if let Ok(Some(0)) = self.topic.obscure().await {
             // The topic was trimmed before this node had read it, and goes on in newer words.
