@@ -352,6 +352,9 @@ pub struct Event {
     /// Of a command, why; of a move that was undone, what was in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Of a command, when it was given, by the clock of the node that took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<String>,
     /// Of a placement, the shards that are to be elsewhere now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub placed: Vec<Placed>,

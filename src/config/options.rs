@@ -187,7 +187,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("admin.allow-public", "false", Kind::Switch,
         "Whether the port may be where others than this machine and private networks reach it."),
     opt("admin.events-kept", "1000", count("events", 100, 100_000),
-        "The last events kept for those who ask later."),
+        "The last events kept for those who ask later; as many commands beside them."),
 
     opt("relay.frame-bytes-max", r#""64MiB""#, kib(MIB, GIB),
         "Bytes of one message between nodes: a whole document has to fit."),

@@ -482,7 +482,9 @@ async fn events_are_pushed_to_those_who_follow_and_kept_for_others() {
     assert_eq!(event["why"], "more memory");
     let before = event["at"].as_u64().expect("a number") - 1;
     let kept = cluster.done(0, &["events", "--after", &before.to_string()]).await;
-    assert!(kept.contains("bo gave the command: weight a 12 (more memory)"), "{kept}");
+    let given = event["given_at"].as_str().expect("a time");
+    let told = format!("bo gave the command: weight a 12 (more memory), given at {given}");
+    assert!(kept.contains(&told), "{kept}");
     assert!(kept.contains("a has weight 12"), "{kept}");
     assert!(!kept.contains("a is up"), "{kept}");
     // Who follows is told the end when the node stops.

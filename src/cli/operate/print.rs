@@ -246,8 +246,10 @@ pub(crate) fn event(event: &Event) -> String {
         (Some(_), Some(why)) => format!(" ({})", one_line(why)),
         _ => String::new(),
     };
+    let given = event.given_at.as_deref().map(one_line);
+    let given = given.map(|at| format!(", given at {at}")).unwrap_or_default();
     let (time, kind, text) = (&event.time, &event.kind, one_line(&event.text));
-    format!("{:<8} {:<24}  {:<11}  {text}{why}\n", event.at, one_line(time), one_line(kind))
+    format!("{:<8} {:<24}  {:<11}  {text}{why}{given}\n", event.at, one_line(time), one_line(kind))
 }
 
 #[cfg(test)]
