@@ -231,7 +231,8 @@ fn waits(control: &Control, id: ShardId) -> Option<String> {
         return Some(format!("it waits: {note}"));
     }
     if !plan.may_begin(|_| false).iter().any(|next| next.shard == id) {
-        return Some("it waits for other moves: see the limits in `quire status`".to_owned());
+        let waits = "it waits for other moves: `quire limits` tells how many run at once";
+        return Some(waits.to_owned());
     }
     let again = match pending.undone {
         0 => "it begins to move now".to_owned(),

@@ -15,6 +15,7 @@ mod keeping;
 mod kill;
 mod late;
 mod leaving;
+mod limits;
 mod load;
 mod moves;
 mod nodes;

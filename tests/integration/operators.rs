@@ -14,7 +14,7 @@ use quire::config::Config;
 use quire::edge;
 use quire::log::Memory;
 use quire::node::{Node, Stores, Versions};
-use quire::testing::{FaultyStore, StoreFaults};
+use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId};
 use serde_json::{Value, json};
@@ -25,23 +25,33 @@ use crate::inner::{PATIENCE, id};
 use crate::moves::type_in;
 use crate::server::QUIRE;
 
-const SHARDS: u32 = 12;
+pub(crate) const SHARDS: u32 = 12;
 
 pub(crate) struct Cluster {
     log: Memory,
     pub(crate) control: Memory,
     store: checkpoint::Memory,
     stores: Vec<Arc<FaultyStore<checkpoint::Memory>>>,
+    /// The log, as each node has it.
+    pub(crate) logs: Vec<Arc<FaultyLog>>,
+    /// What each node is started with, but for its name and addresses.
+    pub(crate) config: Config,
     pub(crate) nodes: Vec<Node>,
 }
 
 impl Cluster {
     pub(crate) async fn of(names: &[&str]) -> Self {
+        Self::with(names, Config::default()).await
+    }
+
+    pub(crate) async fn with(names: &[&str], config: Config) -> Self {
         let mut cluster = Self {
             log: Memory::new(LogId(1), SHARDS),
             control: Memory::new(LogId(2), 1),
             store: checkpoint::Memory::new(),
             stores: Vec::new(),
+            logs: Vec::new(),
+            config,
             nodes: Vec::new(),
         };
         for name in names {
@@ -51,7 +61,7 @@ impl Cluster {
         cluster
     }
 
-    async fn start(&mut self, name: &str) {
+    pub(crate) async fn start(&mut self, name: &str) {
         self.start_as(name, Versions::default()).await.expect("the node starts");
     }
 
@@ -65,12 +75,14 @@ impl Cluster {
             admin_listen: Some(any),
             // Whoever waits for the whole of it is seen.
             edge: edge::Config { shutdown_grace: 10 * PATIENCE, ..edge::Config::default() },
-            ..Config::default()
+            ..self.config.clone()
         };
         let store = self.store.reopen().expect("it is open");
         let store = Arc::new(FaultyStore::new(store, StoreFaults::default(), 0));
         self.stores.push(store.clone());
-        let stores = Stores { log: Arc::new(self.log.reopen()), store };
+        let log = Arc::new(FaultyLog::new(Arc::new(self.log.reopen()), 0, Faults::default()));
+        self.logs.push(log.clone());
+        let stores = Stores { log, store };
         let control = Arc::new(self.control.reopen());
         let node = Node::start_as(versions, &config, Clock::wall(), stores, control).await?;
         self.nodes.push(node);
@@ -102,7 +114,7 @@ impl Cluster {
     }
 
     /// Runs a command that has to be refused, and returns what it says.
-    async fn refused(&self, number: usize, args: &[&str]) -> String {
+    pub(crate) async fn refused(&self, number: usize, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.run(number, args).await;
         let (out, err) = (text(stdout), text(stderr));
         assert_eq!(status.code(), Some(1), "{args:?}: {out}{err}");
@@ -142,7 +154,7 @@ impl Cluster {
     }
 
     /// What an operator can have changed, and where everything is.
-    async fn fixed(&self) -> Value {
+    pub(crate) async fn fixed(&self) -> Value {
         let (status, shards) = (self.json(0, &["status"]).await, self.json(0, &["shards"]).await);
         let of = |node: &Value| json!([node["node"], node["draining"], node["weight"]]);
         let nodes: Vec<_> = nodes(&status).map(of).collect();
@@ -184,7 +196,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("it prints text")
 }
 
-fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
     status["nodes"].as_array().expect("a list").iter()
 }
 
@@ -401,6 +413,9 @@ async fn what_makes_no_sense_is_refused_with_the_next_step_and_nothing_moves() {
         (&["weight", "d", "20"], "there is no node d", "list of nodes"),
         (&["weight", "a", "0"], "a weight is 1 to 100, not 0", "10 is usual"),
         (&["weight", "a", "101"], "a weight is 1 to 100, not 101", "drain it"),
+        (&["limits", "--node", "0"], "the limits are 1 to 100", "to stop moves, pause them"),
+        (&["limits", "--cluster", "1001"], "and 1 to 1000 in all, not 2 and 1001", "pause them"),
+        (&["apply", "9999999", "--throttle", "101"], "not 101 and 101", "pause them"),
         (&["drain", "d"], "there is no node d", "list of nodes"),
         (&["drain", "c"], "node c is down", "start it"),
         (&["undrain", "a"], "node a is not being drained", "nothing is to be undone"),

@@ -1,6 +1,6 @@
 //! Answers of the admin port as tables.
 
-use crate::admin::model::{Done, Event, Explained, Move, Node, Plan, Shard, Status, Where};
+use crate::admin::model::{Done, Event, Explained, Limits, Move, Node, Plan, Shard, Status, Where};
 use crate::cli::table::{Align, Table, one_line};
 
 /// Spells a text that may be missing.
@@ -166,6 +166,11 @@ pub(crate) fn explained(explained: &Explained) -> String {
     out
 }
 
+/// Spells how many moves run at once.
+pub(crate) fn limits(limits: &Limits) -> String {
+    format!("of a node  {}\nin all     {}\n", limits.per_node, limits.cluster)
+}
+
 /// Spells a plan.
 pub(crate) fn plan(plan: &Plan) -> String {
     let mut out = match &plan.of {
@@ -255,7 +260,6 @@ pub(crate) fn event(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::model::Limits;
 
     #[test]
     fn a_plan_says_what_is_not_known() {
