@@ -385,7 +385,31 @@ async fn a_plan_that_a_join_made_stale_is_refused() {
     assert!(applied.contains(&format!("{count} shards move because of it")), "{applied}");
     let status = cluster.settled().await;
     let b = nodes(&status).find(|node| node["node"] == "b").expect("it is there");
-    assert_eq!((&b["shards"], &status["limits"]["cluster"]), (&json!(0), &json!(1)));
+    let limits = json!({"per_node": 1, "cluster": 1});
+    assert_eq!((&b["shards"], &status["limits"]), (&json!(0), &limits));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_the_name_of_a_living_one_is_refused_and_nothing_moves() {
+    let mut cluster = Cluster::of(&["a", "b"]).await;
+    cluster.write(0, "notes").await;
+    let before = cluster.fixed().await;
+    let runs = |listed: &Value| {
+        let run = |node: &Value| json!([node["node"], node["boot"], node["joined_at"]]);
+        listed.as_array().expect("a list").iter().map(run).collect::<Vec<_>>()
+    };
+    let listed = cluster.json(0, &["nodes"]).await;
+    let refused = cluster.start_as("a", Versions::default()).await.expect_err("it has the name");
+    let (said, boot) = (format!("{refused:#}"), &listed[0]["boot"]);
+    let reason = format!("node a is alive with boot {boot}: choose another name or stop that one");
+    assert!(said.contains(&reason), "{said}");
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
+    assert_eq!(runs(&cluster.json(1, &["nodes"]).await), runs(&listed), "the same are up");
+    for (number, doc) in [(0, "one"), (1, "two"), (0, "three"), (1, "four")] {
+        cluster.write(number, doc).await;
+    }
+    cluster.nodes.remove(0).stop().await.expect("the other has its documents");
+    cluster.start("a").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
