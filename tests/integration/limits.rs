@@ -88,6 +88,7 @@ async fn a_node_with_a_greater_weight_has_more_shards_when_the_command_is_done()
         (count("a").expect("a number"), count("b").expect("a number"))
     };
     let before = shards().await;
+    slow(&cluster);
     let moved = cluster.done(0, &["weight", "b", "50", "--wait"]).await;
     assert!(moved.contains("done: weight b 50") && moved.contains(" shards move"), "{moved}");
     let (a, b) = shards().await;
