@@ -82,7 +82,8 @@ pub struct Node {
     pub sessions: Option<u32>,
     /// Its open documents, as it said last.
     pub documents: Option<u32>,
-    /// The 99th percentile of its acknowledgements, as it said last.
+    /// The 99th percentile of its acknowledgements, as it said last; of few, how long the oldest
+    /// batch has waited for one. None where nothing is known.
     pub ack_p99_ms: Option<u64>,
     /// Who holds it for dead.
     pub votes: Vec<String>,

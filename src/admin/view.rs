@@ -82,7 +82,7 @@ pub(crate) fn nodes(control: &Control) -> Vec<Node> {
         placed: placed.get(node).copied().unwrap_or(0),
         sessions: member.load.map(|load| load.sessions),
         documents: member.load.map(|load| load.documents),
-        ack_p99_ms: member.load.map(|load| millis(load.ack_p99)),
+        ack_p99_ms: member.load.map(|load| millis(load.ack_p99)).filter(|ms| *ms > 0),
         votes: member.votes.iter().map(name).collect(),
         boot: member.boot,
         joined_at: time(member.joined_at),

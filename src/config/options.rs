@@ -182,7 +182,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("cluster.weight", "10", count("parts", 1, 100),
         "Its share of the shards, beside the weights of the others."),
     opt("cluster.ack-objective", r#""500ms""#, millis(10, M),
-        "Where 99 of 100 acknowledgements of a node take longer for 5 s, no shard begins to move."),
+        "Where 99 of 100 acknowledgements of a node take longer for 7 s, no shard begins to move."),
 
     opt("admin.allow-public", "false", Kind::Switch,
         "Whether the port may be where others than this machine and private networks reach it."),

@@ -8,6 +8,7 @@ mod config;
 mod doubt;
 mod forks;
 mod full_disk;
+mod guarded;
 mod history;
 mod inner;
 mod joins;

@@ -148,7 +148,7 @@ impl Cluster {
         .await
     }
 
-    async fn owner(&self, shard: u32) -> String {
+    pub(crate) async fn owner(&self, shard: u32) -> String {
         let shards = self.json(0, &["shards"]).await;
         shards[shard as usize]["owner"].as_str().expect("it is owned").to_owned()
     }
@@ -280,7 +280,10 @@ async fn shards_move_are_pinned_and_wait_while_moves_are_paused() {
 }
 
 /// Opens every document at two nodes, and waits until each is online.
-async fn opened(cluster: &Cluster, count: usize) -> (Vec<Document>, Vec<watch::Receiver<Status>>) {
+pub(crate) async fn opened(
+    cluster: &Cluster,
+    count: usize,
+) -> (Vec<Document>, Vec<watch::Receiver<Status>>) {
     let documents: Vec<_> = (0..count)
         .map(|n| {
             let url = format!("http://{}", cluster.nodes[n % 2].address);
