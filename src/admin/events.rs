@@ -157,16 +157,11 @@ fn commanded(command: &Command, refused: Option<&Void>) -> Event {
     };
     let why = (!why.is_empty()).then_some(why);
     let given_at = Some(time(command.by.at));
-    Event { kind: kind.to_owned(), text, by: Some(by), why, given_at, ..Event::default() }
+    Event { by: Some(by), why, given_at, ..of(kind, text) }
 }
 
 /// Tells of a change; of a snapshot there is nothing to tell.
 fn told(change: &Change, control: &Control) -> Option<Event> {
-    let of = |kind: &str, text: String| Event { kind: kind.to_owned(), text, ..Event::default() };
-    let on = |kind: &str, node: &NodeId, text: String| Event {
-        node: Some(node.0.to_string()),
-        ..of(kind, text)
-    };
     let with = |shard: &ShardId, event: Event| Event { shard: Some(shard.0), ..event };
     Some(match change {
         Change::Founded { shards, .. } => {
@@ -237,9 +232,17 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
     })
 }
 
+fn of(kind: &str, text: String) -> Event {
+    Event { kind: kind.to_owned(), text, ..Event::default() }
+}
+
+fn on(kind: &str, node: &NodeId, text: String) -> Event {
+    Event { node: Some(node.0.to_string()), ..of(kind, text) }
+}
+
 fn moved(kind: &str, (shard, from, to): (&ShardId, &NodeId, &NodeId), text: String) -> Event {
-    let (node, from) = (Some(to.0.to_string()), Some(from.0.to_string()));
-    Event { kind: kind.to_owned(), text, node, shard: Some(shard.0), from, ..Event::default() }
+    let from = Some(from.0.to_string());
+    Event { shard: Some(shard.0), from, ..on(kind, to, text) }
 }
 
 fn ended(of: (&ShardId, &NodeId, &NodeId), outcome: &Outcome) -> Event {
@@ -266,7 +269,7 @@ fn placed(shards: &[ShardId], control: &Control) -> Event {
         _ => format!("{} shards are to be elsewhere", shards.len()),
     };
     let placed = shards.iter().map(place).collect();
-    Event { kind: "placed".to_owned(), text, placed, ..Event::default() }
+    Event { placed, ..of("placed", text) }
 }
 
 #[cfg(test)]
