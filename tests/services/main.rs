@@ -11,6 +11,7 @@ mod fight;
 mod kafka;
 mod kill;
 mod large;
+mod local;
 mod migrate;
 mod outage;
 #[path = "../integration/proxy.rs"]
