@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::kill::{logged, settings, stored};
+use crate::audited::Left;
+use crate::kill::{logged, settings};
 use crate::proxy::{Line, Proxy};
 use crate::server::{Server, free_port};
 use crate::service::{Service, metric};
@@ -321,5 +322,8 @@ async fn three_nodes_lose_and_double_nothing_whatever_is_done_to_them() {
     }
     nodes.settled().await;
     let last = nodes.take(0);
-    storm.end(last, async || (logged(&broker).await, stored(&hosts).await)).await;
+    let set = settings(&broker, &hosts);
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    let left = Left { data: nodes.folder.path(), set: &set };
+    storm.end(last, left, async || logged(&broker).await).await;
 }
