@@ -9,9 +9,9 @@ use std::time::Duration;
 use quire::audit::Recorder;
 use quire::client::{Document, Options, Watcher};
 use quire::clock::Clock;
+use quire::load::Scribe;
 use quire::log::{Fence, Log, Marks, Record, check_frame};
 use quire::task::Tasks;
-use quire::testing::Recording;
 use quire::text::{Operation, apply};
 use quire::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
 use quire::wire::Codec;
@@ -80,7 +80,7 @@ async fn write(
 ) -> Promised {
     let codec = if seed.is_multiple_of(2) { Codec::Binary } else { Codec::Json };
     let client = format!("w{seed}");
-    let watcher = Recording { recorder, client, clock: Clock::wall() };
+    let watcher = Scribe { recorder, client, clock: Clock::wall() };
     let watcher = Some(Watcher(Arc::new(watcher)));
     let document =
         Document::open(doc_id(doc), Options { codec, urls, watcher, ..Options::new("") });

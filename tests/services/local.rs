@@ -9,7 +9,7 @@ use quire::task::Tasks;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::server::QUIRE;
+use crate::server::{QUIRE, quire};
 
 /// A guard against a test that hangs, not a measure.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -85,7 +85,28 @@ impl Local {
     }
 
     fn url(&self, number: u16) -> String {
-        format!("http://127.0.0.1:{}/v1/docs/notes", self.first + number)
+        format!("http://127.0.0.1:{}", self.first + number)
+    }
+
+    /// Has people type through all nodes, and asks whether what they saw is true, while the nodes
+    /// go on.
+    async fn load_and_audit(&self) {
+        let address = |service: &str| {
+            let address = std::fs::read_to_string(self.folder.path().join(service).join("address"));
+            address.expect("it runs").trim().to_owned()
+        };
+        let log = format!("kafka://{}/quire", address("kafka"));
+        let checkpoints = format!("cql://{}/quire", address("cassandra"));
+        let history = self.folder.path().join("history.gz").display().to_string();
+        let urls: Vec<_> = (1..=NODES).map(|number| self.url(number)).collect();
+        let urls = urls.iter().flat_map(|url| ["--url", url]);
+        let load = ["load", "--profile", "typing", "--seconds", "2", "--history", &history];
+        let load: Vec<&str> = load.into_iter().chain(urls).collect();
+        let audit = ["audit", "--log", &log, "--checkpoints", &checkpoints, "--history", &history];
+        let audit = [&audit[..], &["--set", "cql.replication-factor=1"]].concat();
+        quire(&load);
+        let told = quire(&audit);
+        assert!(told.ends_with("clean\n") && told.contains(" events of 8 clients"), "{told}");
     }
 
     /// Lists the processes that this cluster has.
@@ -132,14 +153,17 @@ async fn a_cluster_on_one_machine_comes_up_takes_an_edit_and_leaves_nothing_runn
     assert_eq!(cluster.processes().len(), usize::from(NODES) + 2, "nodes, broker and store");
 
     let client = reqwest::Client::new();
+    let notes = |number| format!("{}/v1/docs/notes", cluster.url(number));
     let text = json!({ "text": "for everybody" });
-    let put = client.put(cluster.url(1)).json(&text).send().await.expect("it answers");
+    let put = client.put(notes(1)).json(&text).send().await.expect("it answers");
     assert!(put.status().is_success(), "{put:?}");
     for number in 1..=NODES {
-        let got = client.get(cluster.url(number)).send().await.expect("it answers");
+        let got = client.get(notes(number)).send().await.expect("it answers");
         let got: Value = got.json().await.expect("a document");
         assert_eq!(got["text"], text["text"], "at node {number}");
     }
+
+    cluster.load_and_audit().await;
 
     // Who is there already is let alone.
     assert_eq!(cluster.done(&["up", &NODES.to_string()]).await, "");
