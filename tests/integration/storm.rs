@@ -52,6 +52,9 @@ pub(crate) const SETTINGS: &[&str] = &[
     "telemetry.log-level=warn",
 ];
 
+/// After so many of its batches a writer tells the text that it has.
+const WITNESS_EVERY: u64 = 20;
+
 /// Numbers every insert of the whole test: each inserts a character of its own.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -86,6 +89,7 @@ async fn write(
         Document::open(doc_id(doc), Options { codec, urls, watcher, ..Options::new("") });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut durable = Vec::new();
+    let mut batches = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut typed = Vec::new();
         for _ in 0..rng.random_range(1..4) {
@@ -99,6 +103,10 @@ async fn write(
             edited.expect("nothing comes between the look and the edit");
         }
         document.wait_durable().await.expect("the server takes the client");
+        batches += 1;
+        if batches % WITNESS_EVERY == 0 {
+            assert!(document.witness(), "everything is durable");
+        }
         done.send_modify(|edits| *edits += typed.len() as u64);
         durable.append(&mut typed);
         tokio::time::sleep(rest).await;
@@ -142,9 +150,14 @@ impl Storm {
     /// Waits until so many more edits are durable.
     pub(crate) async fn more(&self, edits: u64) {
         let mut progress = self.done.subscribe();
-        let wanted = *progress.borrow_and_update() + edits;
+        let wanted = self.durable() + edits;
         let reached = progress.wait_for(|done| *done >= wanted);
         timeout(PATIENCE, reached).await.expect("writers go on").expect("it lives");
+    }
+
+    /// Counts the edits that are durable.
+    pub(crate) fn durable(&self) -> u64 {
+        *self.done.borrow()
     }
 
     /// Ends the writing and checks everything: what the server leaves is audited, then `log` is
