@@ -1,5 +1,6 @@
 //! The one integration binary: a module per subject.
 
+mod audited;
 mod certificates;
 mod cli_config;
 mod cli_doc;
