@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus::Registry;
-use quire::checkpoint::{Memory as MemoryStore, Store, StoredManifest};
+use quire::checkpoint::{self, Memory as MemoryStore, Store, StoredManifest};
 use quire::cluster::Control;
 use quire::doc::{self, Content, Mode};
 use quire::log::{Log, Memory};
@@ -237,12 +237,20 @@ impl World {
         }
     }
 
+    /// Loses a document's newest checkpoint, and what is left where that was never whole: the
+    /// verification at the end is right to complain of a document that has damaged ones only.
     async fn forget(&self, doc: &DocId) {
-        let store = self.site.store.inner();
-        let newest = store.manifests(doc, 1).await.expect("it is in memory").pop();
-        let Some(StoredManifest { id, .. }) = newest else { return };
-        self.trace.note("a checkpoint is forgotten", doc);
-        store.remove_manifest(&id).await.expect("it is in memory");
+        let (store, log) = (self.site.store.inner(), self.site.log.id());
+        loop {
+            let newest = store.manifests(doc, 1).await.expect("it is in memory").pop();
+            let Some(StoredManifest { id, .. }) = newest else { return };
+            self.trace.note("a checkpoint is forgotten", doc);
+            store.remove_manifest(&id).await.expect("it is in memory");
+            let left = checkpoint::load(store, doc, log).await;
+            if !matches!(left, Err(checkpoint::Error::AllDamaged { .. })) {
+                return;
+            }
+        }
     }
 
     fn cut_off(&self, walls: &Walls, (up, down): (bool, bool), rest: Duration) {
