@@ -1,0 +1,41 @@
+//! Who somebody is, and what they may do: pure but for the set of keys that is fetched.
+//!
+//! ```text
+//! JWT ─► token (keys, strict claims) ─► Claims ─► Principal ─┐
+//!          │ once                                            ├─► rights: decide(document, right)
+//!          └─► session (sealed cookie) ─► Claims ─► Principal ┘
+//! ```
+//!
+//! Nothing here knows HTTP, sockets or documents' texts. Time and entropy come in as arguments,
+//! refusals go out as values ([`Refusal`]) that hold nothing of what was presented.
+
+#[cfg(test)]
+mod attacks;
+mod csrf;
+mod error;
+mod json;
+pub mod jwks;
+mod keys;
+mod model;
+mod names;
+mod pattern;
+mod provider;
+mod rights;
+mod secret;
+mod session;
+mod ticket;
+mod token;
+
+pub use csrf::{Csrf, Forged};
+pub use error::{BadJwks, BadKey, Claim, Refusal};
+pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
+pub use names::{BadName, KeyId, Subject, TokenId};
+pub use pattern::{BadPattern, Pattern};
+pub use rights::{
+    Access, BadRight, Decision, GRANTS_MAX, Grant, MEMBERS_MAX, Principal, Right, Rights,
+    TooManyMembers, Visibility, decide, rights,
+};
+pub use secret::{Age, Secret};
+pub use session::{COOKIE_BYTES_MAX, NoSession, Opened, Session, Sessions, TooLarge};
+pub use ticket::{BadTicket, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, Tickets};
+pub use token::{Claims, Draft, NotSigned, Policy, TOKEN_BYTES_MAX, Unverified, issue, verify};
