@@ -62,3 +62,34 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     };
     Key::bound(id, algorithm, DecodingKey::from_jwk(jwk).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::error::BadKey;
+
+    #[test]
+    fn a_document_of_no_use_is_refused() {
+        let key = |id: usize| {
+            let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+            format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k{id}","x":"{x}"}}"#)
+        };
+        let set = |ids: &[usize]| {
+            let keys: Vec<_> = ids.iter().map(|id| key(*id)).collect();
+            format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+        };
+        let many: Vec<_> = (0..65).collect();
+        let check = |document: &str, expected| {
+            assert_eq!(parse(document.as_bytes()).map(|set| set.keys().len()), expected);
+        };
+        check(&set(&[1, 2]), Ok(2));
+        check(&set(&[1, 1]), Err(BadJwks::Keys(BadKey::SameId)));
+        check(&set(&many), Err(BadJwks::Keys(BadKey::TooMany)));
+        check(&set(&[]), Err(BadJwks::Empty));
+        check(r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#, Err(BadJwks::Empty));
+        check("<html>", Err(BadJwks::Format));
+        check("[]", Err(BadJwks::Format));
+        check(r#"{"keys":{}}"#, Err(BadJwks::Format));
+        check(&" ".repeat(JWKS_BYTES_MAX + 1), Err(BadJwks::TooLong));
+    }
+}

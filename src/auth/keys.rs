@@ -349,3 +349,100 @@ fn der(input: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
     };
     (*first == kind).then(|| rest.split_at_checked(length)).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/", $name))
+        };
+    }
+
+    const SECRET: &[u8] = fixture!("secret.txt");
+    const RSA_PUBLIC: &[u8] = fixture!("rsa-public.pem");
+
+    #[track_caller]
+    fn check(text: &[u8], expected: Result<Algorithm, BadKey>) {
+        assert_eq!(Key::read(None, text).map(|key| key.algorithm()), expected);
+    }
+
+    #[test]
+    fn a_key_is_bound_to_the_algorithm_of_its_kind() {
+        check(SECRET, Ok(Algorithm::Hs256));
+        check(RSA_PUBLIC, Ok(Algorithm::Rs256));
+        check(fixture!("rsa-public-pkcs1.pem"), Ok(Algorithm::Rs256));
+        check(fixture!("rsa.pem"), Ok(Algorithm::Rs256));
+        check(fixture!("rsa-pkcs1.pem"), Ok(Algorithm::Rs256));
+        check(fixture!("p256-public.pem"), Ok(Algorithm::Es256));
+        check(fixture!("p256.pem"), Ok(Algorithm::Es256));
+        check(fixture!("ed25519-public.pem"), Ok(Algorithm::EdDsa));
+        check(fixture!("ed25519.pem"), Ok(Algorithm::EdDsa));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        check(fixture!("rsa-1024-public.pem"), Err(BadKey::RsaBits));
+        check(fixture!("p384-public.pem"), Err(BadKey::Format));
+        check(fixture!("p256-certificate.pem"), Err(BadKey::Format));
+        check(fixture!("p256-sec1.pem"), Err(BadKey::Format));
+        check(&[RSA_PUBLIC, fixture!("p256-public.pem")].concat(), Err(BadKey::Format));
+        check(&RSA_PUBLIC[..200], Err(BadKey::Format));
+        check(br#"{"kty":"oct","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}"#, Err(BadKey::Format));
+        check(b"", Err(BadKey::ShortSecret));
+        check(&[b's'; 31], Err(BadKey::ShortSecret));
+        check(&[&[b's'; 31][..], b"\r\n"].concat(), Err(BadKey::ShortSecret));
+        check(&[b's'; 32], Ok(Algorithm::Hs256));
+    }
+
+    #[test]
+    fn a_key_in_pem_or_der_is_no_secret() {
+        let public = DecodingKey::from_rsa_pem(RSA_PUBLIC).expect("a key");
+        let der = public.try_get_as_bytes().expect("DER");
+        let behind = [b"x\n", RSA_PUBLIC].concat();
+        let ssh = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ user@host";
+        for text in [RSA_PUBLIC, der, &behind, ssh] {
+            assert_eq!(Key::secret(None, text).err(), Some(BadKey::NoSecret));
+            assert!(
+                Key::read(None, text).is_err_and(|e| e == BadKey::NoSecret) || text == RSA_PUBLIC
+            );
+        }
+        // Bytes that only begin like DER are a secret like any other.
+        assert!(Key::secret(None, &[b'0'; 40]).is_ok());
+    }
+
+    #[test]
+    fn a_public_key_signs_nothing() {
+        assert_eq!(SigningKey::read(None, RSA_PUBLIC).err(), Some(BadKey::NoPrivate));
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let key = Key::read("k".parse().ok(), SECRET).expect("a key");
+        let signing = SigningKey::read("k".parse().ok(), SECRET).expect("a key");
+        let shown = "{ id: Some(k), algorithm: Hs256 }";
+        assert_eq!(format!("{key:?} {signing:?}"), format!("Key {shown} SigningKey {shown}"));
+    }
+
+    #[test]
+    fn a_set_has_one_key_of_an_id_and_the_own_ones_first() {
+        let key = |id: Option<&str>, text: &[u8]| {
+            Key::read(id.map(|id| id.parse().expect("an id")), text).expect("a key")
+        };
+        let (one, two) = (key(Some("k"), SECRET), key(Some("k"), &[b'2'; 32]));
+        let same = KeySet::new(vec![one.clone(), two.clone()]);
+        assert_eq!(same.err(), Some(BadKey::SameId));
+        let many = vec![key(None, SECRET); KEYS_MAX + 1];
+        assert_eq!(KeySet::new(many).err(), Some(BadKey::TooMany));
+        let rsa = key(Some("k"), RSA_PUBLIC);
+        let own = KeySet::new(vec![one.clone(), rsa]).expect("of two algorithms");
+        let theirs = KeySet::new(vec![two, key(Some("other"), &[b'3'; 32])]).expect("of two ids");
+        let both = own.with(&theirs);
+        assert_eq!(both.keys().len(), 3, "nobody takes the place of an own key");
+        let id = "k".parse().ok();
+        let found = both.find(id.as_ref(), Algorithm::Hs256).expect("it is there");
+        assert_eq!(found.decoding.try_get_as_bytes(), one.decoding.try_get_as_bytes());
+        assert!(both.find(id.as_ref(), Algorithm::Rs256).is_ok());
+    }
+}

@@ -16,26 +16,36 @@ mod error;
 mod json;
 pub mod jwks;
 mod keys;
+mod metrics;
 mod model;
 mod names;
 mod pattern;
 mod provider;
+mod remote;
+mod revocation;
 mod rights;
+mod rotation;
 mod secret;
 mod session;
 mod ticket;
 mod token;
+mod verifier;
 
 pub use csrf::{Csrf, Forged};
 pub use error::{BadJwks, BadKey, Claim, Refusal};
 pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
+pub use metrics::Metrics;
 pub use names::{BadName, KeyId, Subject, TokenId};
 pub use pattern::{BadPattern, Pattern};
+pub use remote::{Fetch, NotFetched, Remote};
+pub use revocation::{REVOCATIONS_MAX, Revocations, TooManyRevocations};
 pub use rights::{
     Access, BadRight, Decision, GRANTS_MAX, Grant, MEMBERS_MAX, Principal, Right, Rights,
     TooManyMembers, Visibility, decide, rights,
 };
+pub use rotation::Pace;
 pub use secret::{Age, Secret};
 pub use session::{COOKIE_BYTES_MAX, NoSession, Opened, Session, Sessions, TooLarge};
 pub use ticket::{BadTicket, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, Tickets};
 pub use token::{Claims, Draft, NotSigned, Policy, TOKEN_BYTES_MAX, Unverified, issue, verify};
+pub use verifier::Verifier;

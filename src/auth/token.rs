@@ -367,3 +367,92 @@ fn beginning(subject: &Subject) -> Author {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn key() -> SigningKey {
+        SigningKey::read("k".parse().ok(), &[b's'; 32]).expect("a secret")
+    }
+
+    fn keys() -> KeySet {
+        KeySet::new(vec![key().verifying().expect("a key")]).expect("one key")
+    }
+
+    fn grants() -> impl Strategy<Value = Vec<Grant>> {
+        let grant =
+            ("[a-z.-]{0,8}\\.\\*{1,2}|[a-z]{1,9}", 1_u8..16).prop_map(|(text, bits)| Grant {
+                pattern: text.parse().expect("a pattern"),
+                rights: Rights::from_bits(bits).expect("four bits"),
+            });
+        proptest::collection::vec(grant, 0..5)
+    }
+
+    proptest! {
+        /// Whatever may be said in a token comes out as it went in.
+        #[test]
+        fn a_token_round_trips(
+            subject in "[!-~]{1,255}",
+            name in "\\PC{0,16}",
+            expires in 1_u64..86_400,
+            issued in proptest::option::of(0_u64..86_400),
+            id in proptest::option::of("[!-~]{1,128}"),
+            grants in grants(),
+        ) {
+            let name = shown(&name);
+            prop_assume!(name.is_some());
+            let claims = Claims {
+                subject: subject.parse().expect("a subject"),
+                name: name.expect("it was asked"),
+                expires: Timestamp(NOW.0 + expires * 1_000),
+                issued: issued.map(|ago| Timestamp(NOW.0 - ago * 1_000)),
+                id: id.map(|id| id.parse().expect("an id")),
+                grants,
+            };
+            let draft = Draft {
+                claims: &claims,
+                audience: "quire",
+                issuer: Some("here"),
+                not_before: Some(NOW),
+            };
+            let token = issue(&draft, &key()).expect("it signs");
+            let policy = Policy { issuers: vec!["here".to_owned()], ..Policy::default() };
+            prop_assert_eq!(verify(token.expose_secret(), &keys(), &policy, NOW), Ok(claims));
+        }
+
+        /// No text is a token by chance, and none ends in a panic.
+        #[test]
+        fn no_text_is_taken(
+            text in "\\PC{0,60}|[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}",
+        ) {
+            prop_assert!(verify(&text, &keys(), &Policy::default(), NOW).is_err());
+        }
+
+        /// One character that is another one, anywhere, and nothing is believed.
+        #[test]
+        fn every_character_counts(at: prop::sample::Index, to in "[A-Za-z0-9_.-]") {
+            let claims = Claims {
+                subject: "anna".parse().expect("a subject"),
+                name: Author::anonymous(),
+                expires: Timestamp(NOW.0 + 1_000),
+                issued: None,
+                id: None,
+                grants: Vec::new(),
+            };
+            let draft =
+                Draft { claims: &claims, audience: "quire", issuer: None, not_before: None };
+            let token = issue(&draft, &key()).expect("it signs");
+            let token = token.expose_secret();
+            let at = at.index(token.len());
+            let changed = format!("{}{to}{}", &token[..at], &token[at + 1..]);
+            let judged = verify(&changed, &keys(), &Policy::default(), NOW);
+            prop_assert_eq!(judged.is_ok(), changed == token);
+        }
+    }
+}
