@@ -3,15 +3,15 @@
 //! The server gives the page a token, in a cookie that scripts can read and other sites cannot. The
 //! page sends it back a second time, where only a script of our origin can put it: in a header, or
 //! as the subprotocol `csrf.<token>` of a WebSocket. Both have to be the same token, signed by us
-//! for the session that the request's session cookie names, so that a cookie which was put there by
+//! for the login that the request's login cookie names, so that a cookie which was put there by
 //! a neighbouring site (cookie tossing) is of no use.
 //!
 //! ```text
 //! token = base64url( version (1) | time in ms (8) | nonce (16) | HMAC-SHA256 (32) )
-//! the HMAC is over: version, time, nonce, session id
+//! the HMAC is over: version, time, nonce, login id
 //! ```
 //!
-//! Many tokens of a session are good at once, for a day: tabs do not disturb each other. All
+//! Many tokens of a login are good at once, for a day: tabs do not disturb each other. All
 //! comparisons of what is secret take the same time whatever differs.
 
 use std::time::Duration;
@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
+use crate::auth::login::LoginId;
 use crate::auth::secret::{Age, Rotating, Secret};
 use crate::types::Timestamp;
 
@@ -49,8 +50,8 @@ pub enum Forged {
     /// The two are not the same.
     #[error("the CSRF tokens of cookie and request differ: reload the page")]
     Differs,
-    /// It was not made here for this session.
-    #[error("the CSRF token is not one of this session: reload the page")]
+    /// It was not made here for this login.
+    #[error("the CSRF token is not one of this login: reload the page")]
     Signature,
     /// It is too old, or from the future.
     #[error("the CSRF token has expired: reload the page")]
@@ -76,12 +77,12 @@ impl Csrf {
         Self { keys: Rotating::derive(current, previous, "csrf 1", make) }
     }
 
-    /// Makes a token for a session; the nonce has to be random.
-    pub fn issue(&self, session: &[u8; 16], nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
+    /// Makes a token for a login; the nonce has to be random.
+    pub fn issue(&self, login: LoginId, nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
         let mut token = vec![VERSION];
         token.extend(now.0.to_be_bytes());
         token.extend(nonce);
-        let signature = hmac::sign(&self.keys.current, &signed(&token, session));
+        let signature = hmac::sign(&self.keys.current, &signed(&token, login));
         token.extend(signature.as_ref());
         URL_SAFE_NO_PAD.encode(token)
     }
@@ -94,7 +95,7 @@ impl Csrf {
         &self,
         cookie: &str,
         sent: &str,
-        session: &[u8; 16],
+        login: LoginId,
         now: Timestamp,
     ) -> Result<Age, Forged> {
         let (cookie, sent) = (decoded(cookie)?, decoded(sent)?);
@@ -102,7 +103,7 @@ impl Csrf {
             return Err(Forged::Differs);
         }
         let (token, signature) = sent.split_at(SIGNED_BYTES);
-        let signed = signed(token, session);
+        let signed = signed(token, login);
         let made_by = |key: &hmac::Key| hmac::verify(key, &signed, signature).is_ok();
         let age = match &self.keys.previous {
             _ if made_by(&self.keys.current) => Age::Current,
@@ -119,9 +120,9 @@ impl Csrf {
     }
 }
 
-/// Returns what is signed: the token's beginning, whose length is fixed, and the session.
-fn signed(token: &[u8], session: &[u8; 16]) -> Vec<u8> {
-    [token, session].concat()
+/// Returns what is signed: the token's beginning, whose length is fixed, and the login.
+fn signed(token: &[u8], login: LoginId) -> Vec<u8> {
+    [token, &login.0].concat()
 }
 
 fn decoded(text: &str) -> Result<[u8; TOKEN_BYTES], Forged> {
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
-    const SESSION: [u8; 16] = [7; 16];
+    const LOGIN: LoginId = LoginId([7; 16]);
 
     fn secret(byte: u8) -> Secret {
         Secret::read(&[byte; 32]).expect("it is long enough")
@@ -152,29 +153,39 @@ mod tests {
     #[track_caller]
     fn check(csrf: &Csrf, token: &str, later: i64, expected: Result<Age, Forged>) {
         let now = Timestamp(NOW.0.saturating_add_signed(later));
-        assert_eq!(csrf.check(token, token, &SESSION, now), expected, "{later} ms later");
+        assert_eq!(csrf.check(token, token, LOGIN, now), expected, "{later} ms later");
     }
 
     #[test]
-    fn a_token_is_good_for_its_session_and_its_time() {
+    fn a_token_is_good_for_its_login_and_its_time() {
         let csrf = Csrf::new(&secret(b'a'), None);
-        let token = csrf.issue(&SESSION, [1; 16], NOW);
+        let token = csrf.issue(LOGIN, [1; 16], NOW);
         let day = 24 * 3_600_000;
         check(&csrf, &token, 0, Ok(Age::Current));
         check(&csrf, &token, day, Ok(Age::Current));
         check(&csrf, &token, day + 1, Err(Forged::Expired));
         check(&csrf, &token, -60_000, Ok(Age::Current));
         check(&csrf, &token, -60_001, Err(Forged::Expired));
-        let other = csrf.check(&token, &token, &[8; 16], NOW);
-        assert_eq!(other, Err(Forged::Signature), "a token of another session");
-        let second = csrf.issue(&SESSION, [2; 16], NOW);
-        assert_eq!(csrf.check(&token, &second, &SESSION, NOW), Err(Forged::Differs));
+        let other = csrf.check(&token, &token, LoginId([8; 16]), NOW);
+        assert_eq!(other, Err(Forged::Signature), "a token of another login");
+        let second = csrf.issue(LOGIN, [2; 16], NOW);
+        assert_eq!(csrf.check(&token, &second, LOGIN, NOW), Err(Forged::Differs));
+    }
+
+    /// Pages keep a token over an update of the server.
+    #[test]
+    fn the_first_format_is_still_read() {
+        let golden =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/csrf-v1.txt"));
+        let csrf = Csrf::new(&secret(b'a'), None);
+        assert_eq!(csrf.issue(LOGIN, [1; 16], NOW), golden.trim_end(), "it is still written, too");
+        check(&csrf, golden.trim_end(), 0, Ok(Age::Current));
     }
 
     #[test]
     fn the_key_is_replaced_in_two_steps() {
         let (old, new) = (secret(b'a'), secret(b'b'));
-        let token = Csrf::new(&old, None).issue(&SESSION, [1; 16], NOW);
+        let token = Csrf::new(&old, None).issue(LOGIN, [1; 16], NOW);
         check(&Csrf::new(&new, Some(&old)), &token, 0, Ok(Age::Previous));
         check(&Csrf::new(&new, None), &token, 0, Err(Forged::Signature));
         check(&Csrf::new(&old, Some(&new)), &token, 0, Ok(Age::Current));
@@ -183,7 +194,7 @@ mod tests {
     #[test]
     fn every_bit_of_a_token_counts() {
         let csrf = Csrf::new(&secret(b'a'), None);
-        let token = URL_SAFE_NO_PAD.decode(csrf.issue(&SESSION, [1; 16], NOW)).expect("base64url");
+        let token = URL_SAFE_NO_PAD.decode(csrf.issue(LOGIN, [1; 16], NOW)).expect("base64url");
         for bit in 0..token.len() * 8 {
             let mut forged = token.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
@@ -195,6 +206,6 @@ mod tests {
         {
             check(&csrf, bad, 0, Err(Forged::Missing));
         }
-        assert_eq!(csrf.check(&text, "", &SESSION, NOW), Err(Forged::Missing));
+        assert_eq!(csrf.check(&text, "", LOGIN, NOW), Err(Forged::Missing));
     }
 }

@@ -199,7 +199,7 @@ impl Refusal {
 pub enum BadKey {
     /// It is in no format that is read.
     #[error(
-        "this is no key: give a PEM file (PKCS#8 private or SPKI public: RSA, P-256, Ed25519), or a \
+        "this is no key: give RSA, P-256 or Ed25519 in PEM (PUBLIC KEY or PRIVATE KEY), or a \
          secret of at least 32 bytes"
     )]
     Format,

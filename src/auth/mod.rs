@@ -3,7 +3,7 @@
 //! ```text
 //! JWT ─► token (keys, strict claims) ─► Claims ─► Principal ─┐
 //!          │ once                                            ├─► rights: decide(document, right)
-//!          └─► session (sealed cookie) ─► Claims ─► Principal ┘
+//!          └─► login (sealed cookie) ─► Claims ─► Principal ┘
 //! ```
 //!
 //! Nothing here knows HTTP, sockets or documents' texts. Time and entropy come in as arguments,
@@ -16,6 +16,7 @@ mod error;
 mod json;
 pub mod jwks;
 mod keys;
+mod login;
 mod metrics;
 mod model;
 mod names;
@@ -26,7 +27,6 @@ mod revocation;
 mod rights;
 mod rotation;
 mod secret;
-mod session;
 mod ticket;
 mod token;
 mod verifier;
@@ -34,6 +34,7 @@ mod verifier;
 pub use csrf::{Csrf, Forged};
 pub use error::{BadJwks, BadKey, Claim, Refusal};
 pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
+pub use login::{COOKIE_BYTES_MAX, Login, LoginId, Logins, NoLogin, Opened, TooLarge};
 pub use metrics::Metrics;
 pub use names::{BadName, KeyId, Subject, TokenId};
 pub use pattern::{BadPattern, Pattern};
@@ -45,7 +46,6 @@ pub use rights::{
 };
 pub use rotation::Pace;
 pub use secret::{Age, Secret};
-pub use session::{COOKIE_BYTES_MAX, NoSession, Opened, Session, Sessions, TooLarge};
 pub use ticket::{BadTicket, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, Tickets};
 pub use token::{Claims, Draft, NotSigned, Policy, TOKEN_BYTES_MAX, Unverified, issue, verify};
-pub use verifier::Verifier;
+pub use verifier::{Keys, Verifier};

@@ -1,10 +1,10 @@
-//! What a session cookie says once it is opened: postcard behind a version byte. A field is never
+//! What a login cookie says once it is opened: postcard behind a version byte. A field is never
 //! moved or given another meaning; a change is a new version.
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::login::{Login, LoginId};
 use crate::auth::rights::{Grant, Rights};
-use crate::auth::session::Session;
 use crate::auth::token::Claims;
 use crate::types::{Author, Timestamp};
 
@@ -23,12 +23,12 @@ struct Sealed {
     grants: Vec<(String, u8)>,
 }
 
-/// Spells a session.
-pub(crate) fn encode(session: &Session, sealed: Timestamp) -> Vec<u8> {
-    let claims = &session.claims;
+/// Spells a login.
+pub(crate) fn encode(login: &Login, sealed: Timestamp) -> Vec<u8> {
+    let claims = &login.claims;
     let grant = |grant: &Grant| (grant.pattern.to_string(), grant.rights.bits());
     let said = Sealed {
-        id: session.id,
+        id: login.id.0,
         sealed,
         subject: claims.subject.to_string(),
         name: claims.name.clone(),
@@ -37,11 +37,11 @@ pub(crate) fn encode(session: &Session, sealed: Timestamp) -> Vec<u8> {
         token: claims.id.as_ref().map(ToString::to_string),
         grants: claims.grants.iter().map(grant).collect(),
     };
-    postcard::to_stdvec(&said).expect("memory takes every session")
+    postcard::to_stdvec(&said).expect("memory takes every login")
 }
 
-/// Reads a session, and when it was sealed.
-pub(crate) fn decode(bytes: &[u8]) -> Option<(Session, Timestamp)> {
+/// Reads a login, and when it was sealed.
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Login, Timestamp)> {
     let said: Sealed = postcard::from_bytes(bytes).ok()?;
     let grant = |(pattern, rights): (String, u8)| {
         Some(Grant { pattern: pattern.parse().ok()?, rights: Rights::from_bits(rights)? })
@@ -54,5 +54,5 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Session, Timestamp)> {
         id: said.token.map(|id| id.parse().ok()).map_or(Some(None), |id| id.map(Some))?,
         grants: said.grants.into_iter().map(grant).collect::<Option<_>>()?,
     };
-    Some((Session { id: said.id, claims }, said.sealed))
+    Some((Login { id: LoginId(said.id), claims }, said.sealed))
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::types::{AUTHOR_BYTES_MAX, Author};
+
 /// The longest subject, in bytes.
 const SUBJECT_BYTES_MAX: usize = 255;
 
@@ -21,7 +23,10 @@ pub struct BadName {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $bytes_max:expr, $alphabet:literal, $allowed:expr) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $what:literal, $bytes_max:expr, $alphabet:literal, $allowed:expr
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -85,6 +90,14 @@ name!(
     "of the characters A-Z a-z 0-9 . _ ~ + / = : - without \"..\"",
     is_key_id
 );
+
+impl Subject {
+    /// Returns as much of it as an author's name has room for, for those who have no other name.
+    pub fn beginning(&self) -> Author {
+        let text = self.0.get(..AUTHOR_BYTES_MAX).unwrap_or(&self.0);
+        text.parse().expect("visible ASCII of this length is an author's name")
+    }
+}
 
 fn is_visible(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())

@@ -48,6 +48,7 @@ pub enum NotFetched {
 /// Holds the newest keys of an issuer.
 #[derive(Debug, Clone)]
 pub struct Remote {
+    own: Arc<KeySet>,
     held: watch::Receiver<Held>,
     asks: mpsc::Sender<oneshot::Sender<()>>,
     pace: Pace,
@@ -60,19 +61,32 @@ struct Held {
 }
 
 impl Remote {
-    /// Starts to fetch.
-    pub fn start(fetch: Arc<dyn Fetch>, pace: Pace, metrics: Metrics, tasks: &Tasks) -> Self {
+    /// Starts to fetch; the keys that are configured stay beside those that come.
+    pub fn start(
+        own: KeySet,
+        fetch: Arc<dyn Fetch>,
+        pace: Pace,
+        metrics: Metrics,
+        tasks: &Tasks,
+    ) -> Self {
+        let own = Arc::new(own);
         let (publish, held) = watch::channel(Held::default());
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let keeper = Refresher { fetch, pace, rotation: Rotation::new(pace), metrics, publish };
+        let rotation = Rotation::new(pace);
+        let refresher = Refresher { own: own.clone(), fetch, pace, rotation, metrics, publish };
         let token = tasks.token().clone();
         tasks.spawn("issuer-keys", async move {
-            token.run_until_cancelled(keeper.run(asked)).await;
+            token.run_until_cancelled(refresher.run(asked)).await;
         });
-        Self { held, asks, pace }
+        Self { own, held, asks, pace }
     }
 
-    /// Returns the keys, or nothing if they are not to be trusted.
+    /// Returns the keys that are configured.
+    pub fn own(&self) -> &KeySet {
+        &self.own
+    }
+
+    /// Returns all keys, or nothing if the fetched ones are not to be trusted.
     pub fn keys(&self) -> Option<Arc<KeySet>> {
         let held = self.held.borrow();
         let age = held.fetched?.elapsed();
@@ -94,6 +108,7 @@ impl Remote {
 }
 
 struct Refresher {
+    own: Arc<KeySet>,
     fetch: Arc<dyn Fetch>,
     pace: Pace,
     rotation: Rotation,
@@ -125,7 +140,7 @@ impl Refresher {
         self.rotation.begin(Instant::now());
         let document = timeout(self.pace.fetch_max, self.fetch.fetch()).await;
         let document = document.unwrap_or(Err(NotFetched::Late));
-        let keys = document.and_then(|document| Ok(jwks::parse(&document)?));
+        let keys = document.and_then(|document| Ok(self.own.with(&jwks::parse(&document)?)));
         self.metrics.fetched(keys.is_ok());
         let keys = match keys {
             Ok(keys) => Arc::new(keys),

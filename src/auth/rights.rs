@@ -363,7 +363,8 @@ mod tests {
         /// More grants never take a right away.
         #[test]
         fn grants_only_add(cut in 0_usize..4) {
-            let all = [("acme.*", "read"), ("acme.notes", "history"), ("x", "admin"), ("**", "write")];
+            let all =
+                [("acme.*", "read"), ("acme.notes", "history"), ("x", "admin"), ("**", "write")];
             let doc = "acme.notes".parse().expect("an id");
             let access = Access::default();
             let (few, many) = (known("a", &all[..cut]), known("a", &all));

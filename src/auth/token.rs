@@ -21,6 +21,7 @@
 //!
 //! Other claims are passed over; other members of `docs` are not: one of them might narrow a grant.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use base64::Engine;
@@ -34,7 +35,7 @@ use crate::auth::keys::{Algorithm, KeySet, SigningKey};
 use crate::auth::names::{KeyId, Subject, TokenId};
 use crate::auth::provider;
 use crate::auth::rights::{GRANTS_MAX, Grant, Principal, Right, Rights};
-use crate::types::{AUTHOR_BYTES_MAX, Author, Timestamp};
+use crate::types::{Author, Timestamp};
 
 /// The longest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
@@ -169,10 +170,11 @@ pub fn issue(draft: &Draft<'_>, key: &SigningKey) -> Result<SecretString, NotSig
     let claims = draft.claims;
     let mut header = Header::new(key.algorithm().library());
     header.kid = key.id().map(ToString::to_string);
-    let names = |rights: Rights| -> Vec<_> {
-        Right::ALL.into_iter().filter(|right| rights.has(*right)).map(Right::name).collect()
+    let doc = |grant: &Grant| {
+        let rights = Right::ALL.into_iter().filter(|right| grant.rights.has(*right));
+        let rights: Vec<_> = rights.map(Right::name).collect();
+        serde_json::json!({ "pattern": grant.pattern.to_string(), "rights": rights })
     };
-    let doc = |grant: &Grant| serde_json::json!({ "pattern": grant.pattern.to_string(), "rights": names(grant.rights) });
     let docs: Vec<_> = claims.grants.iter().map(doc).collect();
     let seconds = |at: Timestamp| at.0 / 1_000;
     let mut spelled = serde_json::json!({
@@ -273,7 +275,7 @@ impl Policy {
         let issued = moment(Claim::Iat)?;
         let name = match text(Claim::Name)? {
             Some(name) => shown(name).ok_or(Refusal::Form(Claim::Name))?,
-            None => beginning(&subject),
+            None => subject.beginning(),
         };
         let id = text(Claim::Jti)?.map(str::parse).transpose();
         let id = id.map_err(|_| Refusal::Form(Claim::Jti))?;
@@ -354,14 +356,10 @@ fn grants(docs: Option<&Json>) -> Result<Vec<Grant>, Refusal> {
 
 /// Returns the name as others may see it: one that does not turn the text around it.
 fn shown(name: &str) -> Option<Author> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    const TURNING: [RangeInclusive<char>; 3] =
+        ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let turns = |c: char| TURNING.iter().any(|range| range.contains(&c));
     name.parse().ok().filter(|_| !name.chars().any(turns))
-}
-
-fn beginning(subject: &Subject) -> Author {
-    let text = subject.as_str();
-    let text = text.get(..AUTHOR_BYTES_MAX).unwrap_or(text);
-    text.parse().expect("visible ASCII of this length is an author's name")
 }
 
 fn millis(duration: Duration) -> u64 {

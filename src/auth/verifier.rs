@@ -1,6 +1,8 @@
 //! What judges tokens on a node: the keys that are configured and those that are fetched, the
 //! policy, the clock, and the counters.
 
+use std::sync::Arc;
+
 use crate::auth::error::Refusal;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
@@ -11,16 +13,23 @@ use crate::clock::Clock;
 /// Judges tokens.
 #[derive(Clone)]
 pub struct Verifier {
-    /// Keys that are configured.
-    pub local: KeySet,
-    /// Keys that are fetched.
-    pub remote: Option<Remote>,
+    /// What tokens are verified with.
+    pub keys: Keys,
     /// Which tokens are for this server.
     pub policy: Policy,
     /// Tells the time.
     pub clock: Clock,
     /// Counts what is taken and refused.
     pub metrics: Metrics,
+}
+
+/// Says where keys come from.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// All are configured.
+    Own(Arc<KeySet>),
+    /// Those of an issuer are fetched, beside those that are configured.
+    Fetched(Remote),
 }
 
 impl Verifier {
@@ -34,9 +43,8 @@ impl Verifier {
     /// May be dropped.
     pub async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
         let mut judged = self.judge(token);
-        if let (Err(Refusal::KeyUnknown | Refusal::KeysStale), Some(remote)) =
-            (&judged, &self.remote)
-        {
+        let unknown = matches!(judged, Err(Refusal::KeyUnknown | Refusal::KeysStale));
+        if let (true, Keys::Fetched(remote)) = (unknown, &self.keys) {
             remote.refresh().await;
             judged = self.judge(token);
         }
@@ -48,15 +56,15 @@ impl Verifier {
     }
 
     fn judge(&self, token: &str) -> Result<Claims, Refusal> {
-        let now = self.clock.now();
-        let Some(remote) = &self.remote else {
-            return verify(token, &self.local, &self.policy, now);
-        };
-        match remote.keys() {
-            Some(keys) => verify(token, &self.local.with(&keys), &self.policy, now),
-            None => match verify(token, &self.local, &self.policy, now) {
-                Err(Refusal::KeyUnknown | Refusal::KeyAlgorithm) => Err(Refusal::KeysStale),
-                judged => judged,
+        let judge = |keys: &KeySet| verify(token, keys, &self.policy, self.clock.now());
+        match &self.keys {
+            Keys::Own(keys) => judge(keys),
+            Keys::Fetched(remote) => match remote.keys() {
+                Some(keys) => judge(&keys),
+                None => judge(remote.own()).map_err(|refusal| match refusal {
+                    Refusal::KeyUnknown | Refusal::KeyAlgorithm => Refusal::KeysStale,
+                    other => other,
+                }),
             },
         }
     }
@@ -135,11 +143,12 @@ mod tests {
             let issuer = Arc::new(Issuer { answers, ..Issuer::default() });
             let metrics = Metrics::register(&Registry::new()).expect("a new registry");
             let tasks = Tasks::new();
-            let remote = Remote::start(issuer.clone(), Pace::default(), metrics.clone(), &tasks);
             let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
+            let own = KeySet::new(vec![secret]).expect("one key");
+            let pace = Pace::default();
+            let remote = Remote::start(own, issuer.clone(), pace, metrics.clone(), &tasks);
             let verifier = Verifier {
-                local: KeySet::new(vec![secret]).expect("one key"),
-                remote: Some(remote),
+                keys: Keys::Fetched(remote),
                 policy: Policy::default(),
                 // The times of the tokens are not what is tested here.
                 clock: Clock::fixed(Timestamp(1_800_000_000_000)),

@@ -3,6 +3,7 @@
 mod certificates;
 mod cli_config;
 mod cli_doc;
+mod cli_token;
 mod client;
 mod config;
 mod doubt;

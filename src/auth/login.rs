@@ -1,21 +1,21 @@
-//! Sessions of browsers: what the `__Host-` cookie holds.
+//! Logins: what the `__Host-` cookie of a browser holds.
 //!
-//! The cookie is the session: the claims of a token that was verified once, and a random id,
+//! The cookie is the login: the claims of a token that was verified once, and a random id,
 //! encrypted and authenticated (ChaCha20-Poly1305) under a key that all nodes derive from the
 //! cluster's secret. So any node opens it, after any restart, without asking another: there are no
-//! sticky sessions, and no table of sessions that a node would have to share, bound and clean. What
-//! such a table is for, ending a session early, does not need it: revocations of `jti` and `sub`
-//! reach every node over the control topic, and are asked about each time a session is opened. See
-//! docs/adr/0012-a-session-is-its-cookie.md.
+//! sticky sessions, and no table of them that a node would have to share, bound and clean. What
+//! such a table is for, ending a login early, does not need it: revocations of `jti` and `sub`
+//! reach every node over the control topic, and are asked about each time a login is opened. See
+//! docs/adr/0012-a-login-is-its-cookie.md.
 //!
 //! ```text
 //! cookie = base64url( version (1) | nonce (12) | ciphertext | tag (16) )     at most 4 KiB
 //! ```
 //!
-//! A session ends when its token does, and when it was not renewed for [`Sessions::idle_max`].
+//! A login ends when its token does, and when it was not renewed for [`Logins::idle_max`].
 //! [`Opened::renew`] says when the cookie is to be sealed again: after half of that, or when the
 //! key is about to go. Sealing again never moves the end of the token; only a new token of the
-//! same subject does ([`Session::continued`]), which keeps the id, and with it the CSRF tokens of
+//! same subject does ([`Login::continued`]), which keeps the id, and with it the CSRF tokens of
 //! pages that are open and may hold unsaved edits.
 
 use std::time::Duration;
@@ -38,37 +38,41 @@ const ATTRIBUTES_BYTES: usize = 128;
 
 const TAG_BYTES: usize = 16;
 
-/// Is a browser's session.
+/// Names a login; CSRF tokens are bound to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LoginId(pub [u8; 16]);
+
+/// Is a browser's login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Random; CSRF tokens are bound to it.
-    pub id: [u8; 16],
+pub struct Login {
+    /// Drawn at random.
+    pub id: LoginId,
     /// What its token says.
     pub claims: Claims,
 }
 
-impl Session {
-    /// Returns the session with a newer token, or a new session under `id`, which has to be random,
+impl Login {
+    /// Returns the login with a newer token, or a new login under `id`, which has to be random,
     /// where the token is one of somebody else.
     #[must_use]
-    pub fn continued(&self, claims: Claims, id: [u8; 16]) -> Self {
+    pub fn continued(&self, claims: Claims, id: LoginId) -> Self {
         let same = self.claims.subject == claims.subject;
         Self { id: if same { self.id } else { id }, claims }
     }
 }
 
-/// Seals and opens sessions.
+/// Seals and opens logins.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct Logins {
     keys: Rotating<LessSafeKey>,
     idle_max: Duration,
 }
 
-/// Is a session that was opened.
+/// Is a login that was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// The session.
-    pub session: Session,
+    /// The login.
+    pub login: Login,
     /// Whether its cookie is to be sealed again.
     pub renew: bool,
 }
@@ -78,59 +82,59 @@ pub struct Opened {
 #[error("the token says too much for a cookie of 4 KiB: have it issued with fewer patterns")]
 pub struct TooLarge;
 
-/// Tells why a cookie opens no session.
+/// Tells why a cookie opens no login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum NoSession {
+pub enum NoLogin {
     /// It is not one of ours, or not any more.
-    #[error("the session cookie is not one of this server: sign in again")]
+    #[error("the login cookie is not one of this server: sign in again")]
     Forged,
     /// Its token has expired, or it was not used for too long.
-    #[error("the session has expired: sign in again")]
+    #[error("the login has expired: sign in again")]
     Expired,
 }
 
-impl NoSession {
+impl NoLogin {
     /// Returns the name that it is counted under.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Forged => "session-forged",
-            Self::Expired => "session-expired",
+            Self::Forged => "login-forged",
+            Self::Expired => "login-expired",
         }
     }
 }
 
-impl Sessions {
+impl Logins {
     /// Derives the keys from the cluster's secrets.
     pub fn new(current: &Secret, previous: Option<&Secret>, idle_max: Duration) -> Self {
         let make = |key: &[u8; 32]| {
             LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("32 bytes are a key"))
         };
-        Self { keys: Rotating::derive(current, previous, "session 1", make), idle_max }
+        Self { keys: Rotating::derive(current, previous, "login 1", make), idle_max }
     }
 
-    /// Returns for how long a session may go unused.
+    /// Returns for how long a login may go unused.
     pub fn idle_max(&self) -> Duration {
         self.idle_max
     }
 
-    /// Seals a session into a cookie; the nonce has to be random, and is used for this once.
+    /// Seals a login into a cookie; the nonce has to be random, and is used for this once.
     ///
     /// # Errors
     /// [`TooLarge`].
     pub fn seal(
         &self,
-        session: &Session,
+        login: &Login,
         nonce: [u8; NONCE_LEN],
         now: Timestamp,
     ) -> Result<SecretString, TooLarge> {
-        let mut text = model::encode(session, now);
+        let mut text = model::encode(login, now);
         let aad = Aad::from([VERSION]);
         let sealed = self.keys.current.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
             aad,
             &mut text,
         );
-        sealed.expect("a session is shorter than 256 GiB");
+        sealed.expect("a login is shorter than 256 GiB");
         let cookie = URL_SAFE_NO_PAD.encode([&[VERSION][..], &nonce, &text].concat());
         if cookie.len() + ATTRIBUTES_BYTES > COOKIE_BYTES_MAX {
             return Err(TooLarge);
@@ -141,20 +145,20 @@ impl Sessions {
     /// Opens a cookie. Whether its token or subject is revoked has to be asked besides.
     ///
     /// # Errors
-    /// [`NoSession`].
-    pub fn open(&self, cookie: &str, now: Timestamp) -> Result<Opened, NoSession> {
+    /// [`NoLogin`].
+    pub fn open(&self, cookie: &str, now: Timestamp) -> Result<Opened, NoLogin> {
         if cookie.len() > COOKIE_BYTES_MAX {
-            return Err(NoSession::Forged);
+            return Err(NoLogin::Forged);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(cookie).map_err(|_| NoSession::Forged)?;
-        let (age, text) = self.opened(&bytes).ok_or(NoSession::Forged)?;
-        let (session, sealed) = model::decode(&text).ok_or(NoSession::Forged)?;
+        let bytes = URL_SAFE_NO_PAD.decode(cookie).map_err(|_| NoLogin::Forged)?;
+        let (age, text) = self.opened(&bytes).ok_or(NoLogin::Forged)?;
+        let (login, sealed) = model::decode(&text).ok_or(NoLogin::Forged)?;
         let idle = u128::from(now.0.saturating_sub(sealed.0));
-        if now >= session.claims.expires || idle >= self.idle_max.as_millis() {
-            return Err(NoSession::Expired);
+        if now >= login.claims.expires || idle >= self.idle_max.as_millis() {
+            return Err(NoLogin::Expired);
         }
         let renew = age == Age::Previous || idle >= self.idle_max.as_millis() / 2;
-        Ok(Opened { session, renew })
+        Ok(Opened { login, renew })
     }
 
     fn opened(&self, bytes: &[u8]) -> Option<(Age, Vec<u8>)> {
@@ -185,13 +189,13 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const HOUR: u64 = 3_600_000;
 
-    fn sessions(current: u8, previous: Option<u8>) -> Sessions {
+    fn logins(current: u8, previous: Option<u8>) -> Logins {
         let secret = |byte| Secret::read(&[byte; 32]).expect("it is long enough");
         let previous = previous.map(secret);
-        Sessions::new(&secret(current), previous.as_ref(), Duration::from_hours(12))
+        Logins::new(&secret(current), previous.as_ref(), Duration::from_hours(12))
     }
 
-    fn session(grants: usize) -> Session {
+    fn login(grants: usize) -> Login {
         let grant = |n: usize| Grant {
             pattern: format!("{n:0>120}.*").parse().expect("a pattern"),
             rights: Rights::ALL,
@@ -204,102 +208,113 @@ mod tests {
             id: "t-1".parse().ok(),
             grants: (0..grants).map(grant).collect(),
         };
-        Session { id: [5; 16], claims }
+        Login { id: LoginId([5; 16]), claims }
     }
 
-    fn sealed(sessions: &Sessions, session: &Session) -> String {
-        let cookie = sessions.seal(session, [9; 12], NOW).expect("it fits");
+    fn sealed(logins: &Logins, login: &Login) -> String {
+        let cookie = logins.seal(login, [9; 12], NOW).expect("it fits");
         cookie.expose_secret().to_owned()
     }
 
     #[track_caller]
-    fn check(sessions: &Sessions, cookie: &str, later: u64, expected: Result<bool, NoSession>) {
-        let opened = sessions.open(cookie, Timestamp(NOW.0 + later));
+    fn check(logins: &Logins, cookie: &str, later: u64, expected: Result<bool, NoLogin>) {
+        let opened = logins.open(cookie, Timestamp(NOW.0 + later));
         assert_eq!(opened.map(|opened| opened.renew), expected, "{later} ms later");
     }
 
     #[test]
-    fn a_session_comes_out_as_it_went_in() {
-        let (sessions, session) = (sessions(b'a', None), session(3));
-        let cookie = sealed(&sessions, &session);
-        let opened = sessions.open(&cookie, NOW);
-        assert_eq!(opened, Ok(Opened { session: session.clone(), renew: false }));
+    fn a_login_comes_out_as_it_went_in() {
+        let (logins, login) = (logins(b'a', None), login(3));
+        let cookie = sealed(&logins, &login);
+        let opened = logins.open(&cookie, NOW);
+        assert_eq!(opened, Ok(Opened { login: login.clone(), renew: false }));
         let plain = URL_SAFE_NO_PAD.decode(&cookie).expect("base64url");
         assert!(!plain.windows(4).any(|bytes| bytes == b"anna"), "it is encrypted");
     }
 
+    /// What was sealed by any version opens: browsers keep cookies over an update.
     #[test]
-    fn a_session_ends_when_it_is_idle_and_when_its_token_does() {
-        let (sessions, session) = (sessions(b'a', None), session(1));
-        let cookie = sealed(&sessions, &session);
-        check(&sessions, &cookie, 6 * HOUR - 1, Ok(false));
-        check(&sessions, &cookie, 6 * HOUR, Ok(true));
-        check(&sessions, &cookie, 12 * HOUR - 1, Ok(true));
-        check(&sessions, &cookie, 12 * HOUR, Err(NoSession::Expired));
+    fn the_first_format_is_still_read() {
+        let golden =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/login-v1.txt"));
+        let logins = logins(b'a', None);
+        assert_eq!(sealed(&logins, &login(1)), golden.trim_end(), "it is still written, too");
+        let opened = logins.open(golden.trim_end(), NOW).map(|opened| opened.login);
+        assert_eq!(opened, Ok(login(1)));
+    }
+
+    #[test]
+    fn a_login_ends_when_it_is_idle_and_when_its_token_does() {
+        let (logins, login) = (logins(b'a', None), login(1));
+        let cookie = sealed(&logins, &login);
+        check(&logins, &cookie, 6 * HOUR - 1, Ok(false));
+        check(&logins, &cookie, 6 * HOUR, Ok(true));
+        check(&logins, &cookie, 12 * HOUR - 1, Ok(true));
+        check(&logins, &cookie, 12 * HOUR, Err(NoLogin::Expired));
         // Renewed again and again, it ends with its token all the same.
         let last = Timestamp(NOW.0 + 23 * HOUR);
-        let renewed = sessions.seal(&session, [8; 12], last).expect("it fits");
-        check(&sessions, renewed.expose_secret(), 24 * HOUR - 1, Ok(false));
-        check(&sessions, renewed.expose_secret(), 24 * HOUR, Err(NoSession::Expired));
+        let renewed = logins.seal(&login, [8; 12], last).expect("it fits");
+        check(&logins, renewed.expose_secret(), 24 * HOUR - 1, Ok(false));
+        check(&logins, renewed.expose_secret(), 24 * HOUR, Err(NoLogin::Expired));
     }
 
     #[test]
     fn the_key_is_replaced_in_two_steps() {
-        let cookie = sealed(&sessions(b'a', None), &session(1));
-        check(&sessions(b'b', Some(b'a')), &cookie, 0, Ok(true));
-        check(&sessions(b'a', Some(b'b')), &cookie, 0, Ok(false));
-        check(&sessions(b'b', None), &cookie, 0, Err(NoSession::Forged));
+        let cookie = sealed(&logins(b'a', None), &login(1));
+        check(&logins(b'b', Some(b'a')), &cookie, 0, Ok(true));
+        check(&logins(b'a', Some(b'b')), &cookie, 0, Ok(false));
+        check(&logins(b'b', None), &cookie, 0, Err(NoLogin::Forged));
     }
 
     #[test]
     fn every_bit_of_a_cookie_counts() {
-        let sessions = sessions(b'a', Some(b'b'));
-        let cookie = sealed(&sessions, &session(1));
+        let logins = logins(b'a', Some(b'b'));
+        let cookie = sealed(&logins, &login(1));
         let bytes = URL_SAFE_NO_PAD.decode(&cookie).expect("base64url");
         for bit in 0..bytes.len() * 8 {
             let mut forged = bytes.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
             let forged = URL_SAFE_NO_PAD.encode(forged);
-            check(&sessions, &forged, 0, Err(NoSession::Forged));
+            check(&logins, &forged, 0, Err(NoLogin::Forged));
         }
         let (longer, huge) = (format!("{cookie}A"), "A".repeat(100_000));
         for bad in ["", "A", "AQ", "AQAA", "=", &cookie[..20], &cookie[4..], &longer, &huge] {
-            check(&sessions, bad, 0, Err(NoSession::Forged));
+            check(&logins, bad, 0, Err(NoLogin::Forged));
         }
     }
 
     #[test]
-    fn a_session_that_no_browser_would_keep_is_refused() {
-        let sessions = sessions(b'a', None);
-        let most = (0..100).take_while(|n| sessions.seal(&session(*n), [1; 12], NOW).is_ok());
+    fn a_login_that_no_browser_would_keep_is_refused() {
+        let logins = logins(b'a', None);
+        let most = (0..100).take_while(|n| logins.seal(&login(*n), [1; 12], NOW).is_ok());
         let most = most.last().expect("one without grants fits");
-        let fits = sealed(&sessions, &session(most));
+        let fits = sealed(&logins, &login(most));
         assert!((20..64).contains(&most) && fits.len() + ATTRIBUTES_BYTES <= COOKIE_BYTES_MAX);
-        check(&sessions, &fits, 0, Ok(false));
-        assert_eq!(sessions.seal(&session(most + 1), [1; 12], NOW).err(), Some(TooLarge));
+        check(&logins, &fits, 0, Ok(false));
+        assert_eq!(logins.seal(&login(most + 1), [1; 12], NOW).err(), Some(TooLarge));
     }
 
     #[test]
-    fn a_new_token_continues_the_session_of_its_subject_alone() {
-        let old = session(1);
+    fn a_new_token_continues_the_login_of_its_subject_alone() {
+        let old = login(1);
         let newer = Claims { expires: Timestamp(NOW.0 + 48 * HOUR), ..old.claims.clone() };
-        let continued = old.continued(newer.clone(), [6; 16]);
-        assert_eq!(continued, Session { id: old.id, claims: newer.clone() });
+        let continued = old.continued(newer.clone(), LoginId([6; 16]));
+        assert_eq!(continued, Login { id: old.id, claims: newer.clone() });
         let other = Claims { subject: "eve".parse().expect("a subject"), ..newer };
-        assert_eq!(old.continued(other, [6; 16]).id, [6; 16]);
+        assert_eq!(old.continued(other, LoginId([6; 16])).id, LoginId([6; 16]));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_decoder_fail(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some((session, sealed)) = model::decode(&bytes) {
-                let again = model::decode(&model::encode(&session, sealed));
-                prop_assert_eq!(again, Some((session, sealed)));
+            if let Some((login, sealed)) = model::decode(&bytes) {
+                let again = model::decode(&model::encode(&login, sealed));
+                prop_assert_eq!(again, Some((login, sealed)));
             }
         }
 
         #[test]
-        fn any_session_comes_out_as_it_went_in(
+        fn any_login_comes_out_as_it_went_in(
             id: [u8; 16],
             nonce: [u8; 12],
             subject in "[!-~]{1,255}",
@@ -316,12 +331,12 @@ mod tests {
                 name: name.parse().expect("a name"),
                 id: token.map(|id| id.parse().expect("an id")),
                 grants: vec![grant],
-                ..session(0).claims
+                ..login(0).claims
             };
-            let (sessions, session) = (sessions(b'a', None), Session { id, claims });
-            let cookie = sessions.seal(&session, nonce, NOW).expect("it fits");
-            let opened = sessions.open(cookie.expose_secret(), NOW);
-            prop_assert_eq!(opened.map(|opened| opened.session), Ok(session));
+            let (logins, login) = (logins(b'a', None), Login { id: LoginId(id), claims });
+            let cookie = logins.seal(&login, nonce, NOW).expect("it fits");
+            let opened = logins.open(cookie.expose_secret(), NOW);
+            prop_assert_eq!(opened.map(|opened| opened.login), Ok(login));
         }
     }
 }
