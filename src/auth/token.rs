@@ -205,8 +205,7 @@ fn split(token: &str) -> Result<(&str, &str), Refusal> {
         return Err(Refusal::TooLong);
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let dots = token.bytes().filter(|b| *b == b'.').count();
-    if dots != 2 || !token.bytes().all(allowed) {
+    if !token.bytes().all(allowed) {
         return Err(Refusal::Shape);
     }
     token.rsplit_once('.').ok_or(Refusal::Shape)
