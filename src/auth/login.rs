@@ -243,6 +243,20 @@ mod tests {
         assert_eq!(opened, Ok(login(1)));
     }
 
+    /// A newer program seals with the same key; what it says must not be read as something else.
+    #[test]
+    fn a_later_format_is_not_read_as_this_one() {
+        let logins = logins(b'a', None);
+        let mut text = model::encode(&login(1), NOW);
+        let nonce = Nonce::assume_unique_for_key([9; 12]);
+        let later = VERSION + 1;
+        let sealed =
+            logins.keys.current.seal_in_place_append_tag(nonce, Aad::from([later]), &mut text);
+        sealed.expect("it is short");
+        let cookie = URL_SAFE_NO_PAD.encode([&[later][..], &[9; 12], &text].concat());
+        check(&logins, &cookie, 0, Err(NoLogin::Forged));
+    }
+
     #[test]
     fn a_login_ends_when_it_is_idle_and_when_its_token_does() {
         let (logins, login) = (logins(b'a', None), login(1));

@@ -168,3 +168,30 @@ fn ed25519(der: &[u8]) -> Result<Ed25519KeyPair> {
 fn rejected(error: &ring::error::KeyRejected) -> jsonwebtoken::errors::Error {
     ErrorKind::InvalidRsaKey(error.to_string()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::crypto::{sign, verify};
+
+    use super::*;
+
+    const RSA_PUBLIC: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/rsa-public.pem"));
+
+    /// Even a caller that mixes them up gets no HMAC under a public key.
+    #[test]
+    fn a_key_of_one_kind_does_nothing_for_another_algorithm() {
+        install();
+        let public = DecodingKey::from_rsa_pem(RSA_PUBLIC).expect("a key");
+        let der = public.try_get_as_bytes().expect("DER");
+        let secret = EncodingKey::from_secret(der).expect("bytes");
+        let forged = sign(b"message", &secret, Algorithm::HS256).expect("it signs");
+        let right = DecodingKey::from_secret(der).expect("bytes");
+        assert_eq!(verify(&forged, b"message", &right, Algorithm::HS256), Ok(true));
+        assert!(verify(&forged, b"message", &public, Algorithm::HS256).is_err());
+        for other in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS384] {
+            assert!(verify(&forged, b"message", &right, other).is_err(), "{other:?}");
+            assert!(sign(b"message", &secret, other).is_err(), "{other:?}");
+        }
+    }
+}

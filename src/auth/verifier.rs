@@ -80,7 +80,7 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use prometheus::Registry;
-    use tokio::time::{advance, sleep};
+    use tokio::time::{advance, sleep, timeout};
 
     use super::*;
     use crate::auth::keys::Key;
@@ -162,7 +162,8 @@ mod tests {
         /// Judges the fixture's token of this algorithm.
         async fn judge(&self, algorithm: usize) -> Result<(), Refusal> {
             let token = TOKENS.lines().nth(algorithm).expect("a token of each");
-            self.verifier.verify(token).await.map(|_| ())
+            let judged = timeout(Duration::from_mins(1), self.verifier.verify(token)).await;
+            judged.expect("a verdict comes in time").map(|_| ())
         }
 
         #[track_caller]
