@@ -24,7 +24,9 @@ use tracing::{info, warn};
 
 use crate::checkpoint::{self, Progress, Store};
 use crate::clock::Clock;
-use crate::config::{Config, Engine, Remote};
+#[cfg(feature = "cql")]
+use crate::config::Remote;
+use crate::config::{Config, Engine};
 use crate::edge::{self, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
@@ -224,6 +226,7 @@ pub(crate) async fn open_store_to_read(config: &Config) -> anyhow::Result<Arc<dy
 ///
 /// # Errors
 /// Where it cannot be opened; the message says what to do next.
+#[cfg_attr(not(feature = "cql"), expect(unused_variables, reason = "only CQL needs the time"))]
 pub(crate) async fn open_store(
     config: &Config,
     fatal: &Fatal,

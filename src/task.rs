@@ -126,7 +126,12 @@ impl Tasks {
 
     /// Returns a group that is told to stop when this one is, and can be stopped before it.
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), token: self.token.child_token(), ..self.clone() }
+        Self {
+            tracker: TaskTracker::new(),
+            token: self.token.child_token(),
+            #[cfg(any(test, feature = "testing"))]
+            ice: self.ice.clone(),
+        }
     }
 
     /// Returns the token that is cancelled when the group is to stop.

@@ -9,7 +9,7 @@ pub struct Config {
     /// Whether the port may be bound to an address that is neither loopback nor private; default
     /// false.
     pub allow_public: bool,
-    /// Events kept for those who ask later: 100 to 100,000; default 1,000.
+    /// Events kept for those who ask later, and as many commands: 100 to 100,000; default 1,000.
     pub events_kept: usize,
 }
 

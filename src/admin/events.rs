@@ -1,85 +1,58 @@
 //! What happened, in the order of the control topic: a bounded history, and who waits for more.
+//! What lasts of a command is the line that each node logs of it.
+
+mod kept;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::info;
 
+pub(crate) use self::kept::{Cursor, Page};
+use crate::admin::events::kept::{Kept, Ring};
 use crate::admin::model::{Event, Placed};
 use crate::admin::order::{spelled, time};
 use crate::clock::Clock;
-use crate::cluster::{Change, Command, Control, Observer, Outcome, Record, Status, Void};
+use crate::cluster::{Change, Command, Control, Observer, Order, Outcome, Record, Status, Void};
 use crate::types::{NodeId, Offset, ShardId};
-
-/// How many shards the placements that are kept name together, at most.
-const PLACED_MAX: usize = 200_000;
 
 /// How many moves are measured, the last ones.
 const MEASURED: usize = 100;
 
-/// How many events are handed out at once.
-const AT_ONCE: usize = 256;
-
 /// Keeps the last events, and tells who follows them.
 pub struct Events {
-    kept_max: usize,
     clock: Clock,
     kept: Mutex<Kept>,
+    moves: Mutex<Moves>,
     /// How many events there have been.
     count: watch::Sender<u64>,
 }
 
+/// How long moves take.
 #[derive(Default)]
-struct Kept {
-    events: VecDeque<Arc<Event>>,
-    /// How many have been dropped.
-    dropped: u64,
-    placed: usize,
-    /// The control offset of the last one that was dropped.
-    dropped_at: Option<u64>,
+struct Moves {
     begun: BTreeMap<ShardId, Instant>,
     took: VecDeque<Duration>,
 }
 
-/// A place in the events; those before it have been seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cursor(u64);
-
-/// Some events from a place on.
-pub(crate) struct Page {
-    pub(crate) events: Vec<Arc<Event>>,
-    pub(crate) next: Cursor,
-    /// Whether events between were dropped.
-    pub(crate) lost: bool,
-}
-
 impl Events {
-    /// Returns no events, of which the last `kept_max` are kept.
+    /// Returns no events, of which the last `kept_max` are kept, and as many commands.
     pub(crate) fn new(kept_max: usize, clock: Clock) -> Self {
-        Self { kept_max, clock, kept: Mutex::default(), count: watch::Sender::new(0) }
+        let (kept, moves) = (Mutex::new(Kept::new(kept_max)), Mutex::default());
+        Self { clock, kept, moves, count: watch::Sender::new(0) }
     }
 
-    /// Returns the place behind the events of a control offset, and whether some after it are
-    /// not kept any more.
-    pub(crate) fn after(&self, at: Option<u64>) -> (Cursor, bool) {
-        let kept = self.kept.lock();
-        let Some(at) = at else { return (Cursor(kept.dropped), false) };
-        let seen = kept.events.partition_point(|event| event.at <= at);
-        let lost = kept.dropped_at.is_some_and(|dropped| dropped > at);
-        (Cursor(kept.dropped + seen as u64), lost)
+    /// Returns the place behind the events of a control offset, or of the first one that is kept.
+    pub(crate) fn after(&self, at: Option<u64>) -> Cursor {
+        self.kept.lock().after(at)
     }
 
     /// Returns some events from a place on, none where there are no more.
     pub(crate) fn page(&self, from: Cursor) -> Page {
-        let kept = self.kept.lock();
-        let lost = from.0 < kept.dropped;
-        let skip = usize::try_from(from.0.saturating_sub(kept.dropped)).unwrap_or(usize::MAX);
-        let events: Vec<_> = kept.events.iter().skip(skip).take(AT_ONCE).cloned().collect();
-        let next = Cursor(from.0.max(kept.dropped) + events.len() as u64);
-        Page { events, next, lost }
+        self.kept.lock().page(from)
     }
 
     /// Waits until there are events behind a place.
@@ -94,39 +67,29 @@ impl Events {
 
     /// Returns the median of how long the last moves took, if there were any.
     pub(crate) fn move_took(&self) -> Option<Duration> {
-        let mut took: Vec<_> = self.kept.lock().took.iter().copied().collect();
+        let mut took: Vec<_> = self.moves.lock().took.iter().copied().collect();
         took.sort();
         took.get(took.len() / 2).copied()
     }
 
-    fn note(&self, event: Event) {
-        let mut kept = self.kept.lock();
-        kept.placed += event.placed.len();
-        kept.events.push_back(Arc::new(event));
-        while kept.events.len() > self.kept_max || kept.placed > PLACED_MAX {
-            let Some(oldest) = kept.events.pop_front() else { break };
-            kept.placed -= oldest.placed.len();
-            kept.dropped += 1;
-            kept.dropped_at = Some(oldest.at);
-        }
-        let count = kept.dropped + kept.events.len() as u64;
-        drop(kept);
+    fn note(&self, ring: Ring, event: Event) {
+        let count = self.kept.lock().note(ring, event);
         self.count.send_replace(count);
     }
 
     fn measure(&self, change: &Change) {
-        let mut kept = self.kept.lock();
+        let mut moves = self.moves.lock();
         match change {
             Change::MoveBegun { shard, .. } => {
-                kept.begun.insert(*shard, Instant::now());
+                moves.begun.insert(*shard, Instant::now());
             }
             Change::MoveEnded { shard, outcome, .. } => {
-                let begun = kept.begun.remove(shard);
+                let begun = moves.begun.remove(shard);
                 if let (Some(begun), Outcome::Done) = (begun, outcome) {
-                    if kept.took.len() == MEASURED {
-                        kept.took.pop_front();
+                    if moves.took.len() == MEASURED {
+                        moves.took.pop_front();
                     }
-                    kept.took.push_back(begun.elapsed());
+                    moves.took.push_back(begun.elapsed());
                 }
             }
             _ => {}
@@ -140,15 +103,49 @@ impl Observer for Events {
         let time = time(self.clock.now());
         if let Record::Command(command) = record {
             let refused = outcome.as_ref().err();
-            self.note(Event { at, time: time.clone(), ..commanded(command, refused) });
+            log(at, command, refused);
+            let event = Event { at, time: time.clone(), ..commanded(command, refused) };
+            self.note(ring(&command.order), event);
         }
         for change in outcome.iter().flatten() {
             self.measure(change);
             if let Some(event) = told(change, control) {
-                self.note(Event { at, time: time.clone(), ..event });
+                self.note(Ring::Other, Event { at, time: time.clone(), ..event });
             }
         }
     }
+}
+
+/// Returns where a command is kept: what nodes stop and let go on again and again, because
+/// acknowledgements are slow, must not push out what people did.
+fn ring(order: &Order) -> Ring {
+    match order {
+        Order::Guard { .. } => Ring::Other,
+        Order::Weight { .. }
+        | Order::Pin { .. }
+        | Order::Unpin { .. }
+        | Order::Drain { .. }
+        | Order::Undrain { .. }
+        | Order::Limits(_)
+        | Order::Pause
+        | Order::Resume
+        | Order::Move { .. }
+        | Order::Revoke { .. } => Ring::Command,
+    }
+}
+
+/// Logs a command: the control topic is trimmed, and the events are forgotten with the process.
+fn log(at: u64, command: &Command, refused: Option<&Void>) {
+    let Command { by, order, .. } = command;
+    info!(
+        at,
+        by = by.name.as_str(),
+        why = by.why.as_str(),
+        what = spelled(order),
+        given_at = time(by.at),
+        refused = refused.map(tracing::field::display),
+        "a command"
+    );
 }
 
 fn commanded(command: &Command, refused: Option<&Void>) -> Event {
@@ -159,16 +156,12 @@ fn commanded(command: &Command, refused: Option<&Void>) -> Event {
         Some(reason) => ("refused", format!("{by} was refused: {order}: {reason}")),
     };
     let why = (!why.is_empty()).then_some(why);
-    Event { kind: kind.to_owned(), text, by: Some(by), why, ..Event::default() }
+    let given_at = Some(time(command.by.at));
+    Event { by: Some(by), why, given_at, ..of(kind, text) }
 }
 
 /// Tells of a change; of a snapshot there is nothing to tell.
 fn told(change: &Change, control: &Control) -> Option<Event> {
-    let of = |kind: &str, text: String| Event { kind: kind.to_owned(), text, ..Event::default() };
-    let on = |kind: &str, node: &NodeId, text: String| Event {
-        node: Some(node.0.to_string()),
-        ..of(kind, text)
-    };
     let with = |shard: &ShardId, event: Event| Event { shard: Some(shard.0), ..event };
     Some(match change {
         Change::Founded { shards, .. } => {
@@ -239,9 +232,17 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
     })
 }
 
+fn of(kind: &str, text: String) -> Event {
+    Event { kind: kind.to_owned(), text, ..Event::default() }
+}
+
+fn on(kind: &str, node: &NodeId, text: String) -> Event {
+    Event { node: Some(node.0.to_string()), ..of(kind, text) }
+}
+
 fn moved(kind: &str, (shard, from, to): (&ShardId, &NodeId, &NodeId), text: String) -> Event {
-    let (node, from) = (Some(to.0.to_string()), Some(from.0.to_string()));
-    Event { kind: kind.to_owned(), text, node, shard: Some(shard.0), from, ..Event::default() }
+    let from = Some(from.0.to_string());
+    Event { shard: Some(shard.0), from, ..on(kind, to, text) }
 }
 
 fn ended(of: (&ShardId, &NodeId, &NodeId), outcome: &Outcome) -> Event {
@@ -268,7 +269,7 @@ fn placed(shards: &[ShardId], control: &Control) -> Event {
         _ => format!("{} shards are to be elsewhere", shards.len()),
     };
     let placed = shards.iter().map(place).collect();
-    Event { kind: "placed".to_owned(), text, placed, ..Event::default() }
+    Event { placed, ..of("placed", text) }
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ pub struct Node {
     pub sessions: Option<u32>,
     /// Its open documents, as it said last.
     pub documents: Option<u32>,
-    /// The 99th percentile of its acknowledgements, as it said last.
+    /// The 99th percentile of its acknowledgements, as it said last; of few, how long the oldest
+    /// batch has waited for one. None where nothing is known.
     pub ack_p99_ms: Option<u64>,
     /// Who holds it for dead.
     pub votes: Vec<String>,
@@ -352,6 +353,9 @@ pub struct Event {
     /// Of a command, why; of a move that was undone, what was in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Of a command, when it was given, by the clock of the node that took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<String>,
     /// Of a placement, the shards that are to be elsewhere now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub placed: Vec<Placed>,

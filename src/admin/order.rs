@@ -111,10 +111,11 @@ pub(crate) fn spelled(order: &Order) -> String {
         Order::Weight { node, weight } => format!("weight {} {weight}", node.0),
         Order::Pin { shard, node } => format!("pin {shard} --to {}", node.0),
         Order::Unpin { shard } => format!("unpin {shard}"),
-        Order::Drain { node, .. } => format!("drain {}", node.0),
+        Order::Drain { node, deadline: None } => format!("drain {}", node.0),
+        Order::Drain { node, deadline: Some(by) } => format!("drain {} by {}", node.0, time(*by)),
         Order::Undrain { node } => format!("undrain {}", node.0),
         Order::Limits(Limits { per_node, cluster }) => {
-            format!("limits of {per_node} moves a node and {cluster} in all")
+            format!("limits --node {per_node} --cluster {cluster}")
         }
         Order::Pause => "pause".to_owned(),
         Order::Resume => "resume".to_owned(),

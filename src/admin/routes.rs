@@ -85,21 +85,20 @@ async fn give(State(desk): State<Arc<Desk>>, request: Request) -> Answer<Done> {
 
 /// Streams events, one JSON object a line; where it follows, it ends when the node stops.
 async fn events(State(desk): State<Arc<Desk>>, Asked(wanted): Asked<Wanted>) -> Response {
-    let (from, lost) = desk.events().after(wanted.after);
+    let from = desk.events().after(wanted.after);
     let follow = wanted.follow;
-    let begin = (desk, from, lost);
-    let lines = unfold(begin, move |(desk, from, lost)| async move {
-        let (lines, next) = lines(&desk, from, lost, follow).await?;
-        Some((Ok::<_, Infallible>(lines), (desk, next, false)))
+    let lines = unfold((desk, from), move |(desk, from)| async move {
+        let (lines, next) = lines(&desk, from, follow).await?;
+        Some((Ok::<_, Infallible>(lines), (desk, next)))
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::from_stream(lines)).into_response()
 }
 
 /// Returns the next lines and the place behind them; none at the end.
-async fn lines(desk: &Desk, from: Cursor, lost: bool, follow: bool) -> Option<(Bytes, Cursor)> {
+async fn lines(desk: &Desk, from: Cursor, follow: bool) -> Option<(Bytes, Cursor)> {
     let mut page = desk.events().page(from);
-    if page.events.is_empty() && !lost {
+    if page.events.is_empty() && !page.lost {
         if !follow {
             return None;
         }
@@ -114,11 +113,11 @@ async fn lines(desk: &Desk, from: Cursor, lost: bool, follow: bool) -> Option<(B
         page = desk.events().page(page.next);
     }
     let mut out = Vec::new();
-    if lost || page.lost {
+    page.events.iter().for_each(|event| line(&mut out, event));
+    if page.lost {
         let text = "events are missing here: this node keeps only the last ones".to_owned();
         line(&mut out, &Event { kind: "lost".to_owned(), text, ..Event::default() });
     }
-    page.events.iter().for_each(|event| line(&mut out, event));
     Some((out.into(), page.next))
 }
 

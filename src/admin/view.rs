@@ -82,7 +82,7 @@ pub(crate) fn nodes(control: &Control) -> Vec<Node> {
         placed: placed.get(node).copied().unwrap_or(0),
         sessions: member.load.map(|load| load.sessions),
         documents: member.load.map(|load| load.documents),
-        ack_p99_ms: member.load.map(|load| millis(load.ack_p99)),
+        ack_p99_ms: member.load.map(|load| millis(load.ack_p99)).filter(|ms| *ms > 0),
         votes: member.votes.iter().map(name).collect(),
         boot: member.boot,
         joined_at: time(member.joined_at),
@@ -231,7 +231,8 @@ fn waits(control: &Control, id: ShardId) -> Option<String> {
         return Some(format!("it waits: {note}"));
     }
     if !plan.may_begin(|_| false).iter().any(|next| next.shard == id) {
-        return Some("it waits for other moves: see the limits in `quire status`".to_owned());
+        let waits = "it waits for other moves: `quire limits` tells how many run at once";
+        return Some(waits.to_owned());
     }
     let again = match pending.undone {
         0 => "it begins to move now".to_owned(),

@@ -133,7 +133,7 @@ impl History {
 }
 
 /// Writes a history that many clients share; a clone writes to the same file.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Recorder {
     path: Arc<Path>,
     out: Arc<Mutex<Out>>,
@@ -148,12 +148,14 @@ pub struct Tape {
     session: ParticipantId,
 }
 
+#[derive(Debug)]
 struct Out {
     to: Option<To>,
     /// The first failure: nothing is written after it.
     failed: Option<io::Error>,
 }
 
+#[derive(Debug)]
 enum To {
     Plain(BufWriter<File>),
     Compressed(GzEncoder<BufWriter<File>>),

@@ -1,11 +1,14 @@
 //! Numbers that mostly follow each other, kept as runs.
 
-use smallvec::SmallVec;
+use std::collections::BTreeMap;
 
-/// Holds a set of numbers as runs, lowest first, with gaps between them.
+/// Holds a set of numbers as runs with gaps between them. Most sets are one run, and grow at its
+/// end; clients that come one after the other fill the gaps of the ones before them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
-    runs: SmallVec<[(u64, u64); 1]>,
+    greatest: Option<(u64, u64)>,
+    /// The others: the last number of each by its first.
+    lower: BTreeMap<u64, u64>,
 }
 
 impl Runs {
@@ -14,48 +17,69 @@ impl Runs {
         if first > last {
             return;
         }
-        // Those that end before `first`, with a number between, are left alone.
-        let begin = self.runs.partition_point(|(_, end)| end.saturating_add(1) < first);
-        let touched = self.runs[begin..].partition_point(|(at, _)| *at <= last.saturating_add(1));
-        if touched == 0 {
-            self.runs.insert(begin, (first, last));
-            return;
+        let (mut begin, mut end) = (first, last);
+        // Those that have no number between themselves and it become one with it.
+        while let Some((at, to)) = self.below(end.saturating_add(1)) {
+            if to.saturating_add(1) < begin {
+                break;
+            }
+            if self.greatest == Some((at, to)) {
+                self.greatest = None;
+            } else {
+                self.lower.remove(&at);
+            }
+            (begin, end) = (begin.min(at), end.max(to));
         }
-        let end = begin + touched - 1;
-        let joined = (self.runs[begin].0.min(first), self.runs[end].1.max(last));
-        self.runs[begin] = joined;
-        self.runs.drain(begin + 1..=end);
+        match self.greatest {
+            Some((at, _)) if begin < at => {
+                self.lower.insert(begin, end);
+            }
+            before => {
+                self.lower.extend(before);
+                self.greatest = Some((begin, end));
+            }
+        }
     }
 
     /// Tells whether a number is in it.
     pub(crate) fn contains(&self, number: u64) -> bool {
-        let at = self.runs.partition_point(|(_, end)| *end < number);
-        self.runs.get(at).is_some_and(|(begin, _)| *begin <= number)
+        self.below(number).is_some_and(|(_, end)| number <= end)
     }
 
     /// Returns the least number.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.runs.first().map(|(begin, _)| *begin)
+        self.runs().next().map(|(begin, _)| begin)
     }
 
     /// Returns the greatest number.
     pub(crate) fn last(&self) -> Option<u64> {
-        self.runs.last().map(|(_, end)| *end)
+        self.greatest.map(|(_, end)| end)
     }
 
     /// Counts the numbers from `first` to `last`.
     pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
-        let inside = |(begin, end): &(u64, u64)| {
-            let (begin, end) = (*begin.max(&first), *end.min(&last));
+        let inside = |(begin, end): (u64, u64)| {
+            let (begin, end) = (begin.max(first), end.min(last));
             if begin <= end { end - begin + 1 } else { 0 }
         };
-        self.runs.iter().map(inside).sum()
+        self.runs().map(inside).sum()
     }
 
     /// Returns the numbers that `other` does not have, lowest first.
     pub(crate) fn without(&self, other: &Self) -> Vec<u64> {
-        let numbers = self.runs.iter().flat_map(|(begin, end)| *begin..=*end);
+        let numbers = self.runs().flat_map(|(begin, end)| begin..=end);
         numbers.filter(|number| !other.contains(*number)).collect()
+    }
+
+    /// Lists the runs, lowest first.
+    fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.lower.iter().map(|(begin, end)| (*begin, *end)).chain(self.greatest)
+    }
+
+    /// Returns the last run that begins at or below a number.
+    fn below(&self, number: u64) -> Option<(u64, u64)> {
+        let lower = || self.lower.range(..=number).next_back().map(|(at, to)| (*at, *to));
+        self.greatest.filter(|(at, _)| *at <= number).or_else(lower)
     }
 }
 
@@ -74,7 +98,8 @@ mod tests {
             for (first, more) in added {
                 runs.add(first, first + more);
                 set.extend(first..=first + more);
-                prop_assert!(runs.runs.windows(2).all(|two| two[0].1 + 1 < two[1].0));
+                let all: Vec<_> = runs.runs().collect();
+                prop_assert!(all.windows(2).all(|two| two[0].1 + 1 < two[1].0));
             }
             for number in 0..50 {
                 prop_assert_eq!(runs.contains(number), set.contains(&number));
@@ -82,7 +107,8 @@ mod tests {
             prop_assert_eq!(runs.first(), set.first().copied());
             prop_assert_eq!(runs.last(), set.last().copied());
             prop_assert_eq!(runs.count(5, 20), set.range(5..=20).count() as u64);
-            let other = Runs { runs: SmallVec::from_slice(&[(3, 9)]) };
+            let mut other = Runs::default();
+            other.add(3, 9);
             let left: Vec<_> = set.iter().copied().filter(|n| !(3..=9).contains(n)).collect();
             prop_assert_eq!(runs.without(&other), left);
         }
@@ -95,6 +121,6 @@ mod tests {
         runs.add(u64::MAX - 1, u64::MAX);
         runs.add(0, 0);
         runs.add(5, 4);
-        assert_eq!((runs.first(), runs.last(), runs.runs.len()), (Some(0), Some(u64::MAX), 2));
+        assert_eq!((runs.first(), runs.last(), runs.runs().count()), (Some(0), Some(u64::MAX), 2));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::audit::Recorder;
 use crate::cli::exit::Exit;
 use crate::load::{
     Floor, Progress, Report, Slo, Target, Trace, Typing, replay_concurrent, replay_sequential,
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// Writes the reports as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes down what every client sees, for `quire audit`; compressed where it ends in .gz
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// An objective such as ack_p99<50ms; exit code 99 if one is missed
     #[arg(long, value_name = "EXPR", value_parser = parse_slo)]
     slo: Vec<Slo>,
@@ -90,7 +94,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let runtime = runtime.worker_threads(threads).enable_all().build();
     let runtime = runtime.context("threads could not be started")?;
     let before = args.floor.as_deref().map(Floor::measure).transpose()?;
-    let reports = runtime.block_on(measure(args))?;
+    let history = args.history.as_deref().map(Recorder::create).transpose()?;
+    let measured = runtime.block_on(measure(args, history.as_ref()));
+    // Of a load that failed, too: the audit tells what is true of it.
+    let written = history.map_or(Ok(()), |history| history.close());
+    let reports = measured?;
+    written?;
     if let (Some(before), Some(folder)) = (before, &args.floor) {
         let after = Floor::measure(folder)?;
         println!("append and fdatasync of 100 bytes: before {before}; after {after}");
@@ -111,7 +120,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if missed.is_empty() { Exit::Success } else { Exit::SloMissed })
 }
 
-async fn measure(args: &Args) -> anyhow::Result<Vec<Report>> {
+async fn measure(args: &Args, history: Option<&Recorder>) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     if let Some(Profile::Typing) = args.profile {
         let typing = Typing {
@@ -123,7 +132,7 @@ async fn measure(args: &Args) -> anyhow::Result<Vec<Report>> {
         };
         let keys = f64::from(args.clients) * args.rate * f64::from(args.seconds);
         let progress = Progress::new("typing", keys as u64);
-        reports.push(run_typing(typing, target(args), progress).await?);
+        reports.push(run_typing(typing, target(args, history), progress).await?);
         println!("{}", reports[0]);
     }
     for path in &args.trace {
@@ -134,12 +143,13 @@ async fn measure(args: &Args) -> anyhow::Result<Vec<Report>> {
             Trace::Sequential(trace) => {
                 let progress = Progress::new(&name, (trace.edits.len() * docs) as u64);
                 let trace = Arc::new(trace);
-                replay_sequential(&name, trace, target(args), docs, progress).await?
+                replay_sequential(&name, trace, target(args, history), docs, progress).await?
             }
             Trace::Concurrent(trace) => {
                 let edits: usize = trace.agents.iter().map(Vec::len).sum();
                 let progress = Progress::new(&name, (edits * docs) as u64);
-                replay_concurrent(&name, Arc::new(trace), target(args), docs, progress).await?
+                replay_concurrent(&name, Arc::new(trace), target(args, history), docs, progress)
+                    .await?
             }
         };
         println!("{report}");
@@ -149,11 +159,11 @@ async fn measure(args: &Args) -> anyhow::Result<Vec<Report>> {
 }
 
 /// Returns the servers, and names for documents that nobody has used yet.
-fn target(args: &Args) -> Arc<Target> {
+fn target(args: &Args, history: Option<&Recorder>) -> Arc<Target> {
     let codec = match args.codec {
         Encoding::Json => Codec::Json,
         Encoding::Bin => Codec::Binary,
     };
     let prefix = format!("load-{:016x}", rand::random::<u64>());
-    Arc::new(Target { urls: args.urls.clone(), codec, prefix })
+    Arc::new(Target { urls: args.urls.clone(), codec, prefix, history: history.cloned() })
 }

@@ -119,7 +119,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         bail!("{name} holds no revision: nothing to replay");
     }
     let prefix = format!("replay-{:016x}", rand::random::<u64>());
-    let target = Arc::new(Target { urls: args.urls.clone(), codec: Codec::Binary, prefix });
+    let (urls, history) = (args.urls.clone(), None);
+    let target = Arc::new(Target { urls, codec: Codec::Binary, prefix, history });
     let report = runtime.block_on(async {
         let progress = Progress::new(&name, (steps * args.remap) as u64);
         replay_recording(&name, recording, target, (args.speed, args.remap), progress).await

@@ -17,7 +17,7 @@ pub struct Config {
     /// Its share of the shards: 1 to 100; default 10.
     pub weight: u32,
     /// The time that 99 of 100 acknowledgements are to take at most, 10 ms to 1 m: where a node's
-    /// take longer for 5 s, no shard begins to move; default 500 ms.
+    /// take longer for 7 s, no shard begins to move; default 500 ms.
     #[serde(with = "humantime_serde")]
     pub ack_objective: Duration,
 }

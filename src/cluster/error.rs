@@ -122,7 +122,7 @@ pub enum Void {
     #[error("moves are stopped by the latency guard: wait until acknowledgements are fast again")]
     Guarded,
     /// A node takes part in enough moves.
-    #[error("node {} takes part in {moves} moves: wait, or raise the limit of a node", .node.0)]
+    #[error("node {} takes part in {moves} moves: wait, or raise `quire limits --node`", .node.0)]
     NodeLimit {
         /// The node.
         node: NodeId,
@@ -130,7 +130,7 @@ pub enum Void {
         moves: u32,
     },
     /// The cluster has enough moves.
-    #[error("{moves} moves have begun: wait, or raise the limit of the cluster")]
+    #[error("{moves} moves have begun: wait, or raise `quire limits --cluster`")]
     ClusterLimit {
         /// How many.
         moves: u32,

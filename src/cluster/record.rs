@@ -149,7 +149,8 @@ pub struct Heartbeat {
     pub node: NodeId,
     /// Its run.
     pub boot: u64,
-    /// The 99th percentile of its acknowledgements lately, in milliseconds.
+    /// The 99th percentile of its acknowledgements lately, in milliseconds; of few, how long the
+    /// oldest batch has waited for one. 0 where nothing is known.
     pub ack_p99_ms: u32,
     /// Its sessions.
     pub sessions: u32,

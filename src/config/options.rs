@@ -182,12 +182,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("cluster.weight", "10", count("parts", 1, 100),
         "Its share of the shards, beside the weights of the others."),
     opt("cluster.ack-objective", r#""500ms""#, millis(10, M),
-        "Where 99 of 100 acknowledgements of a node take longer for 5 s, no shard begins to move."),
+        "Where 99 of 100 acknowledgements of a node take longer for 7 s, no shard begins to move."),
 
     opt("admin.allow-public", "false", Kind::Switch,
         "Whether the port may be where others than this machine and private networks reach it."),
     opt("admin.events-kept", "1000", count("events", 100, 100_000),
-        "The last events kept for those who ask later."),
+        "The last events kept for those who ask later; as many commands beside them."),
 
     opt("relay.frame-bytes-max", r#""64MiB""#, kib(MIB, GIB),
         "Bytes of one message between nodes: a whole document has to fit."),

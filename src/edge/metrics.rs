@@ -2,6 +2,8 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use crate::edge::waiting::Waiting;
+
 /// Counts what all sessions of a node do.
 #[derive(Clone)]
 pub struct Metrics {
@@ -21,6 +23,8 @@ pub struct Metrics {
     pub refused_connections: IntCounter,
     /// From a batch on the socket to its acknowledgement on the socket, in seconds.
     pub ack_sent: Histogram,
+    /// Batches that wait for theirs: told to the other nodes, and not to Prometheus.
+    pub waiting: Waiting,
 }
 
 impl Metrics {
@@ -35,6 +39,7 @@ impl Metrics {
         let metrics = Self {
             registry: registry.clone(),
             ack_sent,
+            waiting: Waiting::default(),
             sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
             closes: IntCounterVec::new(closes, &["reason"])?,
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,

@@ -28,6 +28,7 @@ mod refusal;
 mod routes;
 mod session;
 mod socket;
+mod waiting;
 
 pub use carried::Carried;
 pub use config::Config;
@@ -35,3 +36,4 @@ pub use health::{Health, Readiness};
 pub use listener::{bind, serve};
 pub use metrics::Metrics;
 pub use routes::Shared;
+pub use waiting::Waiting;

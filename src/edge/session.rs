@@ -9,6 +9,7 @@
 //! The task owns the socket, and blocks on nothing but the socket and room in the document's
 //! queue: what the document tells waits in the outbox.
 
+mod flight;
 mod hello;
 mod leave;
 mod rejoin;
@@ -30,15 +31,16 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 use tracing::{debug, error};
 
-use crate::doc::{self, Batch, Change, Closed, Event, Mode, NotTaken, Socket};
+use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::edge::session::flight::Flight;
 use crate::edge::session::hello::Early;
+use crate::edge::waiting::Slot;
 use crate::router::Document;
-use crate::text::Operation;
 use crate::types::{DocId, ParticipantId, Revision, Seq};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
@@ -110,6 +112,8 @@ struct Session {
     /// What the socket has taken, in bytes.
     written: Arc<AtomicU64>,
     in_flight: Option<Flight>,
+    /// Tells the node since when its batch waits.
+    waits: Slot,
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
     /// What it said before it was welcomed.
@@ -125,17 +129,6 @@ struct Session {
     others: BTreeSet<ParticipantId>,
     heard: Instant,
     frames: Vec<Bytes>,
-}
-
-/// A batch that is not acknowledged yet.
-struct Flight {
-    seq: Seq,
-    base: Revision,
-    op: Operation,
-    bytes: usize,
-    received: Instant,
-    /// Whether its acknowledgement is among the frames.
-    acknowledged: bool,
 }
 
 async fn greet<S>(
@@ -192,6 +185,7 @@ where
         lagged: None,
         written: Arc::default(),
         in_flight: None,
+        waits: shared.metrics.waiting.slot(),
         hello,
         early: early.messages,
         socket: id,
@@ -308,10 +302,12 @@ impl Session {
         let Batch { seq, base, op, received, .. } = &batch;
         let (seq, base, op, received) = (*seq, *base, op.clone(), *received);
         self.in_flight = Some(Flight { seq, base, op, bytes, received, acknowledged: false });
+        self.waits.begin(received);
         match self.handle.submit(self.to.conn, batch, bytes).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
             Err(NotTaken::Full(refusal)) => {
+                self.waits.end();
                 self.tell(&refusal::message(&refusal, Some(seq)));
                 ControlFlow::Continue(())
             }
@@ -334,10 +330,8 @@ impl Session {
 
     fn encode(&mut self, events: VecDeque<Event>) -> ControlFlow<Option<Farewell>> {
         for event in events {
-            if let (Event::Changed(update), Some(flight)) = (&event, &mut self.in_flight) {
-                let own =
-                    |one: &Arc<Change>| one.session == self.to.session && one.seq == flight.seq;
-                flight.acknowledged |= update.changes.iter().any(own);
+            if let Event::Changed(update) = &event {
+                self.acknowledge(&update.changes);
             }
             match event {
                 // The next owner tells it, after what is missing before it.
@@ -365,6 +359,7 @@ impl Session {
                 }
                 Event::Ordered { seq, rev } => self.tell(&ServerMessage::Ordered { seq, rev }),
                 Event::Repeated { seq, rev } => {
+                    self.waits.end();
                     self.tell(&ServerMessage::Ack { seq, rev, op: None });
                 }
                 Event::Presence(presence) => {
@@ -372,6 +367,7 @@ impl Session {
                     self.frames.push(self.to.presence(&presence));
                 }
                 Event::Refused { seq, refusal: full @ doc::Refusal::Full { .. } } => {
+                    self.waits.end();
                     self.tell(&refusal::message(&full, Some(seq)));
                 }
                 Event::Refused { seq, refusal } => {
@@ -397,6 +393,7 @@ impl Session {
         }
         match self.handle.missed(self.stands_at).await {
             Ok(Some(changes)) => {
+                self.acknowledge(&changes);
                 if let Some(last) = changes.last() {
                     self.stands_at = last.rev;
                 }

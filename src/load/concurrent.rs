@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::replica::{Batch, Effects, Keep, Replica};
-use crate::client::{Connection, welcomed};
+use crate::client::welcomed;
+use crate::load::history::Joined;
 use crate::load::model::Told as Document;
 use crate::load::oracle::ask;
 use crate::load::target::all;
@@ -112,7 +113,7 @@ type Fates = watch::Sender<Vec<Vec<bool>>>;
 struct Agent {
     /// Which of the writers it is.
     own: usize,
-    connection: Connection,
+    connection: Joined,
     replica: Replica,
     /// The writers' public ids.
     ids: Vec<ParticipantId>,
@@ -137,7 +138,7 @@ enum Told {
 impl Agent {
     fn new(
         own: usize,
-        (connection, welcome): (Connection, Welcome),
+        (connection, welcome): (Joined, Welcome),
         sessions: &[SessionId],
         fates: Fates,
         progress: Progress,
@@ -174,6 +175,7 @@ impl Agent {
             self.release(&all).await?;
         }
         let text = self.replica.view().context("the replica keeps its text")?;
+        self.connection.shows(self.replica.revision(), &text);
         self.measured.carried(self.connection.traffic());
         self.connection.close().await;
         Ok((self.measured, text))

@@ -9,6 +9,7 @@
 
 mod concurrent;
 mod floor;
+mod history;
 mod model;
 mod oracle;
 mod progress;
@@ -23,6 +24,7 @@ mod typing;
 
 pub use concurrent::replay as replay_concurrent;
 pub use floor::Floor;
+pub use history::Scribe;
 pub use model::Report;
 pub use progress::Progress;
 pub use recording::{Recording, Step};

@@ -15,7 +15,8 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::client::{Connection, Document, Error};
+use crate::client::{Document, Error};
+use crate::load::history::Joined;
 use crate::load::oracle::{ask, check, import};
 use crate::load::recording::{Recording, Step};
 use crate::load::target::all;
@@ -274,6 +275,6 @@ impl Client {
     }
 }
 
-async fn send(connection: &mut Connection, (seq, base, op): &Order) -> Result<(), Error> {
+async fn send(connection: &mut Joined, (seq, base, op): &Order) -> Result<(), Error> {
     connection.send(&ClientMessage::Op { seq: *seq, base: *base, op: op.clone() }).await
 }

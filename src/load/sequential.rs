@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::time::Instant;
 
-use crate::client::Connection;
+use crate::load::history::Joined;
 use crate::load::oracle::{ask, check};
 use crate::load::target::all;
 use crate::load::{Measured, Progress, Report, Sequential, Target};
@@ -75,7 +75,7 @@ async fn write(
 
 /// Waits until a batch is durable; one that came too fast is sent again.
 async fn acknowledged(
-    connection: &mut Connection,
+    connection: &mut Joined,
     message: &ClientMessage,
     seq: Seq,
 ) -> anyhow::Result<()> {

@@ -4,7 +4,9 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::audit::Recorder;
 use crate::client::{Connection, Error, Options};
+use crate::load::history::Joined;
 use crate::types::{DocId, SessionId};
 use crate::wire::{Codec, Hello, Mode, VERSION, Welcome};
 
@@ -17,6 +19,8 @@ pub struct Target {
     pub codec: Codec,
     /// What the names of the documents begin with; a fresh one for each run.
     pub prefix: String,
+    /// Where what the clients see is written down.
+    pub history: Option<Recorder>,
 }
 
 impl Target {
@@ -41,10 +45,15 @@ impl Target {
         n: usize,
         doc: &DocId,
         session: SessionId,
-    ) -> Result<(Connection, Welcome), Error> {
+    ) -> Result<(Joined, Welcome), Error> {
         let hello =
             Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
-        Connection::open(self.url(n), doc, self.codec, hello).await
+        let opened = Connection::open(self.url(n), doc, self.codec, hello).await?;
+        let (connection, welcome) = opened;
+        let client = format!("{doc}/{n}");
+        let tape = |recorder: &Recorder| recorder.tape(&client, doc, session.participant());
+        let joined = Joined::new(connection, &welcome, self.history.as_ref().map(tape));
+        Ok((joined, welcome))
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::replica::{Batch, Effects, Keep, Replica};
-use crate::client::{Connection, welcomed};
+use crate::client::welcomed;
+use crate::load::history::Joined;
 use crate::load::oracle::{ask, check};
 use crate::load::target::all;
 use crate::load::{Measured, Progress, Report, Target};
@@ -117,7 +118,7 @@ impl Person {
         target: &Target,
         n: usize,
         doc: usize,
-    ) -> anyhow::Result<(Self, Connection)> {
+    ) -> anyhow::Result<(Self, Joined)> {
         let session = SessionId(rand::random());
         let (connection, welcome) = target.join(n, &target.doc(doc)?, session).await?;
         let mut replica = Replica::new(Keep::Text);
@@ -137,7 +138,7 @@ impl Person {
 
     async fn type_all(
         mut self,
-        mut connection: Connection,
+        mut connection: Joined,
         typing: Typing,
         settled: &watch::Sender<Settled>,
         progress: &Progress,
@@ -174,6 +175,9 @@ impl Person {
         if let Ok(ended) = timeout(CATCH_UP_MAX, self.catch_up(&mut connection, settled)).await {
             ended?;
         }
+        if let (true, Some(text)) = (self.replica.is_settled(), self.replica.view()) {
+            connection.shows(self.replica.revision(), &text);
+        }
         self.measured.carried(connection.traffic());
         connection.close().await;
         Ok(self)
@@ -182,7 +186,7 @@ impl Person {
     /// Follows the document until everybody is settled and everything of theirs has come.
     async fn catch_up(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Joined,
         settled: &watch::Sender<Settled>,
     ) -> anyhow::Result<()> {
         let mut changed = settled.subscribe();

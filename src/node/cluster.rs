@@ -13,10 +13,14 @@ use crate::admin::{self, Branched, Desk};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
 use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Timing, Version};
-use crate::config::{Config, Engine};
+use crate::config::Config;
+#[cfg(feature = "kafka")]
+use crate::config::Engine;
 use crate::edge::{Carried, Health, Shared};
 use crate::listener::Bound;
-use crate::log::{self, Log};
+#[cfg(feature = "kafka")]
+use crate::log;
+use crate::log::Log;
 use crate::node::leave::{self, Handed, command, text};
 use crate::node::links;
 use crate::node::metrics::{self, Gauges};

@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cluster::member;
 use crate::cluster::{Load, Status, WINDOW};
+use crate::edge::Waiting;
 use crate::types::NodeId;
 use crate::{doc, edge};
 
@@ -18,12 +19,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many acknowledgements a window needs to say anything.
 const LEAST: u64 = 50;
 
+/// The least that is told of what is known: zero says that nothing is.
+const KNOWN: Duration = Duration::from_millis(1);
+
 /// Reads how busy a node is.
 pub(crate) struct Gauges {
     sessions: IntGauge,
     documents: IntGauge,
     /// From a batch on a socket to its acknowledgement there, in seconds.
     ack: Histogram,
+    /// What waits for its acknowledgement.
+    waiting: Waiting,
     window: Mutex<Option<Window>>,
 }
 
@@ -39,7 +45,8 @@ impl Gauges {
     /// Reads what the edge and the documents of a node count.
     pub(crate) fn new(edge: &edge::Metrics, doc: &doc::Metrics) -> Self {
         let (sessions, documents) = (edge.sessions.clone(), doc.open.clone());
-        Self { sessions, documents, ack: edge.ack_sent.clone(), window: Mutex::new(None) }
+        let (ack, waiting) = (edge.ack_sent.clone(), edge.waiting.clone());
+        Self { sessions, documents, ack, waiting, window: Mutex::new(None) }
     }
 
     /// Returns what is the case now; of acknowledgements, what was the case until a moment ago.
@@ -57,7 +64,9 @@ impl Gauges {
         };
         let (bounds, counts) = self.counted();
         let before = last.unwrap_or_else(|| vec![0; counts.len()]);
-        let p99 = p99(&bounds, &before, &counts);
+        // Of a node that stands still nothing is acknowledged, and there is nothing to count.
+        let known = p99(&bounds, &before, &counts).or_else(|| self.waiting.oldest());
+        let p99 = known.map_or(Duration::ZERO, |known| known.max(KNOWN));
         *window = Some(Window { began: now, before: counts, p99 });
         p99
     }
@@ -146,17 +155,17 @@ impl Cluster {
     }
 }
 
-/// Returns the bound that 99 of 100 are at or below of those that came after `before`; nothing
-/// where there are too few to tell.
-fn p99(bounds: &[f64], before: &[u64], counts: &[u64]) -> Duration {
+/// Returns the bound that 99 of 100 are at or below of those that came after `before`; none where
+/// there are too few to tell.
+fn p99(bounds: &[f64], before: &[u64], counts: &[u64]) -> Option<Duration> {
     let new: Vec<u64> = counts.iter().zip(before).map(|(now, before)| now - before).collect();
     let all = new.last().copied().unwrap_or(0);
     if all < LEAST {
-        return Duration::ZERO;
+        return None;
     }
     let at = new.iter().position(|below| below * 100 >= all * 99).unwrap_or(bounds.len());
     let largest = bounds.last().copied().unwrap_or(0.0);
-    Duration::from_secs_f64(bounds.get(at).copied().unwrap_or(largest * 2.0))
+    Some(Duration::from_secs_f64(bounds.get(at).copied().unwrap_or(largest * 2.0)))
 }
 
 #[cfg(test)]
@@ -174,7 +183,8 @@ mod tests {
         let (sessions, documents) = (gauge("sessions"), gauge("documents"));
         sessions.set(3);
         documents.set(2);
-        let gauges = Gauges { sessions, documents, ack, window: Mutex::new(None) };
+        let (waiting, window) = (Waiting::default(), Mutex::new(None));
+        let gauges = Gauges { sessions, documents, ack, waiting, window };
         let read = || gauges.read().ack_p99;
         assert_eq!(gauges.read(), Load { ack_p99: Duration::ZERO, sessions: 3, documents: 2 });
         (0..99).for_each(|_| gauges.ack.observe(0.005));
@@ -193,5 +203,33 @@ mod tests {
         (0..49).for_each(|_| gauges.ack.observe(7.0));
         tokio::time::advance(WINDOW).await;
         assert_eq!(read(), Duration::ZERO, "too few to tell");
+        (0..50).for_each(|_| gauges.ack.observe(0.000_1));
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), KNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_acknowledges_too_little_tells_how_long_batches_wait() {
+        let registry = Registry::new();
+        let doc = doc::Metrics::register(&registry).unwrap();
+        let edge = edge::Metrics::register(&registry, doc.ack_sent.clone()).unwrap();
+        let gauges = Gauges::new(&edge, &doc);
+        let read = || gauges.read().ack_p99;
+        let slot = edge.waiting.slot();
+        assert_eq!(read(), Duration::ZERO);
+        slot.begin(Instant::now());
+        for seconds in [2, 4] {
+            tokio::time::advance(WINDOW).await;
+            (0..49).for_each(|_| edge.ack_sent.observe(0.005));
+            assert_eq!(read(), Duration::from_secs(seconds), "it stands still");
+        }
+        slot.end();
+        assert_eq!(read(), Duration::from_secs(4), "the window is not over");
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(read(), Duration::ZERO, "nothing waits");
+        slot.begin(Instant::now());
+        tokio::time::advance(WINDOW).await;
+        (0..50).for_each(|_| edge.ack_sent.observe(0.001));
+        assert!(read() < Duration::from_millis(10), "enough was acknowledged");
     }
 }

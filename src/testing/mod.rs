@@ -5,11 +5,9 @@
 mod around;
 mod faulty_log;
 mod faulty_store;
-mod recording;
 mod records;
 
 pub use around::Around;
 pub use faulty_log::{Faults, FaultyLog};
 pub use faulty_store::{FaultyStore, StoreFaults};
-pub use recording::Recording;
 pub use records::{every_kind, random_operation, random_record};

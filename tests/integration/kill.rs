@@ -1,11 +1,8 @@
 //! Writers keep writing while their server is killed with SIGKILL and started again, many times.
 
-use std::sync::Arc;
-
-use quire::checkpoint::{self, Store};
 use quire::log::{Embedded, Metrics, Options};
-use quire::task::Fatal;
 
+use crate::audited::Left;
 use crate::server::{Server, free_port};
 use crate::storm::{SETTINGS, Storm};
 
@@ -27,10 +24,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_twenty_kills() {
     }
     let log = async || {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
-        let log = Embedded::open(folder.path(), Options::default(), metrics);
-        let store = checkpoint::Embedded::open(folder.path(), Fatal::default()).await;
-        let store: Arc<dyn Store> = Arc::new(store.expect("nobody else has it"));
-        (log.expect("nobody else has it"), store)
+        Embedded::open(folder.path(), Options::default(), metrics).expect("nobody else has it")
     };
-    storm.end(server, log).await;
+    let set = &[SETTINGS, &["checkpoints=embedded"]].concat();
+    storm.end(server, Left { data: folder.path(), set }, log).await;
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use quire::audit::{Event, History};
 use quire::load::{
     Concurrent, Progress, Report, Sequential, Target, Trace, Typing, replay_concurrent,
     replay_sequential, run_typing,
@@ -20,7 +21,10 @@ use quire::wire::Codec;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::audited::Left;
 use crate::raw::{Raw, node};
+use crate::server::{QUIRE, Server, free_port, quire};
+use crate::storm::SETTINGS;
 
 /// A guard against a test that hangs, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +49,7 @@ fn two_writers() -> Concurrent {
 
 fn target(node: &Node, codec: Codec, prefix: &str) -> Arc<Target> {
     let urls = vec![format!("http://{}", node.address)];
-    Arc::new(Target { urls, codec, prefix: prefix.to_owned() })
+    Arc::new(Target { urls, codec, prefix: prefix.to_owned(), history: None })
 }
 
 async fn sequential(trace: Sequential, target: Arc<Target>, docs: usize) -> Report {
@@ -231,4 +235,52 @@ async fn the_command_reports_and_judges() {
     }
     let gone = load(&node, &["--trace", "nowhere.json"]).await;
     assert_eq!(gone.status.code(), Some(1));
+}
+
+/// Counts the acknowledgements that a history tells of.
+fn acknowledgements(history: &Path) -> u64 {
+    let mut history = History::open(history).expect("it is one");
+    let mut count = 0;
+    while let Some((_, line)) = history.read().expect("it is one") {
+        count += u64::from(matches!(line.event, Event::Ack { .. }));
+    }
+    count
+}
+
+#[test]
+fn what_a_load_has_written_down_is_audited_by_a_second_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (data, json) = (folder.path().join("data"), file("report.json"));
+    let server = Server::start(&data, free_port(), SETTINGS);
+    let [one, two] =
+        ["one-writer.json", "two-writers.json"].map(|name| path(name).display().to_string());
+    let typing = "--profile typing --docs 2 --clients 5 --seconds 1 --rate 30 --codec json";
+    let loads = [
+        ("typing.gz", typing.split(' ').collect()),
+        ("traces.jsonl", vec!["--docs", "2", "--trace", &one, &two]),
+    ];
+    for (name, what) in &loads {
+        let history = file(name);
+        let load = ["load", "--url", &server.url, "--json", &json, "--history", &history];
+        quire(&[&load[..], what].concat());
+        let reports = fs::read_to_string(&json).expect("it was written");
+        let reports: Vec<Value> = serde_json::from_str(&reports).expect("JSON");
+        let batches = reports.iter().filter_map(|report| report["batches"].as_u64()).sum::<u64>();
+        assert!(batches > 50 && acknowledgements(history.as_ref()) == batches, "{batches}");
+    }
+    server.stop();
+    let set = &[SETTINGS, &["checkpoints=embedded"]].concat();
+    for (name, _) in &loads {
+        Left { data: &data, set }.check(file(name).as_ref());
+    }
+}
+
+#[test]
+fn a_history_that_cannot_be_written_is_said_before_anything_is_sent() {
+    let nowhere = ["load", "--profile", "typing", "--history", "/nowhere/history.gz"];
+    let refused = Command::new(QUIRE).args(nowhere).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("the history /nowhere/history.gz cannot be read or written"), "{said}");
 }

@@ -1,5 +1,6 @@
 //! The one integration binary: a module per subject.
 
+mod audited;
 mod certificates;
 mod cli_config;
 mod cli_doc;
@@ -9,6 +10,7 @@ mod config;
 mod doubt;
 mod forks;
 mod full_disk;
+mod guarded;
 mod history;
 mod inner;
 mod joins;
@@ -16,6 +18,7 @@ mod keeping;
 mod kill;
 mod late;
 mod leaving;
+mod limits;
 mod load;
 mod moves;
 mod nodes;

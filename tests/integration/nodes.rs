@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use quire::doc;
 use quire::edge::{self, Carried, Health, Shared};
+use quire::log::Log;
 use quire::relay::{self, Identity, Peers, SPEAKS};
 use quire::router::Router;
 use quire::shard::{self, Directory, Heirs, Place};
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) doc: doc::Config,
     pub(crate) edge: edge::Config,
     pub(crate) relay: relay::Config,
+    /// The owner's log, if not one in memory.
+    pub(crate) log: Option<Arc<dyn Log>>,
 }
 
 /// One node.
@@ -107,7 +110,10 @@ pub(crate) fn name(number: usize) -> NodeId {
 impl Nodes {
     /// Starts an owner and so many other nodes.
     pub(crate) async fn start(others: usize, settings: Settings) -> Self {
-        let under = Under { config: settings.doc.clone(), ..Under::default() };
+        let mut under = Under { config: settings.doc.clone(), ..Under::default() };
+        if let Some(log) = settings.log.clone() {
+            under.log = log;
+        }
         let shard = shard::start(ShardId(0), ports(under, "node-0")).await.expect("it starts");
         let owner_at = Arc::new(Mutex::new(None));
         let directory = Arc::new(Owner(shard));

@@ -14,7 +14,7 @@ use quire::config::Config;
 use quire::edge;
 use quire::log::Memory;
 use quire::node::{Node, Stores, Versions};
-use quire::testing::{FaultyStore, StoreFaults};
+use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId};
 use serde_json::{Value, json};
@@ -25,23 +25,33 @@ use crate::inner::{PATIENCE, id};
 use crate::moves::type_in;
 use crate::server::QUIRE;
 
-const SHARDS: u32 = 12;
+pub(crate) const SHARDS: u32 = 12;
 
 pub(crate) struct Cluster {
     log: Memory,
     pub(crate) control: Memory,
     store: checkpoint::Memory,
     stores: Vec<Arc<FaultyStore<checkpoint::Memory>>>,
+    /// The log, as each node has it.
+    pub(crate) logs: Vec<Arc<FaultyLog>>,
+    /// What each node is started with, but for its name and addresses.
+    pub(crate) config: Config,
     pub(crate) nodes: Vec<Node>,
 }
 
 impl Cluster {
     pub(crate) async fn of(names: &[&str]) -> Self {
+        Self::with(names, Config::default()).await
+    }
+
+    pub(crate) async fn with(names: &[&str], config: Config) -> Self {
         let mut cluster = Self {
             log: Memory::new(LogId(1), SHARDS),
             control: Memory::new(LogId(2), 1),
             store: checkpoint::Memory::new(),
             stores: Vec::new(),
+            logs: Vec::new(),
+            config,
             nodes: Vec::new(),
         };
         for name in names {
@@ -51,7 +61,7 @@ impl Cluster {
         cluster
     }
 
-    async fn start(&mut self, name: &str) {
+    pub(crate) async fn start(&mut self, name: &str) {
         self.start_as(name, Versions::default()).await.expect("the node starts");
     }
 
@@ -65,12 +75,14 @@ impl Cluster {
             admin_listen: Some(any),
             // Whoever waits for the whole of it is seen.
             edge: edge::Config { shutdown_grace: 10 * PATIENCE, ..edge::Config::default() },
-            ..Config::default()
+            ..self.config.clone()
         };
         let store = self.store.reopen().expect("it is open");
         let store = Arc::new(FaultyStore::new(store, StoreFaults::default(), 0));
         self.stores.push(store.clone());
-        let stores = Stores { log: Arc::new(self.log.reopen()), store };
+        let log = Arc::new(FaultyLog::new(Arc::new(self.log.reopen()), 0, Faults::default()));
+        self.logs.push(log.clone());
+        let stores = Stores { log, store };
         let control = Arc::new(self.control.reopen());
         let node = Node::start_as(versions, &config, Clock::wall(), stores, control).await?;
         self.nodes.push(node);
@@ -102,7 +114,7 @@ impl Cluster {
     }
 
     /// Runs a command that has to be refused, and returns what it says.
-    async fn refused(&self, number: usize, args: &[&str]) -> String {
+    pub(crate) async fn refused(&self, number: usize, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.run(number, args).await;
         let (out, err) = (text(stdout), text(stderr));
         assert_eq!(status.code(), Some(1), "{args:?}: {out}{err}");
@@ -136,13 +148,13 @@ impl Cluster {
         .await
     }
 
-    async fn owner(&self, shard: u32) -> String {
+    pub(crate) async fn owner(&self, shard: u32) -> String {
         let shards = self.json(0, &["shards"]).await;
         shards[shard as usize]["owner"].as_str().expect("it is owned").to_owned()
     }
 
     /// What an operator can have changed, and where everything is.
-    async fn fixed(&self) -> Value {
+    pub(crate) async fn fixed(&self) -> Value {
         let (status, shards) = (self.json(0, &["status"]).await, self.json(0, &["shards"]).await);
         let of = |node: &Value| json!([node["node"], node["draining"], node["weight"]]);
         let nodes: Vec<_> = nodes(&status).map(of).collect();
@@ -184,7 +196,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("it prints text")
 }
 
-fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
     status["nodes"].as_array().expect("a list").iter()
 }
 
@@ -268,7 +280,10 @@ async fn shards_move_are_pinned_and_wait_while_moves_are_paused() {
 }
 
 /// Opens every document at two nodes, and waits until each is online.
-async fn opened(cluster: &Cluster, count: usize) -> (Vec<Document>, Vec<watch::Receiver<Status>>) {
+pub(crate) async fn opened(
+    cluster: &Cluster,
+    count: usize,
+) -> (Vec<Document>, Vec<watch::Receiver<Status>>) {
     let documents: Vec<_> = (0..count)
         .map(|n| {
             let url = format!("http://{}", cluster.nodes[n % 2].address);
@@ -373,7 +388,31 @@ async fn a_plan_that_a_join_made_stale_is_refused() {
     assert!(applied.contains(&format!("{count} shards move because of it")), "{applied}");
     let status = cluster.settled().await;
     let b = nodes(&status).find(|node| node["node"] == "b").expect("it is there");
-    assert_eq!((&b["shards"], &status["limits"]["cluster"]), (&json!(0), &json!(1)));
+    let limits = json!({"per_node": 1, "cluster": 1});
+    assert_eq!((&b["shards"], &status["limits"]), (&json!(0), &limits));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_the_name_of_a_living_one_is_refused_and_nothing_moves() {
+    let mut cluster = Cluster::of(&["a", "b"]).await;
+    cluster.write(0, "notes").await;
+    let before = cluster.fixed().await;
+    let runs = |listed: &Value| {
+        let run = |node: &Value| json!([node["node"], node["boot"], node["joined_at"]]);
+        listed.as_array().expect("a list").iter().map(run).collect::<Vec<_>>()
+    };
+    let listed = cluster.json(0, &["nodes"]).await;
+    let refused = cluster.start_as("a", Versions::default()).await.expect_err("it has the name");
+    let (said, boot) = (format!("{refused:#}"), &listed[0]["boot"]);
+    let reason = format!("node a is alive with boot {boot}: choose another name or stop that one");
+    assert!(said.contains(&reason), "{said}");
+    assert_eq!(cluster.fixed().await, before, "nothing has changed");
+    assert_eq!(runs(&cluster.json(1, &["nodes"]).await), runs(&listed), "the same are up");
+    for (number, doc) in [(0, "one"), (1, "two"), (0, "three"), (1, "four")] {
+        cluster.write(number, doc).await;
+    }
+    cluster.nodes.remove(0).stop().await.expect("the other has its documents");
+    cluster.start("a").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -401,6 +440,9 @@ async fn what_makes_no_sense_is_refused_with_the_next_step_and_nothing_moves() {
         (&["weight", "d", "20"], "there is no node d", "list of nodes"),
         (&["weight", "a", "0"], "a weight is 1 to 100, not 0", "10 is usual"),
         (&["weight", "a", "101"], "a weight is 1 to 100, not 101", "drain it"),
+        (&["limits", "--node", "0"], "the limits are 1 to 100", "to stop moves, pause them"),
+        (&["limits", "--cluster", "1001"], "and 1 to 1000 in all, not 2 and 1001", "pause them"),
+        (&["apply", "9999999", "--throttle", "101"], "not 101 and 101", "pause them"),
         (&["drain", "d"], "there is no node d", "list of nodes"),
         (&["drain", "c"], "node c is down", "start it"),
         (&["undrain", "a"], "node a is not being drained", "nothing is to be undone"),
@@ -482,7 +524,9 @@ async fn events_are_pushed_to_those_who_follow_and_kept_for_others() {
     assert_eq!(event["why"], "more memory");
     let before = event["at"].as_u64().expect("a number") - 1;
     let kept = cluster.done(0, &["events", "--after", &before.to_string()]).await;
-    assert!(kept.contains("bo gave the command: weight a 12 (more memory)"), "{kept}");
+    let given = event["given_at"].as_str().expect("a time");
+    let told = format!("bo gave the command: weight a 12 (more memory), given at {given}");
+    assert!(kept.contains(&told), "{kept}");
     assert!(kept.contains("a has weight 12"), "{kept}");
     assert!(!kept.contains("a is up"), "{kept}");
     // Who follows is told the end when the node stops.

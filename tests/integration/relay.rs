@@ -350,6 +350,9 @@ async fn a_link_that_is_cut_again_and_again_sends_nobody_away() {
     assert_eq!(text.chars().count(), documents.len() * 5 * EDITS, "nothing is lost or doubled");
     let never = statuses.iter().all(|status| !status.has_changed().expect("it is open"));
     assert!(never, "nobody was sent away");
+    for node in &nodes.all {
+        assert_eq!(node.edge.waiting.oldest(), None, "every batch is known to have been taken");
+    }
     let metrics = &nodes.all[1].relay;
     assert!(metrics.lost.get() >= 8, "{} links lost", metrics.lost.get());
     assert_eq!(metrics.subscribed.with_label_values(&["text"]).get(), 1, "once, at the beginning");

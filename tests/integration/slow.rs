@@ -257,9 +257,9 @@ fn edit(base: u64, text: &str) -> doc::Write {
 }
 
 /// A log whose appends wait for as long as it is stuck.
-struct Stuck {
+pub(crate) struct Stuck {
     inner: log::Memory,
-    ice: Ice,
+    pub(crate) ice: Ice,
 }
 
 impl Default for Stuck {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use quire::audit::{History, Range, Recorder, Sources, run};
-use quire::checkpoint::Store;
+use quire::audit::Recorder;
 use quire::client::{Document, Options, Watcher};
 use quire::clock::Clock;
+use quire::load::Scribe;
 use quire::log::{Fence, Log, Marks, Record, check_frame};
 use quire::task::Tasks;
-use quire::testing::Recording;
 use quire::text::{Operation, apply};
 use quire::types::{DocId, Offset, Revision, Seq, SessionId, ShardId};
 use quire::wire::Codec;
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::audited::Left;
 use crate::server::{Server, quire};
 
 /// How many write into how many documents, and how long each rests between two batches.
@@ -52,6 +52,9 @@ pub(crate) const SETTINGS: &[&str] = &[
     "telemetry.log-level=warn",
 ];
 
+/// After so many of its batches a writer tells the text that it has.
+const WITNESS_EVERY: u64 = 20;
+
 /// Numbers every insert of the whole test: each inserts a character of its own.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -80,12 +83,13 @@ async fn write(
 ) -> Promised {
     let codec = if seed.is_multiple_of(2) { Codec::Binary } else { Codec::Json };
     let client = format!("w{seed}");
-    let watcher = Recording { recorder, client, clock: Clock::wall() };
+    let watcher = Scribe { recorder, client, clock: Clock::wall() };
     let watcher = Some(Watcher(Arc::new(watcher)));
     let document =
         Document::open(doc_id(doc), Options { codec, urls, watcher, ..Options::new("") });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut durable = Vec::new();
+    let mut batches = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut typed = Vec::new();
         for _ in 0..rng.random_range(1..4) {
@@ -99,6 +103,10 @@ async fn write(
             edited.expect("nothing comes between the look and the edit");
         }
         document.wait_durable().await.expect("the server takes the client");
+        batches += 1;
+        if batches % WITNESS_EVERY == 0 {
+            assert!(document.witness(), "everything is durable");
+        }
         done.send_modify(|edits| *edits += typed.len() as u64);
         durable.append(&mut typed);
         tokio::time::sleep(rest).await;
@@ -142,17 +150,23 @@ impl Storm {
     /// Waits until so many more edits are durable.
     pub(crate) async fn more(&self, edits: u64) {
         let mut progress = self.done.subscribe();
-        let wanted = *progress.borrow_and_update() + edits;
+        let wanted = self.durable() + edits;
         let reached = progress.wait_for(|done| *done >= wanted);
         timeout(PATIENCE, reached).await.expect("writers go on").expect("it lives");
     }
 
-    /// Ends the writing and checks everything; log and checkpoints are open to others when `log` is
-    /// called.
+    /// Counts the edits that are durable.
+    pub(crate) fn durable(&self) -> u64 {
+        *self.done.borrow()
+    }
+
+    /// Ends the writing and checks everything: what the server leaves is audited, then `log` is
+    /// called, and replayed.
     pub(crate) async fn end<L: Log>(
         self,
         server: Server,
-        log: impl AsyncFnOnce() -> (L, Arc<dyn Store>),
+        left: Left<'_>,
+        log: impl AsyncFnOnce() -> L,
     ) {
         self.stop.store(true, Ordering::Relaxed);
         let mut promised = Vec::new();
@@ -175,13 +189,8 @@ impl Storm {
             one.document.close().await;
         }
         self.recorder.close().expect("the history is written");
-        let (log, store) = log().await;
-        let history = History::open(&self.folder.path().join("h.gz")).expect("it is one");
-        let (histories, range) = (vec![history], Range::default());
-        let sources = Sources { log: &log, store: Some(&*store), histories, range };
-        let report = run(sources, |_| ()).await.expect("all of it can be read");
-        eprintln!("{report}");
-        assert!(report.clean, "{report}");
+        left.check(&self.folder.path().join("h.gz"));
+        let log = log().await;
         let Some(replayed) = replay(&log).await else { return };
         for (doc, text) in texts.iter().enumerate() {
             assert_eq!(&replayed[&doc_id(doc)], text, "the log by itself gives the same text");

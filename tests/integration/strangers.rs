@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use quire::relay::{Ask, Denial, Hello, Told, decode, encode};
+use quire::shard::{PeerError, Peers};
+use quire::types::ShardId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 
 use crate::inner::{PATIENCE, id};
 use crate::nodes::{CLUSTER, Nodes, Settings, name};
@@ -86,6 +88,63 @@ async fn who_is_of_another_cluster_is_told_who_is_here() {
     let told = Hello::decode(&frame(&mut stream).await).expect("a greeting");
     assert_eq!((told.cluster, told.node), (CLUSTER, name(0)));
     end(&mut stream).await;
+}
+
+/// Has the second node ask the first one for something until it was refused so often for a reason;
+/// it is never done.
+async fn dials_in_vain(nodes: &Nodes, reason: &str, times: u64) {
+    let dialling = async {
+        while nodes.all[1].relay.refused.with_label_values(&[reason]).get() < times {
+            let asked = nodes.all[1].peers.warm(&name(0), ShardId(0)).await;
+            assert_eq!(asked, Err(PeerError::Gone), "{reason}");
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, dialling).await.expect("it is counted");
+    assert_eq!(nodes.all[1].relay.links_out.get(), 0, "{reason}");
+}
+
+#[tokio::test]
+async fn a_node_that_dials_another_one_than_it_wants_asks_it_for_nothing() {
+    let nodes = Nodes::start(2, Settings::default()).await;
+    *nodes.owner_at.lock() = Some(nodes.all[2].peer.to_string());
+    dials_in_vain(&nodes, "other-node", 1).await;
+    for node in [&nodes.all[0], &nodes.all[2]] {
+        assert!(node.heirs.asked.lock().is_empty(), "nobody was asked");
+    }
+    *nodes.owner_at.lock() = Some(nodes.all[0].peer.to_string());
+    check(&nodes, &[]).await;
+    assert_eq!(nodes.all[2].relay.links_in.get(), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_dials_one_of_another_cluster_or_version_asks_it_for_nothing() {
+    let nodes = Nodes::start(1, Settings::default()).await;
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = elsewhere.local_addr().expect("it is bound").to_string();
+    *nodes.owner_at.lock() = Some(address);
+    let namesake = Hello { node: name(0), ..greeting() };
+    for (reason, hello) in [
+        ("other-cluster", Hello { cluster: 8, ..namesake.clone() }),
+        ("version", Hello { speaks: (2, 3), ..namesake.clone() }),
+        ("own-name", Hello { node: name(1), ..namesake.clone() }),
+    ] {
+        let answering = async {
+            let (mut stream, _) = elsewhere.accept().await.expect("it is dialled");
+            let told = Hello::decode(&frame(&mut stream).await).expect("a greeting");
+            assert_eq!((told.cluster, told.node), (CLUSTER, name(1)));
+            stream.write_all(&framed(&hello.encode())).await.expect("it is open");
+            let mut rest = Vec::new();
+            // A reset is an end, too.
+            let _ = stream.read_to_end(&mut rest).await;
+            assert!(rest.is_empty(), "{reason}: it is asked for nothing");
+        };
+        let both = futures_util::future::join(dials_in_vain(&nodes, reason, 1), answering);
+        timeout(PATIENCE, both).await.expect("it hangs up");
+    }
+    assert!(nodes.all[0].heirs.asked.lock().is_empty(), "nobody was asked");
+    *nodes.owner_at.lock() = Some(nodes.all[0].peer.to_string());
+    check(&nodes, &[]).await;
 }
 
 /// Makes a link as a node does.

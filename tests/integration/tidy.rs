@@ -1,6 +1,7 @@
 //! Holds the rules of the tree that no other tool holds: who imports whom, where a crate is named,
 //! how a file looks. Each rule is also shown to be able to fail.
 
+mod documented;
 mod rules;
 mod source;
 

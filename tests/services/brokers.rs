@@ -1,20 +1,19 @@
 //! A Kafka of three brokers that keeps every record on two of them at least: one may be gone, and
 //! while two are, nothing is acknowledged.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use quire::checkpoint::{Embedded, Store};
 use quire::client::{Document, Options, Status};
 use quire::log::kafka::{self, Kafka, OpenError};
 use quire::log::{Log, Metrics};
-use quire::task::{Fatal, Tasks};
+use quire::task::Tasks;
 use quire::types::{Offset, ShardId};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::timeout;
 
+use crate::audited::Left;
 use crate::kafka::{admin, create};
 use crate::outage::{append, durable};
 use crate::server::{Server, free_port, quire};
@@ -116,12 +115,10 @@ async fn one_of_three_brokers_may_be_killed_under_writers() {
         kafka.run(&format!("start {broker}")).await;
         in_sync(&brokers, 3).await;
     }
-    let opened = async || {
-        let log = open(&brokers, TOPIC, SHARDS).await.expect("it is trusted");
-        let store = Embedded::open(folder.path(), Fatal::default()).await.expect("it is there");
-        (log, Arc::new(store) as Arc<dyn Store>)
-    };
-    storm.end(server, opened).await;
+    let set = &[&own[..], &["checkpoints=embedded"]].concat();
+    let left = Left { data: folder.path(), set };
+    let opened = async || open(&brokers, TOPIC, SHARDS).await.expect("it is trusted");
+    storm.end(server, left, opened).await;
 }
 
 /// What the broker says to a record that it may not take.

@@ -12,6 +12,7 @@ use quire::node::Node;
 use quire::types::{NodeId, ShardId, Timestamp};
 use tokio::time::{sleep, timeout};
 
+use crate::audited::Left;
 use crate::kill::{logged, settings, stored};
 use crate::server::{Server, free_port};
 use crate::service::Service;
@@ -97,5 +98,6 @@ async fn owners_and_a_store_whose_clocks_differ_by_hours_lose_and_double_nothing
     let server = Server::start(folder.path(), ports[1], &own);
     let _ = node.stop().await;
     storm.more(EDITS).await;
-    storm.end(server, async || (log, store)).await;
+    let left = Left { data: folder.path(), set: &own };
+    storm.end(server, left, async || log).await;
 }

@@ -2,16 +2,24 @@
 //! other and from the brokers, stopped in order and started again, with the broker and the store,
 //! while shards move and clients write through all of them.
 //!
-//! `QUIRE_CHAOS_SECONDS=600` does it for that long, by chance, with 50 writers on 20 documents, on
-//! three brokers that keep every record on two of them at least.
+//! `QUIRE_CHAOS_SECONDS=600` does it for that long, each once and then by chance, with 50 writers
+//! on 20 documents, on three brokers that keep every record on two of them at least, and with a
+//! log that is trimmed.
 
+use std::collections::HashMap;
+use std::mem::discriminant;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use quire::log::Log;
+use quire::types::ShardId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
-use crate::kill::{logged, settings, stored};
+use crate::audited::Left;
+use crate::kill::{logged, settings};
 use crate::proxy::{Line, Proxy};
 use crate::server::{Server, free_port};
 use crate::service::{Service, metric};
@@ -29,7 +37,7 @@ const EDITS_BETWEEN: u64 = 150;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Something that is done to the cluster.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     /// A node is killed.
     Kill,
@@ -39,8 +47,8 @@ enum Act {
     Still(Duration),
     /// A broker is killed, and started again.
     Broker,
-    /// All brokers are.
-    Brokers,
+    /// All brokers are gone for a while.
+    Brokers(Duration),
     /// The store is killed, and started again.
     Store,
     /// Nobody reaches a node from another one for a while.
@@ -68,13 +76,22 @@ const EACH: &[Act] = &[
     Act::Still(Duration::from_millis(500)),
     Act::Drain,
     Act::Still(Duration::from_secs(5)),
-    Act::Brokers,
+    Act::Brokers(Duration::from_secs(10)),
     Act::Deaf,
     Act::Away,
     Act::Store,
     Act::Unheard,
     Act::Roll,
 ];
+
+/// What takes long, or more than one broker, for long runs alone.
+const LONG: &[Act] = &[Act::Still(Duration::from_secs(30)), Act::Broker];
+
+/// A run that is as long has to trim its log, in seconds.
+const TRIMS_FROM: u64 = 300;
+
+/// How long what was accepted before the brokers were gone may take to be told.
+const TOLD_LATE: Duration = Duration::from_secs(1);
 
 impl Act {
     fn any(rng: &mut StdRng) -> Self {
@@ -91,7 +108,7 @@ impl Act {
             10 => Self::Roll,
             11 => Self::Away,
             12 => Self::Unheard,
-            13 => Self::Brokers,
+            13 => Self::Brokers(Duration::from_secs(rng.random_range(0..15))),
             _ => Self::Move,
         }
     }
@@ -184,44 +201,104 @@ impl Nodes {
                 if owned == f64::from(SHARDS) {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, settled).await.expect("every shard has one owner");
+        timeout(PATIENCE, settled).await.expect("every shard has one owner");
     }
 
     /// Has a node not reach the brokers, or not hear them, and do both again after a while.
     async fn astray(&self, number: usize, line: Line, time: Duration) {
         self.ways[number].iter().for_each(|way| way.set(line));
-        tokio::time::sleep(time).await;
+        sleep(time).await;
         self.ways[number].iter().for_each(|way| way.set(Line::Open));
     }
 
-    async fn act(&mut self, act: Act, rng: &mut StdRng, services: (&Service, &Service)) {
+    /// Adds up a figure of all nodes.
+    async fn count(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for server in self.running.iter().flatten() {
+            sum += metric(&server.url, name).await;
+        }
+        sum
+    }
+
+    /// Has all brokers be gone: meanwhile nothing is acknowledged or claimed, nobody is held for
+    /// dead, and all of it goes on by itself.
+    async fn without_brokers(&self, kafka: &Service, storm: &Storm, time: Duration) {
+        self.settled().await;
+        let down = self.count("quire_cluster_failovers_total").await;
+        kafka.run("kill").await;
+        sleep(TOLD_LATE).await;
+        let claims = "quire_shard_claims_total";
+        let before = (storm.durable(), self.count(claims).await);
+        sleep(time).await;
+        assert_eq!((storm.durable(), self.count(claims).await), before, "without brokers");
+        kafka.run("start").await;
+        storm.more(EDITS_BETWEEN).await;
+        self.settled().await;
+        assert_eq!(self.count("quire_cluster_failovers_total").await, down, "held for dead");
+    }
+
+    /// Gives an operator's command again until it is taken: who was just started may not be known
+    /// yet.
+    async fn order_taken(&self, at: usize, command: &[&str]) {
+        let taken = async {
+            while !self.order(at, command) {
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(PATIENCE, taken).await.expect("the command is taken");
+    }
+
+    /// Waits until each node has been seen where another one was, in the control topic: they have
+    /// the same state there.
+    async fn agree(&self) {
+        let client = reqwest::Client::new();
+        let mut states: HashMap<u64, (usize, String)> = HashMap::new();
+        let mut met = [false; NODES];
+        let agreed = async {
+            while met.contains(&false) {
+                for (number, [.., admin]) in self.ports.iter().enumerate() {
+                    let url = format!("http://127.0.0.1:{admin}/v1/status");
+                    let told = client.get(url).send().await.expect("it answers");
+                    let told: Value = told.json().await.expect("JSON");
+                    let at = told["at"].as_u64().expect("a number");
+                    let state = told["fingerprint"].as_str().expect("text").to_owned();
+                    let (other, known) = states.entry(at).or_insert((number, state.clone()));
+                    assert_eq!(*known, state, "nodes {number} and {other} at {at}");
+                    if *other != number {
+                        (met[number], met[*other]) = (true, true);
+                    }
+                }
+            }
+        };
+        timeout(PATIENCE, agreed).await.expect("they are at one place now and then");
+    }
+
+    async fn act(&mut self, act: Act, rng: &mut StdRng, on: (&Service, &Service, &Storm)) {
+        let (kafka, cassandra, storm) = on;
         let number = rng.random_range(0..NODES);
         let other = (number + 1) % NODES;
         let node = format!("node-{number}");
-        let wait = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        let wait = |millis| sleep(Duration::from_millis(millis));
         match act {
             Act::Kill => self.take(number).kill(),
             Act::Stop => self.take(number).stop(),
             Act::Still(time) => {
                 self.signal(number, "-STOP");
-                tokio::time::sleep(time).await;
+                sleep(time).await;
                 self.signal(number, "-CONT");
             }
             Act::Broker => {
                 let broker = rng.random_range(1..=self.ways[number].len());
-                services.0.run(&format!("kill {broker}")).await;
-                services.0.run(&format!("start {broker}")).await;
+                kafka.run(&format!("kill {broker}")).await;
+                kafka.run(&format!("start {broker}")).await;
             }
-            Act::Brokers => {
-                services.0.run("kill").await;
-                services.0.run("start").await;
-            }
+            Act::Brokers(time) => self.without_brokers(kafka, storm, time).await,
             Act::Store => {
-                services.1.run("kill").await;
-                services.1.run("start").await;
+                cassandra.run("kill").await;
+                cassandra.run("start").await;
             }
             Act::Cut | Act::Deaf => {
                 let line = if matches!(act, Act::Cut) { Line::Cut } else { Line::Deaf };
@@ -235,16 +312,17 @@ impl Nodes {
                 self.astray(number, line, time).await;
             }
             Act::Move => {
-                let shard = rng.random_range(0..SHARDS).to_string();
-                // It may be there already.
-                self.order(other, &["move", &shard, "--to", &node]);
+                let first = rng.random_range(0..SHARDS);
+                // One that is there already is refused.
+                let shards = (first..first + SHARDS).map(|shard| (shard % SHARDS).to_string());
+                let mut moved =
+                    shards.map(|shard| self.order(other, &["move", &shard, "--to", &node]));
+                assert!(moved.any(|taken| taken), "a shard is moved");
             }
             Act::Drain => {
-                // Who was just started may not be known yet.
-                if self.order(other, &["drain", &node]) {
-                    wait(rng.random_range(0..3_000)).await;
-                    self.order(other, &["undrain", &node]);
-                }
+                self.order_taken(other, &["drain", &node]).await;
+                wait(rng.random_range(0..3_000)).await;
+                self.order_taken(other, &["undrain", &node]).await;
             }
             Act::Roll => {
                 for number in 0..NODES {
@@ -282,44 +360,78 @@ async fn brokers(count: usize) -> (Service, String, Vec<Vec<Proxy>>) {
     (kafka, address, of_nodes)
 }
 
+/// Tells how many shards of a log were trimmed.
+async fn trimmed(log: &impl Log) -> usize {
+    let mut count = 0;
+    for shard in (0..log.shards()).map(ShardId) {
+        count += usize::from(log.marks(shard).await.expect("it answers").low.0 > 0);
+    }
+    count
+}
+
+/// Returns what the nodes of a long run are told: they trim as those of every day do.
+fn trimming(settings: Vec<String>) -> Vec<String> {
+    settings.into_iter().filter(|setting| !setting.starts_with("shard.trim-margin=")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_lose_and_double_nothing_whatever_is_done_to_them() {
     let seconds = std::env::var("QUIRE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     let (kafka, broker, ways) = brokers(if seconds.is_some() { 3 } else { 1 }).await;
     let (cassandra, hosts) = Service::start("cassandra").await;
     let mut nodes = Nodes::new(ways, &hosts).await;
+    if seconds.is_some() {
+        nodes.settings = nodes.settings.into_iter().map(trimming).collect();
+    }
     (0..NODES).for_each(|number| nodes.start(number));
     nodes.settled().await;
-    let long = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let crowd = match long {
-        Some(_) => Crowd { docs: 20, writers: 50, rest: Duration::from_millis(100) },
-        None => Crowd::default(),
+    let (crowd, once) = match seconds {
+        Some(_) => {
+            let crowd = Crowd { docs: 20, writers: 50, rest: Duration::from_millis(100) };
+            (crowd, [EACH, LONG].concat())
+        }
+        None => (Crowd::default(), EACH.to_vec()),
     };
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
     let storm = Storm::of(crowd, &nodes.urls());
     let mut rng = StdRng::seed_from_u64(1);
-    let mut each = EACH.iter().copied();
-    for round in 0.. {
-        let act = match long {
-            Some(end) => (Instant::now() < end).then(|| Act::any(&mut rng)),
-            None => each.next(),
+    let (mut each, mut done) = (once.iter().copied(), Vec::new());
+    loop {
+        let by_chance = (Instant::now() < end).then_some(());
+        let Some(act) = each.next().or_else(|| by_chance.map(|()| Act::any(&mut rng))) else {
+            break;
         };
-        let Some(act) = act else { break };
-        eprintln!("round {round}: {act:?}");
+        eprintln!("round {}: {act:?}", done.len());
         storm.more(EDITS_BETWEEN).await;
-        nodes.act(act, &mut rng, (&kafka, &cassandra)).await;
+        nodes.act(act, &mut rng, (&kafka, &cassandra, &storm)).await;
         storm.more(EDITS_BETWEEN).await;
         for number in 0..NODES {
             if nodes.running[number].is_none() {
                 nodes.start(number);
             }
         }
+        done.push(act);
     }
+    let count = |act: &Act| done.iter().filter(|it| discriminant(*it) == discriminant(act)).count();
+    once.iter().for_each(|act| eprintln!("{act:?} and its like: {} times", count(act)));
+    assert!(once.iter().all(|act| done.contains(act)), "each was done: {done:?}");
     nodes.settled().await;
+    nodes.agree().await;
     // The last one alone has everything.
     for number in 1..NODES {
         nodes.take(number).stop();
     }
     nodes.settled().await;
     let last = nodes.take(0);
-    storm.end(last, async || (logged(&broker).await, stored(&hosts).await)).await;
+    let set = settings(&broker, &hosts);
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    let left = Left { data: nodes.folder.path(), set: &set };
+    let log = async || {
+        let log = logged(&broker).await;
+        let trimmed = trimmed(&log).await;
+        eprintln!("{trimmed} of {SHARDS} shards were trimmed");
+        assert!(trimmed > 0 || seconds.is_none_or(|seconds| seconds < TRIMS_FROM), "none was");
+        log
+    };
+    storm.end(last, left, log).await;
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::kill::{logged, settings, stored};
+use crate::audited::Left;
+use crate::kill::{logged, settings};
 use crate::server::{Server, free_port, quire};
 use crate::service::Service;
 use crate::storm::Storm;
@@ -65,7 +66,9 @@ async fn the_last_to_claim_owns_the_shards_and_the_other_acknowledges_nothing() 
         assert_eq!(ended.code(), Some(1), "who has lost the shards ends");
         owner = next;
     }
-    storm.end(owner, async || (logged(&broker).await, stored(&hosts).await)).await;
+    let set: Vec<&str> = own.iter().map(String::as_str).collect();
+    let left = Left { data: folder.path(), set: &set };
+    storm.end(owner, left, async || logged(&broker).await).await;
 
     let log = format!("kafka://{broker}/kill");
     let verified = quire(&["log", "verify", "--log", &log]);

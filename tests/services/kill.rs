@@ -7,6 +7,7 @@ use quire::log::kafka::{Config, Kafka, Options};
 use quire::log::{Log, Metrics};
 use quire::types::ShardId;
 
+use crate::audited::Left;
 use crate::server::{Server, free_port};
 use crate::service::Service;
 use crate::storm::{SETTINGS, Storm};
@@ -70,7 +71,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_of_node_broker_and_sto
         server.kill();
         server = Server::start(folder.path(), port, &settings);
     }
-    storm.end(server, async || (logged(&broker).await, stored(&hosts).await)).await;
+    let left = Left { data: folder.path(), set: &settings };
+    storm.end(server, left, async || logged(&broker).await).await;
 }
 
 /// Kills of a store that forgets, each with a kill of the node right after it.
@@ -118,5 +120,6 @@ async fn a_store_that_forgets_takes_nothing_along_that_was_trimmed_meanwhile() {
     }
     assert!(forgotten > 0, "the store has forgotten nothing");
     println!("the store went back {forgotten} times of {FORGETTING_KILLS}");
-    storm.end(server, async || (log, stored(&hosts).await)).await;
+    let left = Left { data: folder.path(), set: &settings };
+    storm.end(server, left, async || log).await;
 }

@@ -1,5 +1,7 @@
 //! The engines that need servers, against real ones: `tests/run` starts them.
 
+#[path = "../integration/audited.rs"]
+mod audited;
 mod backup;
 mod brokers;
 mod choices;
@@ -11,6 +13,7 @@ mod fight;
 mod kafka;
 mod kill;
 mod large;
+mod local;
 mod migrate;
 mod outage;
 #[path = "../integration/proxy.rs"]

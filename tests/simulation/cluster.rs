@@ -31,7 +31,7 @@ use crate::trace::{Tally, Trace};
 use crate::{number, traced};
 
 /// What has to happen in so many seeds.
-const TRIED: [&str; 36] = [
+const TRIED: [&str; 37] = [
     "fault: crash",
     "fault: stop",
     "fault: stop while moves are stopped",
@@ -47,6 +47,7 @@ const TRIED: [&str; 36] = [
     "fault: order",
     "an order counts",
     "an order does not count",
+    "several shards move at once",
     "control compared",
     "stopped in order",
     "woken: it lost its name",

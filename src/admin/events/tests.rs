@@ -1,8 +1,11 @@
-//! The history is bounded, and whoever reads it knows what is missing.
+//! What is told of a record, in the events and in the log; who waits is told of the next one.
+
+use std::sync::Arc;
 
 use tokio::time::timeout;
 
 use super::*;
+use crate::cluster::Operator;
 use crate::types::Timestamp;
 
 fn events(kept: usize) -> Events {
@@ -13,60 +16,17 @@ fn event(at: u64) -> Event {
     Event { at, ..Event::default() }
 }
 
-fn seen(page: &Page) -> Vec<u64> {
-    page.events.iter().map(|event| event.at).collect()
-}
-
-#[test]
-fn events_are_read_page_by_page_and_the_oldest_are_dropped() {
-    let events = events(300);
-    assert_eq!(events.after(None), (Cursor(0), false));
-    (0..310).for_each(|at| events.note(event(at)));
-    let (from, lost) = events.after(None);
-    assert_eq!((from, lost), (Cursor(10), false));
-    let first = events.page(from);
-    assert_eq!((first.events.len(), first.next, first.lost), (AT_ONCE, Cursor(266), false));
-    let second = events.page(first.next);
-    assert_eq!(seen(&second), (266..310).collect::<Vec<_>>());
-    assert!(events.page(second.next).events.is_empty());
-    // Who was too slow is told.
-    assert!(events.page(Cursor(9)).lost);
-    assert_eq!(events.after(Some(307)), (Cursor(308), false));
-    assert_eq!(events.after(Some(9)), (Cursor(10), false));
-    assert_eq!(events.after(Some(8)), (Cursor(10), true));
-    assert_eq!(events.after(Some(400)), (Cursor(310), false));
-}
-
-#[test]
-fn events_of_one_record_stay_together() {
-    let events = events(300);
-    for at in [1, 1, 2, 2, 2, 3] {
-        events.note(event(at));
-    }
-    assert_eq!(seen(&events.page(events.after(Some(1)).0)), [2, 2, 2, 3]);
-}
-
-#[test]
-fn placements_of_many_shards_take_bounded_room() {
-    let events = events(300);
-    let placed = vec![Placed { shard: 0, node: None }; PLACED_MAX / 2];
-    for at in 0..3 {
-        events.note(Event { placed: placed.clone(), ..event(at) });
-    }
-    assert_eq!(seen(&events.page(events.after(None).0)), [1, 2]);
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_of_the_next_one() {
     let events = Arc::new(events(300));
-    events.note(event(1));
-    let (from, _) = events.after(Some(1));
+    events.note(Ring::Other, event(1));
+    let from = events.after(Some(1));
     let waiting = Arc::clone(&events);
     let waiter = async move {
         waiting.more(from).await;
-        seen(&waiting.page(from))
+        waiting.page(from).events.iter().map(|event| event.at).collect::<Vec<_>>()
     };
-    let noting = async { events.note(event(2)) };
+    let noting = async { events.note(Ring::Other, event(2)) };
     let both = async { tokio::join!(waiter, noting).0 };
     let heard = timeout(Duration::from_secs(1), both).await.expect("it is told");
     assert_eq!(heard, [2]);
@@ -85,4 +45,82 @@ fn moves_are_measured_where_they_end_well() {
     events.measure(&Change::MoveBegun { shard, from: from.clone(), to: to.clone() });
     events.measure(&ended(Outcome::Done));
     assert!(events.move_took().is_some());
+}
+
+fn record(order: Order, why: &str) -> Record {
+    let by = Operator {
+        name: "ada".parse().unwrap(),
+        why: why.parse().unwrap(),
+        at: Timestamp(1_790_000_000_000),
+    };
+    Record::Command(Command { by, expected: None, order })
+}
+
+fn kinds(events: &Events) -> Vec<String> {
+    let mut kinds: Vec<String> = Vec::new();
+    let mut from = events.after(None);
+    loop {
+        let page = events.page(from);
+        kinds.extend(page.events.iter().map(|event| event.kind.clone()));
+        if page.next == from {
+            return kinds;
+        }
+        from = page.next;
+    }
+}
+
+#[test]
+fn a_command_outlives_what_nodes_do() {
+    let (events, control) = (events(1_000), Control::default());
+    events.observe(&record(Order::Pause, "looking"), &Ok(vec![Change::Paused]), &control);
+    let void = Err(Void::NotPinned { shard: ShardId(3) });
+    events.observe(&record(Order::Unpin { shard: ShardId(3) }, ""), &void, &control);
+    for on in [true, false].repeat(1_000) {
+        events.observe(&record(Order::Guard { on }, "slow"), &Ok(Vec::new()), &control);
+    }
+    let kinds = kinds(&events);
+    assert_eq!((kinds.len(), &kinds[..2]), (1_002, &["command".into(), "refused".into()][..]));
+    let first = &events.page(events.after(None)).events[0];
+    assert_eq!(first.given_at.as_deref(), Some("2026-09-21T14:13:20Z"));
+}
+
+/// Takes log lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_command_is_logged_with_who_gave_it_why_and_when() {
+    let (events, control, lines) = (events(300), Control::default(), Lines::default());
+    let written = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || written.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        events.observe(&record(Order::Pause, "looking"), &Ok(vec![Change::Paused]), &control);
+        let void = Err(Void::NotPinned { shard: ShardId(3) });
+        events.observe(&record(Order::Unpin { shard: ShardId(3) }, ""), &void, &control);
+    });
+    let lines = String::from_utf8(lines.0.lock().clone()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let fields = |what: &str, why: &str| {
+        serde_json::json!({
+            "message": "a command", "at": 0, "by": "ada", "what": what, "why": why,
+            "given_at": "2026-09-21T14:13:20Z",
+        })
+    };
+    let mut refused = fields("unpin 3", "");
+    refused["refused"] = "shard 3 is not pinned: nothing is to be undone".into();
+    let told: Vec<_> = lines.iter().map(|line| (&line["level"], &line["fields"])).collect();
+    let level = serde_json::json!("INFO");
+    assert_eq!(told, [(&level, &fields("pause", "looking")), (&level, &refused)]);
 }

@@ -8,9 +8,13 @@
 //! meta       ((name))                                 -> value
 //! ```
 
+use std::time::Duration;
+
 use scylla::client::session::Session;
 use scylla::errors::{ExecutionError, PrepareError};
 use scylla::statement::prepared::PreparedStatement;
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::checkpoint::cql::error::OpenError;
 
@@ -31,6 +35,9 @@ const TABLES: [&str; 5] = [
     "progress (shard int, log blob, value blob, PRIMARY KEY ((shard, log)))",
 ];
 
+/// How often it is tried to make something on which all servers agree, and the pause in between.
+const AGREED: (usize, Duration) = (10, Duration::from_secs(1));
+
 /// Creates what is missing, and checks the format of what is there.
 pub(crate) async fn prepare(
     session: &Session,
@@ -46,10 +53,10 @@ pub(crate) async fn prepare(
         "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
          {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}"
     );
-    session.query_unpaged(create, &[]).await.map_err(failed)?;
+    make(session, &create).await.map_err(failed)?;
     for table in TABLES {
         let create = format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}");
-        session.query_unpaged(create, &[]).await.map_err(failed)?;
+        make(session, &create).await.map_err(failed)?;
     }
     if let Some(found) = format(session, keyspace).await? {
         return check_format(keyspace, found);
@@ -58,6 +65,22 @@ pub(crate) async fn prepare(
     let write = format!("INSERT INTO \"{keyspace}\".meta (name, value) VALUES ('format', ?)");
     session.query_unpaged(write, (FORMAT,)).await.map_err(failed)?;
     Ok(())
+}
+
+/// Makes something where it is missing. Where several nodes do so at once, or a connection was only
+/// just lost, it may not be known yet whether all servers agree: then it is asked for again.
+async fn make(session: &Session, create: &str) -> Result<(), ExecutionError> {
+    let mut tries = 1;
+    loop {
+        match session.query_unpaged(create, &[]).await {
+            Err(ExecutionError::SchemaAgreementError(reason)) if tries < AGREED.0 => {
+                warn!(%reason, "the servers do not agree on the tables yet");
+                tries += 1;
+                sleep(AGREED.1).await;
+            }
+            made => return made.map(drop),
+        }
+    }
 }
 
 /// Returns the format of what is there.

@@ -84,12 +84,8 @@ pub(crate) enum Verb {
     },
     /// Empty a node: its shards move to the others
     Drain {
-        /// The node
-        node: String,
-        /// Spread the moves over this time: 10m. Without it, and after it, they are as fast as the
-        /// limits allow
-        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-        deadline: Option<Duration>,
+        #[command(flatten)]
+        drained: Drained,
         #[command(flatten)]
         by: By,
         #[command(flatten)]
@@ -118,9 +114,23 @@ pub(crate) enum Verb {
         plan: u64,
         #[command(subcommand)]
         tried: Option<Tried>,
-        /// Moves at once in the whole cluster, from now on; set before the command is given
+        /// Let so many moves run at once, of a node and in the whole cluster, from now on: as
+        /// `quire limits --node MOVES --cluster MOVES`, right before the command. 1 to 100
         #[arg(long, value_name = "MOVES", global = true)]
         throttle: Option<u32>,
+        #[command(flatten)]
+        by: By,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Tell how many moves run at once, or, with an option, change it
+    Limits {
+        /// In or out of one node, 1 to 100; as before without it
+        #[arg(long, value_name = "MOVES")]
+        node: Option<u32>,
+        /// In the whole cluster, 1 to 1000; as before without it
+        #[arg(long, value_name = "MOVES")]
+        cluster: Option<u32>,
         #[command(flatten)]
         by: By,
         #[command(flatten)]
@@ -171,6 +181,17 @@ pub(crate) struct Way {
     pub(crate) to: String,
 }
 
+/// Names a node that is to be emptied, and in which time.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Drained {
+    /// The node
+    node: String,
+    /// Spread the moves over this time, which begins when the command is given: 10m. Without it,
+    /// and after it, they are as fast as the limits allow
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    deadline: Option<Duration>,
+}
+
 /// Names what can be tried in a plan.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Tried {
@@ -198,8 +219,8 @@ pub(crate) enum Tried {
     },
     /// Empty a node
     Drain {
-        /// The node
-        node: String,
+        #[command(flatten)]
+        drained: Drained,
     },
     /// Let a node take shards again
     Undrain {
@@ -215,7 +236,11 @@ impl From<Tried> for Ask {
             Tried::Pin { way } => Self::Pin { what: way.subject.what, node: way.to },
             Tried::Unpin { subject } => Self::Unpin { what: subject.what },
             Tried::Weight { node, weight } => Self::Weight { node, weight },
-            Tried::Drain { node } => Self::Drain { node, within_ms: None },
+            Tried::Drain { drained: Drained { node, deadline } } => {
+                let millis = |within: Duration| u64::try_from(within.as_millis());
+                let within_ms = deadline.map(|within| millis(within).unwrap_or(u64::MAX));
+                Self::Drain { node, within_ms }
+            }
             Tried::Undrain { node } => Self::Undrain { node },
         }
     }

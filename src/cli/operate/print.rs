@@ -1,6 +1,6 @@
 //! Answers of the admin port as tables.
 
-use crate::admin::model::{Done, Event, Explained, Move, Node, Plan, Shard, Status, Where};
+use crate::admin::model::{Done, Event, Explained, Limits, Move, Node, Plan, Shard, Status, Where};
 use crate::cli::table::{Align, Table, one_line};
 
 /// Spells a text that may be missing.
@@ -166,6 +166,11 @@ pub(crate) fn explained(explained: &Explained) -> String {
     out
 }
 
+/// Spells how many moves run at once.
+pub(crate) fn limits(limits: &Limits) -> String {
+    format!("of a node  {}\nin all     {}\n", limits.per_node, limits.cluster)
+}
+
 /// Spells a plan.
 pub(crate) fn plan(plan: &Plan) -> String {
     let mut out = match &plan.of {
@@ -246,14 +251,15 @@ pub(crate) fn event(event: &Event) -> String {
         (Some(_), Some(why)) => format!(" ({})", one_line(why)),
         _ => String::new(),
     };
+    let given = event.given_at.as_deref().map(one_line);
+    let given = given.map(|at| format!(", given at {at}")).unwrap_or_default();
     let (time, kind, text) = (&event.time, &event.kind, one_line(&event.text));
-    format!("{:<8} {:<24}  {:<11}  {text}{why}\n", event.at, one_line(time), one_line(kind))
+    format!("{:<8} {:<24}  {:<11}  {text}{why}{given}\n", event.at, one_line(time), one_line(kind))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::model::Limits;
 
     #[test]
     fn a_plan_says_what_is_not_known() {

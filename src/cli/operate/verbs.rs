@@ -57,6 +57,10 @@ async fn dispatch(verb: Verb) -> anyhow::Result<()> {
             let answer: Plan = client(&at)?.post(&["plan"], &dry).await?;
             show(&at, &answer, print::plan)
         }
+        Verb::Limits { node: None, cluster: None, at, .. } => {
+            let answer: Status = client(&at)?.get(&["status"], &[]).await?;
+            show(&at, &answer.limits, print::limits)
+        }
         Verb::Events { follow, after, at } => events(&at, after, follow).await,
         other => change(other).await,
     }
@@ -68,12 +72,9 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
         Verb::Pin { way, by, at } => (Tried::Pin { way }.into(), by, at),
         Verb::Unpin { subject, by, at } => (Tried::Unpin { subject }.into(), by, at),
         Verb::Weight { node, weight, by, at } => (Ask::Weight { node, weight }, by, at),
-        Verb::Drain { node, deadline, by, at } => {
-            let within_ms =
-                deadline.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-            (Ask::Drain { node, within_ms }, by, at)
-        }
+        Verb::Drain { drained, by, at } => (Tried::Drain { drained }.into(), by, at),
         Verb::Undrain { node, by, at } => (Ask::Undrain { node }, by, at),
+        Verb::Limits { node, cluster, by, at } => (Ask::Limits { per_node: node, cluster }, by, at),
         Verb::Pause { by, at } => (Ask::Pause, by, at),
         Verb::Resume { by, at } => (Ask::Resume, by, at),
         Verb::Apply { plan, tried, throttle, by, at } => {
@@ -83,7 +84,8 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
             };
             throttled(&at, &by, &ask, (plan, moves)).await?;
             let applied = carry_out(&at, &by, ask, Some(plan)).await;
-            return applied.with_context(|| format!("{moves} moves at once is the limit already"));
+            return applied
+                .with_context(|| format!("the limits are {moves} moves at once already"));
         }
         Verb::Status { .. }
         | Verb::Nodes { .. }
@@ -96,13 +98,14 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
     carry_out(&at, &by, ask, None).await
 }
 
-/// Limits the moves before a command is given, so that none begins under the old limit. The two are
-/// records of their own. A command that would be refused is not to change the limit, so it is tried
-/// first; a join in between leaves the limit, and nothing that moves because of the command.
+/// Limits the moves before a command is given, so that none begins under the old limits: those of a
+/// node, too, or one that is drained would have fewer moves than was said. The two are records of
+/// their own. A command that would be refused is not to change the limits, so it is tried first; a
+/// join in between leaves the limits, and nothing that moves because of the command.
 async fn throttled(at: &At, by: &By, ask: &Ask, (plan, moves): (u64, u32)) -> anyhow::Result<Done> {
     let client = client(at)?;
     let _: Plan = client.post(&["plan"], &Dry { ask: Some(ask.clone()) }).await?;
-    let limits = Ask::Limits { per_node: None, cluster: Some(moves) };
+    let limits = Ask::Limits { per_node: Some(moves), cluster: Some(moves) };
     give(&client, by, limits, Some(plan)).await
 }
 

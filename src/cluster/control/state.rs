@@ -70,7 +70,8 @@ pub struct Drain {
 /// Tells how busy a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
-    /// The 99th percentile of its acknowledgements lately.
+    /// The 99th percentile of its acknowledgements lately; of few, how long the oldest batch has
+    /// waited for one. Zero where nothing is known.
     pub ack_p99: Duration,
     /// Its sessions.
     pub sessions: u32,

@@ -5,19 +5,17 @@
 //! handed over once more: the document knows by its number whether it was taken already.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::doc::{
-    Batch, Change, Content, Join, Mode, NotTaken, Presence, Refusal, Socket, Welcome,
-};
+use crate::doc::{Batch, Content, Join, Mode, NotTaken, Presence, Refusal, Socket, Welcome};
 use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::edge::session::flight::Flight;
 use crate::edge::session::hello::join;
-use crate::edge::session::{Farewell, Flight, Session, outbox};
+use crate::edge::session::{Farewell, Session, outbox};
 use crate::router::Document;
 use crate::types::DocId;
 use crate::wire::{Participant, ServerMessage};
@@ -131,11 +129,10 @@ impl Session {
         }
         (self.stands_at, self.is_behind) = (welcome.head, false);
         self.tell_presence();
-        let session = self.to.session;
-        let Some(flight) = &mut self.in_flight else { return ControlFlow::Continue(()) };
-        let own = |one: &Arc<Change>| one.session == session && one.seq == flight.seq;
-        flight.acknowledged |= changes.iter().any(own);
+        self.acknowledge(&changes);
+        let Some(flight) = &self.in_flight else { return ControlFlow::Continue(()) };
         if flight.acknowledged || flight.seq <= welcome.seq {
+            self.waits.end();
             return ControlFlow::Continue(());
         }
         let Flight { seq, base, bytes, received, .. } = *flight;
@@ -144,6 +141,7 @@ impl Session {
             // It is closed again: the outbox tells why.
             Ok(()) | Err(NotTaken::Closed) => ControlFlow::Continue(()),
             Err(NotTaken::Full(refusal)) => {
+                self.waits.end();
                 self.tell(&refusal::message(&refusal, Some(seq)));
                 ControlFlow::Continue(())
             }

@@ -353,7 +353,10 @@ impl Readers {
     /// Ends a read that has failed for too long; an error by itself may pass.
     fn go_on(&self, began: Instant, error: &KafkaError) -> Result<(), ReadError> {
         self.check_open()?;
-        if began.elapsed() > self.patience {
+        // Partitions without a leader must not keep all readers from the others.
+        let crowded = self.room.available_permits() == 0;
+        let patience = if crowded { self.patience.min(ASKED_MAX) } else { self.patience };
+        if began.elapsed() > patience {
             return Err(ReadError::failed(TimedOut::new(Some(error))));
         }
         Ok(())
@@ -428,11 +431,14 @@ mod tests {
     use crate::log::kafka::{Config, Options};
 
     fn readers() -> (MockCluster<'static, DefaultProducerContext>, Readers) {
+        patient(Duration::from_secs(1))
+    }
+
+    fn patient(patience: Duration) -> (MockCluster<'static, DefaultProducerContext>, Readers) {
         let brokers = MockCluster::new(1).unwrap();
         brokers.create_topic("t", 1, 1).unwrap();
         let hosts = vec![brokers.bootstrap_servers()];
         let options = Options::new(hosts, "t", None, &Config::default()).unwrap();
-        let patience = Duration::from_secs(1);
         let readers = Readers::new("t", options.consumer(), patience, CancellationToken::new());
         (brokers, readers)
     }
@@ -461,6 +467,18 @@ mod tests {
         readers.keep(reader);
         brokers.partition_leader("t", 0, Some(1)).unwrap();
         assert_eq!(readers.marks(ShardId(0)).unwrap().high, Offset(0));
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_holds_no_reader_that_others_need() {
+        let (brokers, readers) = patient(Duration::from_secs(3_600));
+        brokers.partition_leader("t", 0, None).unwrap();
+        let all = u32::try_from(READERS_MAX).unwrap();
+        let _others = readers.room().try_acquire_many_owned(all).unwrap();
+        let (told, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(readers.marks(ShardId(0))));
+        let failed = answer.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        assert!(matches!(failed, Err(ReadError::Failed { .. })), "{failed:?}");
     }
 
     /// Where the consumer is not waited for, librdkafka aborts this process.

@@ -182,14 +182,13 @@ impl Log for Kafka {
         let asked =
             AdminOptions::new().operation_timeout(Some(TRIM_MAX)).request_timeout(Some(TRIM_MAX));
         let answer = self.admin.delete_records(&list, &asked).await;
-        let answer = answer.map_err(ReadError::failed)?;
-        let failed = answer
-            .elements()
-            .into_iter()
-            .filter_map(|element| element.error().err())
+        let failed = answer.map(|answer| {
+            let errors = answer.elements().into_iter().filter_map(|element| element.error().err());
             // Another node may have trimmed further.
-            .find(|error| !is_trimmed(error));
-        let Some(error) = failed else { return Ok(()) };
+            errors.into_iter().find(|error| !is_trimmed(error))
+        });
+        // That nobody leads the partition is an error of the whole request.
+        let Some(error) = failed.unwrap_or_else(Some) else { return Ok(()) };
         let (admin, topic) = (Arc::clone(&self.admin), self.options.topic.clone());
         Tasks::offload(move || learn_leaders(admin.inner(), &topic, ASKED_MAX)).await;
         Err(ReadError::failed(error))

@@ -27,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("edge", &["listener", "router", "relay", "doc", "wire"]),
     ("admin", &["listener", "router", "relay", "shard", "cluster"]),
     ("client", &["wire"]),
-    ("load", &["client", "wire"]),
+    ("load", &["client", "wire", "audit"]),
     ("audit", &["log", "checkpoint", "crdt"]),
     ("telemetry", LAYER_0),
     (

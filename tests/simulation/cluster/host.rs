@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::line::{Line, Pace, Walls};
 use crate::cluster::net::Net;
-use crate::cluster::plan::{End, Plan};
+use crate::cluster::plan::{End, Plan, ZERO};
 use crate::gate::{Gate, GatedStore};
 use crate::life::Life;
 use crate::trace::Trace;
@@ -109,7 +109,7 @@ impl Host {
             walls: Walls::default(),
             control_walls: Walls::default(),
             store_wall: quire::task::Ice::default(),
-            zero: Arc::new(AtomicU64::new(1_700_000_000_000)),
+            zero: Arc::new(AtomicU64::new(ZERO)),
             life: watch::Sender::default(),
             up: Mutex::new(None),
             site: site.clone(),

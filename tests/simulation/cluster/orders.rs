@@ -1,7 +1,7 @@
 //! What operators command, as records of the control topic.
 
-use quire::cluster::{Command, Operator, Order as Wanted, Record};
-use quire::types::{ShardId, Timestamp};
+use quire::cluster::{Command, Limits, Operator, Order as Wanted, Record};
+use quire::types::{Offset, ShardId, Timestamp};
 
 use crate::cluster::host::name;
 use crate::cluster::plan::Order;
@@ -12,16 +12,21 @@ pub(crate) fn order(order: &Order) -> Wanted {
         Order::Pin { shard, to } => Wanted::Pin { shard: ShardId(shard), node: name(to) },
         Order::Unpin { shard } => Wanted::Unpin { shard: ShardId(shard) },
         Order::Weight { node, weight } => Wanted::Weight { node: name(node), weight },
-        Order::Drain { node } => Wanted::Drain { node: name(node), deadline: None },
+        Order::Drain { node, deadline } => {
+            Wanted::Drain { node: name(node), deadline: deadline.map(Timestamp) }
+        }
         Order::Undrain { node } => Wanted::Undrain { node: name(node) },
         Order::Pause => Wanted::Pause,
         Order::Resume => Wanted::Resume,
         Order::Guard { on } => Wanted::Guard { on },
+        Order::Limits { per_node, cluster } => Wanted::Limits(Limits { per_node, cluster }),
+        Order::Stale => Wanted::Pause,
     }
 }
 
-pub(crate) fn command(order: Wanted) -> Record {
+/// Gives an order, of whatever placement there is, or of one only.
+pub(crate) fn command(order: Wanted, expected: Option<Offset>) -> Record {
     let name = "operator".parse().expect("a short text");
     let why = "it is in the plan".parse().expect("a short text");
-    Record::Command(Command { by: Operator { name, why, at: Timestamp(1) }, expected: None, order })
+    Record::Command(Command { by: Operator { name, why, at: Timestamp(1) }, expected, order })
 }

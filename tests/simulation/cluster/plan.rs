@@ -71,16 +71,43 @@ pub(crate) enum End {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Order {
-    Move { shard: u32, to: usize },
-    Pin { shard: u32, to: usize },
-    Unpin { shard: u32 },
-    Weight { node: usize, weight: u32 },
-    Drain { node: usize },
-    Undrain { node: usize },
+    Move {
+        shard: u32,
+        to: usize,
+    },
+    Pin {
+        shard: u32,
+        to: usize,
+    },
+    Unpin {
+        shard: u32,
+    },
+    Weight {
+        node: usize,
+        weight: u32,
+    },
+    Drain {
+        node: usize,
+        deadline: Option<u64>,
+    },
+    Undrain {
+        node: usize,
+    },
     Pause,
     Resume,
-    Guard { on: bool },
+    Guard {
+        on: bool,
+    },
+    Limits {
+        per_node: u32,
+        cluster: u32,
+    },
+    /// One for a placement that is long gone.
+    Stale,
 }
+
+/// What the clocks show when a run begins, in milliseconds.
+pub(crate) const ZERO: u64 = 1_700_000_000_000;
 
 /// The most documents of a run.
 const DOCS: usize = 4;
@@ -234,14 +261,23 @@ fn ways(rng: &mut ChaCha8Rng) -> (bool, bool) {
 
 fn order(rng: &mut ChaCha8Rng, nodes: usize, shards: u32) -> Order {
     let (shard, node) = (rng.random_range(0..shards), rng.random_range(0..nodes));
-    match rng.random_range(0..11) {
+    match rng.random_range(0..14) {
         0..=3 => Order::Move { shard, to: node },
         4 => Order::Pin { shard, to: node },
         5 => Order::Unpin { shard },
         6 => Order::Weight { node, weight: rng.random_range(1..=100) },
-        7 => Order::Drain { node },
+        7 => {
+            // Some of them have passed when they are given.
+            let within = rng.random_range(0..60_000);
+            Order::Drain { node, deadline: rng.random::<bool>().then_some(ZERO + within) }
+        }
         8 => Order::Undrain { node },
         9 => Order::Guard { on: rng.random() },
+        10 | 11 => {
+            let per_node = rng.random_range(1..=3);
+            Order::Limits { per_node, cluster: per_node + rng.random_range(0..=3) }
+        }
+        12 => Order::Stale,
         _ if rng.random() => Order::Pause,
         _ => Order::Resume,
     }

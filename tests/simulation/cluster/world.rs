@@ -26,7 +26,7 @@ use crate::cluster::host::{Command, Host, Site, Up};
 use crate::cluster::line::Walls;
 use crate::cluster::net::Net;
 use crate::cluster::orders::{command, order};
-use crate::cluster::plan::{Fault, Order, Plan};
+use crate::cluster::plan::{Fault, Order, Plan, ZERO};
 use crate::day::{Day, Stage};
 use crate::life::Lives;
 use crate::link::{Hello, connect};
@@ -167,9 +167,11 @@ impl World {
                 loop {
                     let up = self.hosts.iter().find_map(|host| host.up());
                     if let Some(up) = up
-                        && let Ok(written) =
-                            timeout(LOOK_EVERY * 10, up.member.write(&command(order(&wanted))))
-                                .await
+                        && let Ok(written) = timeout(
+                            LOOK_EVERY * 10,
+                            up.member.write(&command(order(&wanted), None)),
+                        )
+                        .await
                         && matches!(written, Ok(()) | Err(quire::cluster::WriteError::Void(_)))
                     {
                         return;
@@ -224,7 +226,7 @@ impl World {
                 self.shut_for(self.hosts[node].store_wall.clone(), rest);
             }
             Fault::Jump { node, ahead } => {
-                let zero = 1_700_000_000_000_u64.saturating_add_signed(ahead * 60_000);
+                let zero = ZERO.saturating_add_signed(ahead * 60_000);
                 self.hosts[node].zero.store(zero, Ordering::Relaxed);
             }
             Fault::Forget { .. } => {}
@@ -273,6 +275,9 @@ impl World {
         for up in self.hosts.iter().filter_map(|host| host.up()) {
             let control = up.member.control();
             let Some(at) = control.at() else { continue };
+            if control.moves().count() > 1 {
+                self.trace.count("several shards move at once", 1);
+            }
             let known = self.known.entry(at).or_insert_with(|| control.clone());
             if !Arc::ptr_eq(known, &control) {
                 assert_eq!(known.fingerprint(), control.fingerprint(), "control at {at}");
@@ -442,7 +447,8 @@ impl World {
 
 /// Gives a command at a node.
 async fn ordered(up: Up, wanted: Order, trace: Trace) {
-    match up.member.write(&command(order(&wanted))).await {
+    let expected = (wanted == Order::Stale).then_some(Offset(0));
+    match up.member.write(&command(order(&wanted), expected)).await {
         Ok(()) => trace.note("an order counts", ""),
         Err(reason) => trace.note("an order does not count", reason),
     }

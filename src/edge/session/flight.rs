@@ -1,0 +1,34 @@
+//! The batch of a client that is on its way.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::doc::Change;
+use crate::edge::session::Session;
+use crate::text::Operation;
+use crate::types::{Revision, Seq};
+
+/// A batch that is not acknowledged yet.
+pub(in crate::edge::session) struct Flight {
+    pub(in crate::edge::session) seq: Seq,
+    pub(in crate::edge::session) base: Revision,
+    pub(in crate::edge::session) op: Operation,
+    pub(in crate::edge::session) bytes: usize,
+    pub(in crate::edge::session) received: Instant,
+    /// Whether its acknowledgement is among the frames.
+    pub(in crate::edge::session) acknowledged: bool,
+}
+
+impl Session {
+    /// Notes where the batch on its way is among changes that the client is told.
+    pub(in crate::edge::session) fn acknowledge(&mut self, changes: &[Arc<Change>]) {
+        let Some(flight) = &mut self.in_flight else { return };
+        let session = self.to.session;
+        let own = |one: &Arc<Change>| one.session == session && one.seq == flight.seq;
+        if changes.iter().any(own) {
+            flight.acknowledged = true;
+            self.waits.end();
+        }
+    }
+}
