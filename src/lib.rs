@@ -15,6 +15,7 @@ pub mod clock;
 pub mod task;
 pub mod text;
 
+pub mod auth;
 pub mod checkpoint;
 pub mod cluster;
 pub mod crdt;

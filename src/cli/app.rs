@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::{audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve};
+use crate::cli::{
+    audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve, token,
+};
 use crate::config::Mistakes;
 
 /// A server for text documents that many people edit at once.
@@ -39,6 +41,8 @@ enum Command {
     Record(replay::RecordArgs),
     /// Send recorded traffic to servers again
     Replay(replay::ReplayArgs),
+    /// Issue a token, or see what one says
+    Token(token::Args),
     /// Check, show or print a configuration
     Config(config::Args),
     #[command(flatten)]
@@ -65,6 +69,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::Record(args) => replay::record(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Operate(verb) => operate::run(verb),
     };

@@ -15,6 +15,7 @@ mod replay;
 mod serve;
 mod settings;
 mod table;
+mod token;
 
 pub use app::run;
 pub use exit::Exit;

@@ -4,6 +4,7 @@ mod audited;
 mod certificates;
 mod cli_config;
 mod cli_doc;
+mod cli_token;
 mod client;
 mod config;
 mod doubt;

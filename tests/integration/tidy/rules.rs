@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("text", &["types", "clock", "task"]),
     ("crdt", LAYER_0),
     ("wire", LAYER_0),
+    ("auth", LAYER_0),
     ("log", LAYER_0),
     ("checkpoint", LAYER_0),
     ("cluster", &["log"]),
@@ -61,6 +62,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
+    ("jsonwebtoken", &["src/auth/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),
     ("reqwest", &["src/cli/", "src/load/oracle.rs"]),
@@ -70,6 +72,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "src/types.rs",
             "src/wire/",
+            "src/auth/json.rs",
             "src/log/codec.rs",
             "src/config/",
             "src/cli/",

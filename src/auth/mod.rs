@@ -1,0 +1,51 @@
+//! Who somebody is, and what they may do: pure but for the set of keys that is fetched.
+//!
+//! ```text
+//! JWT ─► token (keys, strict claims) ─► Claims ─► Principal ─┐
+//!          │ once                                            ├─► rights: decide(document, right)
+//!          └─► login (sealed cookie) ─► Claims ─► Principal ┘
+//! ```
+//!
+//! Nothing here knows HTTP, sockets or documents' texts. Time and entropy come in as arguments,
+//! refusals go out as values ([`Refusal`]) that hold nothing of what was presented.
+
+#[cfg(test)]
+mod attacks;
+mod csrf;
+mod error;
+mod json;
+pub mod jwks;
+mod keys;
+mod login;
+mod metrics;
+mod model;
+mod names;
+mod pattern;
+mod provider;
+mod remote;
+mod revocation;
+mod rights;
+mod rotation;
+mod secret;
+mod ticket;
+mod token;
+mod verifier;
+
+pub use csrf::{Csrf, Forged};
+pub use error::{BadJwks, BadKey, Claim, Refusal};
+pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
+pub use login::{COOKIE_BYTES_MAX, Login, LoginId, Logins, NoLogin, Opened, TooLarge};
+pub use metrics::Metrics;
+pub use names::{BadName, KeyId, Subject, TokenId};
+pub use pattern::{BadPattern, Pattern};
+pub use remote::{Fetch, NotFetched, Remote};
+pub use revocation::{REVOCATIONS_MAX, Revocations, TooManyRevocations};
+pub use rights::{
+    Access, BadRight, Decision, GRANTS_MAX, Grant, MEMBERS_MAX, Principal, Right, Rights,
+    TooManyMembers, Visibility, decide, rights,
+};
+pub use rotation::Pace;
+pub use secret::{Age, Secret};
+pub use ticket::{BadTicket, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, Tickets};
+pub use token::{Claims, Draft, NotSigned, Policy, TOKEN_BYTES_MAX, Unverified, issue, verify};
+pub use verifier::{Keys, Verifier};

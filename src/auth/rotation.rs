@@ -1,0 +1,126 @@
+//! When an issuer's keys are fetched: pure, times come in as arguments.
+//!
+//! ```text
+//!            ┌────────────── age_max ──────────────┐
+//! start ─► fetch ── taken ──────────────────────► fetch ...
+//!            └── failed ── retry ─► fetch ...
+//! ```
+//!
+//! A token whose key is unknown asks for a fetch of its own, because the issuer may just have begun
+//! to use a new key. That is granted once in [`Pace::ask_pause`], whoever asks and however often:
+//! anybody can write any key's name into a token.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Says how often keys are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How old keys get before they are fetched again.
+    pub age_max: Duration,
+    /// How long it takes from a failed fetch to the next one.
+    pub retry: Duration,
+    /// How long after any fetch an unknown key leads to none.
+    pub ask_pause: Duration,
+    /// How long keys are trusted that cannot be fetched again.
+    pub stale_after: Duration,
+    /// How long a fetch may take.
+    pub fetch_max: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            age_max: Duration::from_mins(15),
+            retry: Duration::from_secs(30),
+            ask_pause: Duration::from_secs(30),
+            stale_after: Duration::from_hours(24),
+            fetch_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Knows when keys were fetched, and when they are to be.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    pace: Pace,
+    tried: Option<Instant>,
+    fetched: Option<Instant>,
+}
+
+impl Rotation {
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, tried: None, fetched: None }
+    }
+
+    /// Returns when the next fetch is due by itself.
+    pub(crate) fn due(&self, now: Instant) -> Instant {
+        match (self.tried, self.fetched) {
+            (None, _) => now,
+            (Some(tried), Some(fetched)) if fetched >= tried => fetched + self.pace.age_max,
+            (Some(tried), _) => tried + self.pace.retry,
+        }
+    }
+
+    /// Tells whether an unknown key may lead to a fetch now.
+    pub(crate) fn may_ask(&self, now: Instant) -> bool {
+        self.tried.is_none_or(|tried| now >= tried + self.pace.ask_pause)
+    }
+
+    /// Notes that a fetch begins.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.tried = Some(now);
+    }
+
+    /// Notes that a fetch brought keys.
+    pub(crate) fn succeed(&mut self, now: Instant) {
+        self.fetched = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pace(age_max: u64, retry: u64, ask_pause: u64) -> Pace {
+        let [age_max, retry, ask_pause] = [age_max, retry, ask_pause].map(Duration::from_secs);
+        Pace { age_max, retry, ask_pause, ..Pace::default() }
+    }
+
+    #[test]
+    fn a_fetch_is_due_at_once_then_by_age_and_after_a_failure_sooner() {
+        let (start, mut rotation) = (Instant::now(), Rotation::new(pace(900, 30, 20)));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(rotation.due(start), start);
+        rotation.begin(start);
+        assert_eq!(rotation.due(start), at(30));
+        rotation.begin(at(30));
+        rotation.succeed(at(31));
+        assert_eq!(rotation.due(at(31)), at(931));
+        assert!(!rotation.may_ask(at(49)) && rotation.may_ask(at(50)));
+        rotation.begin(at(50));
+        assert_eq!(rotation.due(at(50)), at(80), "one that was asked for has failed");
+    }
+
+    proptest! {
+        /// However often an unknown key is presented, fetches are `ask_pause` apart.
+        #[test]
+        fn asking_is_bounded(steps in proptest::collection::vec(0_u64..5_000, 1..200)) {
+            let (start, mut rotation) = (Instant::now(), Rotation::new(pace(900, 30, 20)));
+            let (mut now, mut last) = (start, None);
+            for millis in steps {
+                now += Duration::from_millis(millis);
+                if rotation.may_ask(now) {
+                    prop_assert!(last.is_none_or(|last| now - last >= Duration::from_secs(20)));
+                    last = Some(now);
+                    rotation.begin(now);
+                    rotation.succeed(now);
+                }
+            }
+            prop_assert!(last.is_some());
+        }
+    }
+}

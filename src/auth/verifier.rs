@@ -1,0 +1,249 @@
+//! What judges tokens on a node: the keys that are configured and those that are fetched, the
+//! policy, the clock, and the counters.
+
+use std::sync::Arc;
+
+use crate::auth::error::Refusal;
+use crate::auth::keys::KeySet;
+use crate::auth::metrics::Metrics;
+use crate::auth::remote::Remote;
+use crate::auth::token::{Claims, Policy, verify};
+use crate::clock::Clock;
+
+/// Judges tokens.
+#[derive(Clone)]
+pub struct Verifier {
+    /// What tokens are verified with.
+    pub keys: Keys,
+    /// Which tokens are for this server.
+    pub policy: Policy,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts what is taken and refused.
+    pub metrics: Metrics,
+}
+
+/// Says where keys come from.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// All are configured.
+    Own(Arc<KeySet>),
+    /// Those of an issuer are fetched, beside those that are configured.
+    Fetched(Remote),
+}
+
+impl Verifier {
+    /// Judges a token. One whose key is not known may be signed with a new key of its issuer: the
+    /// keys are fetched, at most as often as [`crate::auth::Pace`] says, and it is judged again.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        let mut judged = self.judge(token);
+        let unknown = matches!(judged, Err(Refusal::KeyUnknown | Refusal::KeysStale));
+        if let (true, Keys::Fetched(remote)) = (unknown, &self.keys) {
+            remote.refresh().await;
+            judged = self.judge(token);
+        }
+        match &judged {
+            Ok(_) => self.metrics.accepted.inc(),
+            Err(refusal) => self.metrics.refuse(refusal.reason()),
+        }
+        judged
+    }
+
+    fn judge(&self, token: &str) -> Result<Claims, Refusal> {
+        let judge = |keys: &KeySet| verify(token, keys, &self.policy, self.clock.now());
+        match &self.keys {
+            Keys::Own(keys) => judge(keys),
+            Keys::Fetched(remote) => match remote.keys() {
+                Some(keys) => judge(&keys),
+                None => judge(remote.own()).map_err(|refusal| match refusal {
+                    Refusal::KeyUnknown | Refusal::KeyAlgorithm => Refusal::KeysStale,
+                    other => other,
+                }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use prometheus::Registry;
+    use tokio::time::{advance, sleep, timeout};
+
+    use super::*;
+    use crate::auth::keys::Key;
+    use crate::auth::remote::{Fetch, NotFetched};
+    use crate::auth::rotation::Pace;
+    use crate::task::Tasks;
+    use crate::types::Timestamp;
+
+    const JWKS: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/jwks.json"));
+    const TOKENS: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/tokens.txt"));
+    const SECRET: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/secret.txt"));
+
+    /// Is an issuer that answers with one thing after the other, and stays with the last one.
+    #[derive(Default)]
+    struct Issuer {
+        answers: Mutex<VecDeque<Answer>>,
+        asked: Mutex<u32>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Answer {
+        Keys(&'static str),
+        Refuses,
+        Hangs,
+    }
+
+    #[async_trait]
+    impl Fetch for Issuer {
+        async fn fetch(&self) -> Result<Bytes, NotFetched> {
+            *self.asked.lock() += 1;
+            let answer = {
+                let mut answers = self.answers.lock();
+                let next = answers.pop_front().expect("an answer");
+                if answers.is_empty() {
+                    answers.push_back(next);
+                }
+                next
+            };
+            match answer {
+                Answer::Keys(document) => Ok(Bytes::from_static(document.as_bytes())),
+                Answer::Refuses => Err(NotFetched::Failed("it says 500".to_owned())),
+                Answer::Hangs => std::future::pending().await,
+            }
+        }
+    }
+
+    struct World {
+        issuer: Arc<Issuer>,
+        verifier: Verifier,
+        tasks: Tasks,
+    }
+
+    impl World {
+        /// Starts with what the issuer answers, and waits until the first fetch is done.
+        async fn start(answers: &[Answer]) -> Self {
+            let answers = Mutex::new(answers.iter().copied().collect());
+            let issuer = Arc::new(Issuer { answers, ..Issuer::default() });
+            let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+            let tasks = Tasks::new();
+            let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
+            let own = KeySet::new(vec![secret]).expect("one key");
+            let pace = Pace::default();
+            let remote = Remote::start(own, issuer.clone(), pace, metrics.clone(), &tasks);
+            let verifier = Verifier {
+                keys: Keys::Fetched(remote),
+                policy: Policy::default(),
+                // The times of the tokens are not what is tested here.
+                clock: Clock::fixed(Timestamp(1_800_000_000_000)),
+                metrics,
+            };
+            let world = Self { issuer, verifier, tasks };
+            sleep(Duration::from_millis(1)).await;
+            world
+        }
+
+        /// Judges the fixture's token of this algorithm.
+        async fn judge(&self, algorithm: usize) -> Result<(), Refusal> {
+            let token = TOKENS.lines().nth(algorithm).expect("a token of each");
+            let judged = timeout(Duration::from_mins(1), self.verifier.verify(token)).await;
+            judged.expect("a verdict comes in time").map(|_| ())
+        }
+
+        #[track_caller]
+        fn asked(&self, times: u32) {
+            assert_eq!(*self.issuer.asked.lock(), times);
+        }
+    }
+
+    const HS256: usize = 0;
+    const RS256: usize = 1;
+    const ES256: usize = 2;
+    const ONLY_P256: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"older",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_is_fetched_when_a_token_names_it() {
+        let world = World::start(&[Answer::Keys(ONLY_P256), Answer::Keys(JWKS)]).await;
+        world.asked(1);
+        assert_eq!(world.judge(HS256).await, Ok(()), "a key of our own");
+        assert_eq!(world.judge(RS256).await, Err(Refusal::KeyUnknown), "it was just fetched");
+        world.asked(1);
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(world.judge(RS256).await, Ok(()), "with the keys that were fetched for it");
+        world.asked(2);
+        assert_eq!(world.judge(ES256).await, Ok(()));
+        world.asked(2);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_unknown_keys_lead_to_few_fetches() {
+        let world = World::start(&[Answer::Keys(ONLY_P256)]).await;
+        for _ in 0..300 {
+            advance(Duration::from_millis(100)).await;
+            let all = (0..20).map(|_| world.judge(RS256));
+            for judged in futures_util::future::join_all(all).await {
+                assert_eq!(judged, Err(Refusal::KeyUnknown));
+            }
+        }
+        world.asked(2);
+        let refused = world.verifier.metrics.refused.with_label_values(&["key-unknown"]);
+        assert_eq!(refused.get(), 6_000);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_fetched_again_when_they_are_old() {
+        let world = World::start(&[Answer::Keys(JWKS)]).await;
+        advance(Pace::default().age_max).await;
+        sleep(Duration::from_millis(1)).await;
+        world.asked(2);
+        let fetches = &world.verifier.metrics.fetches;
+        assert_eq!(fetches.with_label_values(&["taken"]).get(), 2);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_cannot_be_renewed_are_trusted_for_a_while() {
+        for fails in [Answer::Refuses, Answer::Hangs, Answer::Keys("<html>")] {
+            let world = World::start(&[Answer::Keys(JWKS), fails]).await;
+            sleep(Duration::from_hours(24) - Duration::from_secs(1)).await;
+            assert_eq!(world.judge(RS256).await, Ok(()));
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(world.judge(RS256).await, Err(Refusal::KeysStale));
+            assert_eq!(world.judge(HS256).await, Ok(()), "a key of our own does not age");
+            world.issuer.answers.lock().push_front(Answer::Keys(JWKS));
+            sleep(Duration::from_mins(1)).await;
+            assert_eq!(world.judge(RS256).await, Ok(()), "the issuer is back");
+            world.tasks.stop().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_waits_for_the_first_keys_and_not_longer_than_a_fetch() {
+        let world = World::start(&[Answer::Hangs, Answer::Refuses]).await;
+        let before = tokio::time::Instant::now();
+        assert_eq!(world.judge(RS256).await, Err(Refusal::KeysStale));
+        assert!(before.elapsed() <= Pace::default().fetch_max);
+        world.tasks.stop().await;
+        assert_eq!(world.judge(RS256).await, Err(Refusal::KeysStale), "the task has ended");
+    }
+}
