@@ -1,4 +1,4 @@
-//! Key sets as issuers publish them (RFC 7517): reading one. Fetching is [`crate::auth::remote`].
+//! Key sets as issuers publish them (RFC 7517): reading one. Fetching is `auth::remote`.
 //!
 //! A document may hold keys for other purposes; those are passed over, so that an issuer can go on
 //! adding. Symmetric keys are passed over, too: what is published is no secret. A key whose `alg`
