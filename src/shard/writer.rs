@@ -2,7 +2,7 @@
 //!
 //! The owner knows the log up to `next`. A record that lands exactly there is accepted: nobody
 //! else wrote in between. Anything else is read before it is believed, and an outcome that is
-//! unknown is made known by a claim on top of the own epoch (DESIGN: "unknown outcome").
+//! unknown is made known by a claim on top of the own epoch (decision 1).
 
 mod reclaim;
 
