@@ -6,6 +6,7 @@
 //!         voted down though alive ─► joins again      another run has the name ─► ends
 //! ```
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -115,8 +116,10 @@ struct Shared {
     ports: Ports,
     began: Instant,
     watch: Mutex<Watch>,
-    /// Whether it goes: it does not join again then.
-    leaving: tokio::sync::Mutex<bool>,
+    /// Whether it goes: it is silent then, and does not join again.
+    leaving: AtomicBool,
+    /// Is held while it joins again: a leave comes after that.
+    joining: tokio::sync::Mutex<()>,
     /// Whoever else wants to see the records that are read.
     also: OnceLock<Arc<dyn Observer>>,
 }
@@ -144,8 +147,8 @@ pub async fn join(
     let detector = Detector::new(node, boot, ports.timing, Duration::ZERO);
     let watch = Mutex::new(Watch { detector, candidate: None, joined: false });
     let topic = Topic::new(ports.log.clone());
-    let (leaving, also) = (Default::default(), OnceLock::new());
-    let shared = Arc::new(Shared { identity, topic, ports, began, watch, leaving, also });
+    let (leaving, joining, also) = Default::default();
+    let shared = Arc::new(Shared { identity, topic, ports, began, watch, leaving, joining, also });
     shared.topic.catch_up(&*shared).await?;
     while let Some(unread) = shared.topic.obscure().await? {
         if unread == 0 {
@@ -238,8 +241,9 @@ impl Handle {
     /// # Errors
     /// [`WriteError`]: the others will find out by themselves.
     pub async fn leave(&self) -> Result<(), WriteError> {
+        self.shared.leaving.store(true, Ordering::Relaxed);
         // A join that is under way comes first.
-        *self.shared.leaving.lock().await = true;
+        drop(self.shared.joining.lock().await);
         let Identity { node, boot, .. } = self.shared.identity.clone();
         self.write(&Record::Leave(Leave { node, boot })).await?;
         self.shared.watch.lock().joined = false;
@@ -349,7 +353,7 @@ impl Shared {
         let token = self.ports.tasks.token().clone();
         let mut beat = interval(self.ports.timing.heartbeat_every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let one_at_a_time = Arc::new(tokio::sync::Semaphore::new(2));
+        let beats = Arc::new(tokio::sync::Semaphore::new(2));
         loop {
             tokio::select! {
                 biased;
@@ -357,7 +361,7 @@ impl Shared {
                 _ = beat.tick() => {}
             }
             // Where the topic stands still, no more than these wait for it.
-            let Ok(permit) = one_at_a_time.clone().try_acquire_owned() else { continue };
+            let Ok(permit) = beats.clone().try_acquire_owned() else { continue };
             let shared = Arc::clone(&self);
             self.ports.tasks.spawn("beat", async move {
                 shared.beat().await;
@@ -368,7 +372,7 @@ impl Shared {
     }
 
     async fn beat(&self) {
-        if *self.leaving.lock().await {
+        if self.leaving.load(Ordering::Relaxed) {
             // Where that could not be written, the others find out by its silence.
             return;
         }
@@ -402,8 +406,8 @@ impl Shared {
     }
 
     async fn join_again(&self) {
-        let leaving = self.leaving.lock().await;
-        if *leaving {
+        let _joining = self.joining.lock().await;
+        if self.leaving.load(Ordering::Relaxed) {
             return;
         }
         info!("the others held this node for dead, it joins again");

@@ -307,8 +307,7 @@ impl Session {
             Ok(()) => ControlFlow::Continue(()),
             Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
             Err(NotTaken::Full(refusal)) => {
-                self.waits.end();
-                self.tell(&refusal::message(&refusal, Some(seq)));
+                self.put_off(&refusal, seq);
                 ControlFlow::Continue(())
             }
         }
@@ -318,11 +317,8 @@ impl Session {
     async fn take(&mut self) -> ControlFlow<Option<Farewell>> {
         let Taken { events, lagging } = self.outbox.take();
         if lagging && matches!(events.back(), Some(Event::Closed(doc::Refusal::Moved))) {
-            // What it has missed, it is told by the next owner.
-            self.moved = true;
-            return ControlFlow::Continue(());
-        }
-        if lagging {
+            self.is_behind = true;
+        } else if lagging {
             self.catch_up().await?;
         }
         self.encode(events)
@@ -330,14 +326,16 @@ impl Session {
 
     fn encode(&mut self, events: VecDeque<Event>) -> ControlFlow<Option<Farewell>> {
         for event in events {
-            if let Event::Changed(update) = &event {
-                self.acknowledge(&update.changes);
-            }
             match event {
+                Event::Closed(doc::Refusal::Moved) => self.moved = true,
+                Event::Closed(refusal) => {
+                    return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
+                }
                 // The next owner tells it, after what is missing before it.
-                Event::Changed(_) | Event::Merged(_) if self.is_behind => {}
+                _ if self.is_behind => {}
                 Event::Changed(update) if update.last() <= self.stands_at => {}
                 Event::Changed(update) if update.first() == self.stands_at.next() => {
+                    self.acknowledge(&update.changes);
                     self.to.update(&update, &mut self.frames);
                     self.stands_at = update.last();
                 }
@@ -346,8 +344,7 @@ impl Session {
                 }
                 Event::Changed(update) => {
                     let new = update.changes.partition_point(|one| one.rev <= self.stands_at);
-                    self.to.changes(&update.changes[new..], &mut self.frames);
-                    self.stands_at = update.last();
+                    self.tell_changes(&update.changes[new..]);
                 }
                 Event::Merged(merged) if merged.rev <= self.stands_at => {}
                 Event::Merged(merged) if merged.first != self.stands_at.next() => {
@@ -367,15 +364,10 @@ impl Session {
                     self.frames.push(self.to.presence(&presence));
                 }
                 Event::Refused { seq, refusal: full @ doc::Refusal::Full { .. } } => {
-                    self.waits.end();
-                    self.tell(&refusal::message(&full, Some(seq)));
+                    self.put_off(&full, seq);
                 }
                 Event::Refused { seq, refusal } => {
                     return ControlFlow::Break(Some(Farewell::of(&refusal, Some(seq))));
-                }
-                Event::Closed(doc::Refusal::Moved) => self.moved = true,
-                Event::Closed(refusal) => {
-                    return ControlFlow::Break(Some(Farewell::of(&refusal, None)));
                 }
             }
         }
@@ -393,14 +385,7 @@ impl Session {
         }
         match self.handle.missed(self.stands_at).await {
             Ok(Some(changes)) => {
-                self.acknowledge(&changes);
-                if let Some(last) = changes.last() {
-                    self.stands_at = last.rev;
-                }
-                match self.mode {
-                    Mode::Edit => self.to.changes(&changes, &mut self.frames),
-                    Mode::View => self.frames.extend(self.to.composed(&changes)),
-                }
+                self.tell_changes(&changes);
                 ControlFlow::Continue(())
             }
             Ok(None) => ControlFlow::Break(Some(slow())),

@@ -6,23 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::relay::message::Caret;
-use crate::types::Revision;
-
-/// Where a client is: a selection in the text of a revision.
-type Place = (Revision, Option<(u64, u64)>);
 
 #[derive(Default)]
 pub(crate) struct Carets {
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    places: BTreeMap<u64, Place>,
+    waiting: BTreeMap<u64, Caret>,
     /// When they are sent, or were sent last.
     due: Option<Instant>,
     is_awaited: bool,
@@ -31,29 +21,31 @@ struct Waiting {
 impl Carets {
     /// Takes note of a caret. Returns when [`Carets::take`] is to be called, unless somebody
     /// does already.
-    pub(crate) fn note(&self, conn: u64, place: Place, every: Duration) -> Option<Instant> {
-        let waiting = &mut *self.waiting.lock();
-        waiting.places.insert(conn, place);
-        if std::mem::replace(&mut waiting.is_awaited, true) {
+    pub(crate) fn note(&mut self, caret: Caret, every: Duration) -> Option<Instant> {
+        self.waiting.insert(caret.conn, caret);
+        if std::mem::replace(&mut self.is_awaited, true) {
             return None;
         }
         let now = Instant::now();
-        let due = waiting.due.map_or(now, |last| now.max(last + every));
-        waiting.due = Some(due);
+        let due = self.due.map_or(now, |last| now.max(last + every));
+        self.due = Some(due);
         Some(due)
     }
 
     /// Forgets a client.
-    pub(crate) fn forget(&self, conn: u64) {
-        self.waiting.lock().places.remove(&conn);
+    pub(crate) fn forget(&mut self, conn: u64) {
+        self.waiting.remove(&conn);
+    }
+
+    /// Forgets all clients; whoever is to take their carets comes all the same.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
     }
 
     /// Returns what has come until now.
-    pub(crate) fn take(&self) -> Vec<Caret> {
-        let waiting = &mut *self.waiting.lock();
-        waiting.is_awaited = false;
-        let places = std::mem::take(&mut waiting.places);
-        places.into_iter().map(|(conn, (rev, sel))| Caret { conn, rev, sel }).collect()
+    pub(crate) fn take(&mut self) -> Vec<Caret> {
+        self.is_awaited = false;
+        std::mem::take(&mut self.waiting).into_values().collect()
     }
 }
 
@@ -62,23 +54,29 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::types::Revision;
+
+    fn caret(conn: u64, at: u64) -> Caret {
+        Caret { conn, rev: Revision(1), sel: Some((at, at)) }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_goes_at_once_and_then_all_together() {
-        let (carets, every) = (Carets::default(), Duration::from_millis(75));
-        let note = |conn, at| {
-            carets.note(conn, (Revision(1), Some((at, at))), every).map(|due| due - Instant::now())
+        let (mut carets, every) = (Carets::default(), Duration::from_millis(75));
+        let note = |carets: &mut Carets, conn, at| {
+            carets.note(caret(conn, at), every).map(|due| due - Instant::now())
         };
-        let caret = |conn, at| Caret { conn, rev: Revision(1), sel: Some((at, at)) };
-        assert_eq!(note(1, 0), Some(Duration::ZERO));
+        assert_eq!(note(&mut carets, 1, 0), Some(Duration::ZERO));
         assert_eq!(carets.take(), [caret(1, 0)]);
         advance(Duration::from_millis(25)).await;
-        assert_eq!(note(1, 1), Some(Duration::from_millis(50)));
-        assert_eq!([note(2, 5), note(1, 2), note(3, 9)], [None; 3]);
+        assert_eq!(note(&mut carets, 1, 1), Some(Duration::from_millis(50)));
+        for (conn, at) in [(2, 5), (1, 2), (3, 9)] {
+            assert_eq!(note(&mut carets, conn, at), None);
+        }
         carets.forget(3);
         advance(Duration::from_millis(50)).await;
         assert_eq!(carets.take(), [caret(1, 2), caret(2, 5)]);
         advance(every).await;
-        assert_eq!(note(2, 6), Some(Duration::ZERO));
+        assert_eq!(note(&mut carets, 2, 6), Some(Duration::ZERO));
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error};
 
 use crate::doc::{
@@ -23,7 +23,7 @@ use crate::doc::{
 use crate::relay::carets::Carets;
 use crate::relay::client::{Link, Waiting};
 use crate::relay::handle::Handle;
-use crate::relay::message::{self, Alone, Ask, Client, Told, encode};
+use crate::relay::message::{self, Alone, Ask, Caret, Client, Told, encode};
 use crate::relay::text::Text;
 use crate::relay::{Metrics, Peers};
 use crate::task::Tasks;
@@ -32,10 +32,9 @@ use crate::types::{DocId, NodeId, ParticipantId, Revision, Seq};
 /// A document of another node, as this one has it.
 pub(crate) struct Copy {
     pub(crate) doc: DocId,
-    pub(crate) config: Arc<doc::Config>,
+    config: Arc<doc::Config>,
     metrics: Metrics,
-    pub(crate) tasks: Tasks,
-    pub(crate) carets: Carets,
+    tasks: Tasks,
     state: Mutex<State>,
 }
 
@@ -46,6 +45,7 @@ struct State {
     people: BTreeMap<ParticipantId, Person>,
     count: usize,
     attaching: BTreeMap<u64, Attaching>,
+    carets: Carets,
     /// Whether nobody was here when it was looked at last.
     idle: bool,
 }
@@ -121,10 +121,10 @@ impl Copy {
             people: BTreeMap::new(),
             count: 0,
             attaching: BTreeMap::new(),
+            carets: Carets::default(),
             idle: false,
         };
-        let (carets, state) = (Carets::default(), Mutex::new(state));
-        Arc::new(Self { doc, config, metrics, tasks, carets, state })
+        Arc::new(Self { doc, config, metrics, tasks, state: Mutex::new(state) })
     }
 
     /// Connects a client; nothing where the copy was dropped meanwhile, and another one is there.
@@ -464,8 +464,32 @@ impl Copy {
         let here = state.live() == Some(sub) && state.audience.holds(conn);
         if here {
             state.audience.remove(conn);
+            state.carets.forget(conn.0);
         }
         here
+    }
+
+    /// Tells the owner where a client is, together with others.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub(in crate::relay) fn place(self: &Arc<Self>, sub: u64, caret: Caret) -> Result<(), Closed> {
+        let mut state = self.state.lock();
+        if state.live() != Some(sub) {
+            return Err(Closed);
+        }
+        match state.carets.note(caret, self.config.presence_interval / 2) {
+            None => {}
+            Some(due) if due <= Instant::now() => state.tell_carets(),
+            Some(due) => {
+                let copy = self.clone();
+                self.tasks.spawn("carets", async move {
+                    sleep_until(due).await;
+                    copy.state.lock().tell_carets();
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the revisions after `from`, if all of them are kept.
@@ -520,8 +544,17 @@ impl State {
         }
     }
 
+    fn tell_carets(&mut self) {
+        let carets = self.carets.take();
+        if let (Phase::Live { link, sub }, false) = (&self.phase, carets.is_empty()) {
+            // Where the link is full, the next ones tell more.
+            let _ = link.outgoing.push(encode(0, &Ask::Place { sub: *sub, carets }).into());
+        }
+    }
+
     /// Leaves the owner; text and window stay.
     fn part(&mut self, refusal: &Refusal) {
+        self.carets.clear();
         self.audience.catch_up();
         for conn in self.audience.conns() {
             self.audience.close(conn, refusal.clone());

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
 use crate::doc::{Batch, Change, Closed, ConnId, NotTaken, Refusal};
 use crate::relay::client::Link;
 use crate::relay::copy::Copy;
-use crate::relay::message::{Ask, Op, Told, encode};
+use crate::relay::message::{Ask, Caret, Op, Told, encode};
 use crate::types::Revision;
 
 /// How long a batch waits for room on the link.
@@ -52,32 +50,11 @@ impl Handle {
         rev: Revision,
         sel: Option<(u64, u64)>,
     ) -> Result<(), Closed> {
-        if !self.copy.lasts(self.sub) {
-            return Err(Closed);
-        }
-        let every = self.copy.config.presence_interval / 2;
-        let Some(due) = self.copy.carets.note(conn.0, (rev, sel), every) else { return Ok(()) };
-        if due <= Instant::now() {
-            self.send_carets();
-        } else {
-            let handle = self.clone();
-            self.copy.tasks.spawn("carets", async move {
-                sleep_until(due).await;
-                handle.send_carets();
-            });
-        }
-        Ok(())
-    }
-
-    fn send_carets(&self) {
-        let ask = Ask::Place { sub: self.sub, carets: self.copy.carets.take() };
-        // Where the link is full, the next ones tell more.
-        let _ = self.link.outgoing.push(encode(0, &ask).into());
+        self.copy.place(self.sub, Caret { conn: conn.0, rev, sel })
     }
 
     /// Ends a connection.
     pub fn leave(&self, conn: ConnId) {
-        self.copy.carets.forget(conn.0);
         if self.copy.forget(self.sub, conn) {
             let ask = Ask::Detach { sub: self.sub, conn: conn.0 };
             self.link.outgoing.force(encode(0, &ask));

@@ -174,3 +174,50 @@ async fn carets_of_many_clients_are_told_together() {
     }
     tasks.stop().await;
 }
+
+#[tokio::test]
+async fn carets_go_to_the_owner_of_now() {
+    let mut owner = Owner::bind(1).await;
+    let node = owner.name.clone();
+    let (peers, tasks) = peers(&owner);
+    let (joined, before) = tokio::join!(join(&peers, &node), async {
+        owner.greet().await;
+        let (sub, call) = owner.subscribed(Content::Text("text".to_owned())).await;
+        owner.attached(call, 10).await;
+        sub
+    });
+    let (first, _) = joined.expect("it is taken");
+    let place = |handle: &Handle, conn, at| {
+        handle.place(ConnId(conn), Revision(5), Some((at, at))).expect("it lasts");
+    };
+    // The second one waits, and is not told any more.
+    place(&first, 10, 0);
+    place(&first, 10, 1);
+    owner.tell(0, &Told::Closed { sub: before, denial: Denial::from(&Refusal::Moved) }).await;
+    let (joined, after) = tokio::join!(
+        async {
+            while first.place(ConnId(10), Revision(5), None).is_ok() {
+                tokio::task::yield_now().await;
+            }
+            join(&peers, &node).await
+        },
+        async {
+            let (_, Ask::Place { .. }) = owner.asked().await else { panic!("the first one") };
+            loop {
+                let (call, ask) = owner.asked().await;
+                let Ask::Subscribe { sub, .. } = ask else { continue };
+                let content = Content::Changes(Vec::new());
+                owner.tell(call, &Told::Subscribed { head: Revision(5), content }).await;
+                let (call, Ask::Attach { .. }) = owner.asked().await else { panic!("it comes") };
+                owner.attached(call, 11).await;
+                break sub;
+            }
+        }
+    );
+    let (second, _) = joined.expect("it is taken again");
+    place(&second, 11, 7);
+    let (_, Ask::Place { sub, carets }) = owner.asked().await else { panic!("a caret moves") };
+    assert_ne!(before, after);
+    assert_eq!((sub, carets.len()), (after, 1), "{carets:?}");
+    tasks.stop().await;
+}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::doc::Change;
+use crate::doc::{Change, Mode, Refusal};
+use crate::edge::refusal;
 use crate::edge::session::Session;
 use crate::text::Operation;
 use crate::types::{Revision, Seq};
@@ -30,5 +31,23 @@ impl Session {
             flight.acknowledged = true;
             self.waits.end();
         }
+    }
+
+    /// Tells the client changes that it lacks, which it has from then on.
+    pub(in crate::edge::session) fn tell_changes(&mut self, changes: &[Arc<Change>]) {
+        self.acknowledge(changes);
+        match self.mode {
+            Mode::Edit => self.to.changes(changes, &mut self.frames),
+            Mode::View => self.frames.extend(self.to.composed(changes)),
+        }
+        if let Some(last) = changes.last() {
+            self.stands_at = last.rev;
+        }
+    }
+
+    /// Has the client send its batch again later.
+    pub(in crate::edge::session) fn put_off(&mut self, refusal: &Refusal, seq: Seq) {
+        self.waits.end();
+        self.tell(&refusal::message(refusal, Some(seq)));
     }
 }

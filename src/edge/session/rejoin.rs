@@ -10,8 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::doc::{Batch, Content, Join, Mode, NotTaken, Presence, Refusal, Socket, Welcome};
-use crate::edge::refusal;
+use crate::doc::{Batch, Content, Join, NotTaken, Presence, Refusal, Socket, Welcome};
 use crate::edge::routes::Shared;
 use crate::edge::session::flight::Flight;
 use crate::edge::session::hello::join;
@@ -123,13 +122,9 @@ impl Session {
             warn!(%doc, %rev, %head, same, "cannot follow");
             return ControlFlow::Break(Some(Farewell::of(&Refusal::Moved, None)));
         };
-        match self.mode {
-            Mode::Edit => self.to.changes(&changes, &mut self.frames),
-            Mode::View => self.frames.extend(self.to.composed(&changes)),
-        }
+        self.tell_changes(&changes);
         (self.stands_at, self.is_behind) = (welcome.head, false);
         self.tell_presence();
-        self.acknowledge(&changes);
         let Some(flight) = &self.in_flight else { return ControlFlow::Continue(()) };
         if flight.acknowledged || flight.seq <= welcome.seq {
             self.waits.end();
@@ -141,8 +136,7 @@ impl Session {
             // It is closed again: the outbox tells why.
             Ok(()) | Err(NotTaken::Closed) => ControlFlow::Continue(()),
             Err(NotTaken::Full(refusal)) => {
-                self.waits.end();
-                self.tell(&refusal::message(&refusal, Some(seq)));
+                self.put_off(&refusal, seq);
                 ControlFlow::Continue(())
             }
         }
