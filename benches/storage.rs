@@ -9,17 +9,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus::Registry;
 use quire::checkpoint::{BlobKind, Memory, Store};
 use quire::clock::Clock;
 use quire::doc::{self, Batch, Content, Event, Join, Outbox};
 use quire::load::Trace;
 use quire::log::{self, Log};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Ports, Room};
-use quire::task::{Fatal, Tasks};
+use quire::shard;
+use quire::testing;
 use quire::text::{Component, Operation};
-use quire::types::{DocId, LogId, NodeId, Revision, Seq, SessionId, ShardId};
+use quire::types::{DocId, LogId, Revision, Seq, SessionId, ShardId};
 use tokio::sync::mpsc;
 
 struct Told(mpsc::UnboundedSender<Event>);
@@ -42,23 +41,9 @@ fn doc_id() -> DocId {
 }
 
 async fn start(stores: &Stores) -> (Router, doc::Metrics) {
-    let registry = Registry::new();
-    let doc_metrics = doc::Metrics::register(&registry).expect("a new registry");
-    let ports = Ports {
-        log: stores.log.clone(),
-        store: stores.store.clone(),
-        claimant: Claimant { node: NodeId(doc_id()), boot: Clock::wall().now().0 },
-        clock: Clock::wall(),
-        config: Arc::default(),
-        doc_config: Arc::default(),
-        metrics: shard::Metrics::register(&registry).expect("a new registry"),
-        doc_metrics: doc_metrics.clone(),
-        tasks: Tasks::new(),
-        budget: doc::Budget::new(64 << 20),
-        room: Arc::new(Room::new(u64::MAX)),
-        when_fenced: shard::WhenFenced::EndsTheProcess,
-        fatal: Fatal::default(),
-    };
+    let mut ports = testing::ports(stores.log.clone(), stores.store.clone(), "bench");
+    ports.claimant.boot = Clock::wall().now().0;
+    let doc_metrics = ports.doc_metrics.clone();
     let shard = shard::start(ShardId(0), ports).await.expect("it starts");
     (Router::new(vec![shard]), doc_metrics)
 }

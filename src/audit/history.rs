@@ -206,12 +206,14 @@ impl Tape {
     pub fn note(&self, at: Timestamp, event: Event) {
         let (client, doc) = (self.client.to_string(), self.doc.clone());
         let line = Line { client, doc, session: self.session, at, event };
+        // Not under the lock, which all clients share.
+        let text = serde_json::to_vec(&line);
         let mut out = self.out.lock();
         if out.failed.is_some() {
             return;
         }
         let Some(to) = &mut out.to else { return };
-        if let Err(error) = to.write(serde_json::to_vec(&line)) {
+        if let Err(error) = to.write(text) {
             out.failed = Some(error);
         }
     }

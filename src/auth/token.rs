@@ -102,23 +102,25 @@ impl Claims {
 
 /// Is a token whose parts were read and not believed.
 #[derive(Debug)]
-pub struct Unverified {
+pub struct Unverified<'a> {
+    /// What is signed, and the signature.
+    signed: (&'a str, &'a str),
     /// The header, as JSON should be.
     pub header: Vec<u8>,
     /// The claims, as JSON should be.
     pub claims: Vec<u8>,
 }
 
-impl Unverified {
+impl<'a> Unverified<'a> {
     /// Takes a token apart.
     ///
     /// # Errors
     /// [`Refusal::TooLong`] or [`Refusal::Shape`].
-    pub fn read(token: &str) -> Result<Self, Refusal> {
-        let (message, _) = split(token)?;
+    pub fn read(token: &'a str) -> Result<Self, Refusal> {
+        let signed @ (message, _) = split(token)?;
         let (header, claims) = message.split_once('.').ok_or(Refusal::Shape)?;
         let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Shape);
-        Ok(Self { header: decode(header)?, claims: decode(claims)? })
+        Ok(Self { signed, header: decode(header)?, claims: decode(claims)? })
     }
 }
 
@@ -136,7 +138,7 @@ pub fn verify(
     let header = Named::read(&parts.header)?;
     let claims = object(&parts.claims, Refusal::Claims)?;
     let key = keys.find(header.key.as_ref(), header.algorithm)?;
-    let (message, signature) = split(token)?;
+    let (message, signature) = parts.signed;
     if !key.has_signed(message, signature) {
         return Err(Refusal::Signature);
     }

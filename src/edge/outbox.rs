@@ -32,6 +32,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// How many of them are presences.
+    presences: usize,
     bytes: usize,
     /// Since when something waits.
     since: Option<Instant>,
@@ -121,17 +123,20 @@ impl Queue {
     fn supersede(&mut self, event: &Event) {
         // Each tells only what has changed.
         const PRESENCES_MAX: usize = 16;
-        if matches!(event, Event::Presence(_)) {
-            let mut all = self.events.iter_mut().enumerate().filter_map(|(at, one)| match one {
-                Event::Presence(presence) => Some((at, presence)),
-                _ => None,
-            });
-            let (oldest, next) = (all.next(), all.next());
-            let full = all.count() + 2 >= PRESENCES_MAX;
-            if let (true, Some((at, before)), Some((_, after))) = (full, oldest, next) {
-                *after = Arc::new(after.with(before));
-                self.events.remove(at);
-            }
+        if !matches!(event, Event::Presence(_)) {
+            return;
+        }
+        if self.presences < PRESENCES_MAX {
+            self.presences += 1;
+            return;
+        }
+        let mut all = self.events.iter_mut().enumerate().filter_map(|(at, one)| match one {
+            Event::Presence(presence) => Some((at, presence)),
+            _ => None,
+        });
+        if let (Some((at, before)), Some((_, after))) = (all.next(), all.next()) {
+            *after = Arc::new(after.with(before));
+            self.events.remove(at);
         }
     }
 }

@@ -318,21 +318,13 @@ fn check_count(count: usize) -> Result<(), DecodeError> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::fmt::Write as _;
     use std::path::PathBuf;
 
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::testing;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
-    }
+    use crate::testing::{self, hex};
 
     fn sealed(version: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = [&[version], body].concat();

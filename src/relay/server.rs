@@ -139,10 +139,10 @@ async fn link(
     room: Arc<Semaphore>,
 ) {
     let token = ports.tasks.token().clone();
-    let place = strangers.enter();
-    let greeted = token.run_until_cancelled(place.keep(greet(stream, &ports))).await;
+    let stranger = strangers.enter();
+    let greeted = token.run_until_cancelled(stranger.keep(greet(stream, &ports))).await;
     let Some(greeted) = greeted else { return };
-    drop(place);
+    drop(stranger);
     let Greeted { peer, version, frames, socket } = match greeted {
         Ok(greeted) => greeted,
         Err(error) => {

@@ -27,15 +27,15 @@ pub(crate) struct Strangers {
     known: Mutex<HashSet<(IpAddr, &'static str)>>,
 }
 
-/// The place of one stranger, which goes with this.
-pub(crate) struct Place {
+/// One of them; its place goes with this.
+pub(crate) struct Stranger {
     strangers: Arc<Strangers>,
     end: CancellationToken,
 }
 
 impl Strangers {
     /// Gives one that has just come a place.
-    pub(crate) fn enter(self: &Arc<Self>) -> Place {
+    pub(crate) fn enter(self: &Arc<Self>) -> Stranger {
         let end = CancellationToken::new();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING_MAX
@@ -44,7 +44,7 @@ impl Strangers {
             longest.cancel();
         }
         waiting.push_back(end.clone());
-        Place { strangers: self.clone(), end }
+        Stranger { strangers: self.clone(), end }
     }
 
     /// Takes note of a connection that is not taken.
@@ -61,7 +61,7 @@ impl Strangers {
     }
 }
 
-impl Place {
+impl Stranger {
     /// Greets the stranger for as long as it has its place.
     pub(crate) async fn keep<T>(
         &self,
@@ -72,7 +72,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Stranger {
     fn drop(&mut self) {
         // Tokens are told apart by what is cancelled with them.
         self.end.cancel();

@@ -62,10 +62,11 @@ struct Files<T> {
 
 /// What is used until something newer is good.
 struct Held {
-    files: Files<Vec<u8>>,
+    /// What was in the files when they were read last.
+    last: Result<Files<Vec<u8>>, TlsError>,
     sides: Sides,
-    /// What is in the files now, as far as they can be read, and why it is not used.
-    bad: Option<(Option<Files<Vec<u8>>>, TlsError)>,
+    /// Why that is not used, as it was logged.
+    told: Option<TlsError>,
 }
 
 #[derive(Clone)]
@@ -93,7 +94,7 @@ impl Tls {
         }
         let read = files.read()?;
         let sides = files.sides(&read, me)?;
-        let held = Mutex::new(Held { files: read, sides, bad: None });
+        let held = Mutex::new(Held { last: Ok(read), sides, told: None });
         Ok(Some(Self { inner: Arc::new(Inner { me: me.clone(), files, held }) }))
     }
 
@@ -146,23 +147,20 @@ impl Tls {
         let reading = files.clone();
         let read = Tasks::offload(move || reading.read()).await;
         let mut held = held.lock();
-        let known = |bad: &(Option<_>, _)| bad.0.is_some() && bad.0.as_ref() == read.as_ref().ok();
-        if read.as_ref() == Ok(&held.files) {
-            held.bad = None;
-        } else if !held.bad.as_ref().is_some_and(known) {
-            let good = read.clone().and_then(|read| Ok((files.sides(&read, me)?, read)));
-            match good {
-                Ok((sides, files)) => {
+        if read != held.last {
+            match read.clone().and_then(|read| files.sides(&read, me)) {
+                Ok(sides) => {
                     info!("new files of TLS are used from now on");
-                    *held = Held { files, sides, bad: None };
+                    (held.sides, held.told) = (sides, None);
                 }
                 Err(reason) => {
-                    if held.bad.as_ref().is_none_or(|(_, told)| *told != reason) {
+                    if held.told.as_ref() != Some(&reason) {
                         warn!(%reason, "new files of TLS are not used: the last good ones stay");
                     }
-                    held.bad = Some((read.ok(), reason));
+                    held.told = Some(reason);
                 }
             }
+            held.last = read;
         }
         held.sides.clone()
     }
@@ -366,8 +364,6 @@ fn next(alert: AlertDescription) -> Option<&'static str> {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held")
-            .field("bad", &self.bad.as_ref().map(|(_, reason)| reason))
-            .finish_non_exhaustive()
+        f.debug_struct("Held").field("told", &self.told).finish_non_exhaustive()
     }
 }

@@ -237,12 +237,16 @@ impl Running {
     }
 
     async fn hydrated(&mut self, doc: DocId, state: Result<State, Refusal>) {
-        // What is told late must not end what has begun since, here and below: a document that is
-        // open twice acknowledges what does not count.
-        if !matches!(self.docs.get(&doc), Some(Entry::Opening(_))) {
-            return;
-        }
-        let Some(Entry::Opening(waiting)) = self.docs.remove(&doc) else { return };
+        let waiting = match self.docs.remove(&doc) {
+            Some(Entry::Opening(waiting)) => waiting,
+            // What is told late must not end what has begun since, here and below: a document that
+            // is open twice acknowledges what does not count.
+            Some(other @ (Entry::Open(_) | Entry::Closing(..))) => {
+                self.docs.insert(doc, other);
+                return;
+            }
+            None => return,
+        };
         let opened = match state {
             Ok(state) => {
                 let spawned = doc::spawn(state, self.doc_ports.clone(), self.me.get_cell()).await;
@@ -282,14 +286,14 @@ impl Running {
     }
 
     fn busy(&mut self, doc: &DocId) {
-        if !matches!(self.docs.get(doc), Some(Entry::Closing(..))) {
-            return;
-        }
-        if let Some(Entry::Closing(handle, waiting)) = self.docs.remove(doc) {
-            for reply in waiting {
+        if let Some(entry) = self.docs.get_mut(doc)
+            && let Entry::Closing(handle, waiting) = entry
+        {
+            let handle = handle.clone();
+            for reply in std::mem::take(waiting) {
                 answer(reply, Ok(handle.clone()));
             }
-            self.docs.insert(doc.clone(), Entry::Open(handle));
+            *entry = Entry::Open(handle);
         }
     }
 
@@ -302,11 +306,10 @@ impl Running {
         }
         // A writer that has ended has nobody to tell.
         let _ = self.writer.send(Command::Ended(doc.clone()));
-        if matches!(self.docs.get(&doc), Some(Entry::Open(_) | Entry::Closing(..)))
-            && let Some(Entry::Closing(_, waiting)) = self.docs.remove(&doc)
-            && !waiting.is_empty()
-        {
-            self.begin(doc, waiting);
+        match self.docs.remove(&doc) {
+            Some(Entry::Closing(_, waiting)) if !waiting.is_empty() => self.begin(doc, waiting),
+            Some(opening @ Entry::Opening(_)) => drop(self.docs.insert(doc, opening)),
+            Some(Entry::Open(_) | Entry::Closing(..)) | None => {}
         }
         self.finish_draining();
     }

@@ -157,6 +157,15 @@ pub(crate) async fn serve(
 }
 
 impl Ports {
+    /// Starts a task whose end somebody waits for: its panic ends the process.
+    pub(crate) fn spawn_vital(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tasks.spawn_vital(name, self.fatal.clone(), task);
+    }
+
     /// Gives a shard tasks of its own, which end with it or with all others.
     fn of_one_shard(self) -> Self {
         let tasks = self.tasks.child();

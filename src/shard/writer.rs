@@ -385,8 +385,7 @@ impl Writer {
         }
         self.advancing = true;
         let (ports, shard, own) = (self.ports.clone(), self.shard, self.own.clone());
-        let fatal = self.ports.fatal.clone();
-        self.ports.tasks.spawn_vital("advance", fatal, async move {
+        self.ports.spawn_vital("advance", async move {
             let done = advance(&ports, shard, mark, trim).await;
             // A writer that has ended does not need to know.
             let _ = own.send(Command::Advanced { to: low_water, trim, done });

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::ready;
 use futures_util::poll;
-use quire::doc::{Failure, Write};
+use quire::doc::{self, Failure, Write};
 use quire::log::{self, AppendError, Appended, Log, ReadError, Refusal};
 use quire::shard;
 use quire::text::Operation;
@@ -81,6 +81,27 @@ async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
     timeout(PATIENCE, ports.tasks.stop()).await.expect("it ends");
     let now = log.marks(SHARD).await.expect("it is in memory").high;
     assert_eq!(now, end, "nothing is written on top of what is not known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_document_whose_owner_is_in_doubt_for_long() {
+    let (loses, doubted, asked, answers) = Default::default();
+    let inner = log::Memory::new(LogId(1), 1);
+    let log = Arc::new(Doubtful { inner, loses, doubted, asked, answers });
+    let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
+    let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
+    let doc = owner.open(id("a")).await.expect("it opens");
+    log.loses.store(true, Ordering::Relaxed);
+    let op = Operation::builder().insert("x").build();
+    let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
+    let mut lost = pin!(doc.write(SessionId([1; 16]), edit));
+    assert!(poll!(&mut lost).is_pending());
+    timeout(PATIENCE, log.asked.notified()).await.expect("it finds out what became of it");
+    let other = timeout(PATIENCE, owner.open(id("b"))).await.expect("it is answered");
+    assert!(matches!(other, Err(doc::Refusal::Unavailable { .. })), "{other:?}");
+    owner.end();
+    log.answers.notify_one();
+    timeout(PATIENCE, ports.tasks.stop()).await.expect("it ends");
 }
 
 /// A log that loses its last records once, and goes on from there.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use futures_util::future::{join, join_all};
 use quire::config::Config;
-use quire::testing::Faults;
+use quire::log::Memory;
+use quire::testing::{Faults, Way};
+use quire::types::LogId;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -16,7 +18,6 @@ use crate::moves::type_in;
 use crate::nodes::{Nodes, Settings};
 use crate::operators::{Cluster, opened};
 use crate::raw::Raw;
-use crate::slow::Stuck;
 
 /// Has the place of a batch told.
 const ORDERED: &str = r#","ordered":true"#;
@@ -91,7 +92,7 @@ async fn a_move_waits_while_acknowledgements_are_slow_and_goes_when_they_are_fas
 
 #[tokio::test]
 async fn a_batch_waits_until_it_is_acknowledged_again_or_put_off() {
-    let log = Arc::new(Stuck::default());
+    let log = Way::to(Arc::new(Memory::new(LogId(1), 1)));
     let mut settings = Settings { log: Some(log.clone()), ..Settings::default() };
     settings.doc.queue_bytes = ByteSize::b(100);
     let nodes = Nodes::start(1, settings).await;
@@ -99,7 +100,7 @@ async fn a_batch_waits_until_it_is_acknowledged_again_or_put_off() {
     for (number, doc) in [(0, "a"), (1, "b")] {
         let (mut one, _) = Raw::join(&nodes.all[number], doc, '1', ORDERED).await;
         let (mut other, _) = Raw::join(&nodes.all[1 - number], doc, '2', "").await;
-        log.ice.freeze();
+        log.appends.freeze();
         let batch = |text: &str| format!(r#"{{"t":"op","seq":1,"base":0,"op":["{text}"]}}"#);
         one.send(&batch(&"x".repeat(200))).await;
         one.hear("ordered").await;
@@ -107,7 +108,7 @@ async fn a_batch_waits_until_it_is_acknowledged_again_or_put_off() {
         other.send(&batch("y")).await;
         assert_eq!(other.hear("error").await["code"], "rate", "there is no room for it");
         assert_eq!(waits(1 - number), None, "it is put off");
-        log.ice.thaw();
+        log.appends.thaw();
         assert_eq!(one.hear("ack").await["rev"], 1);
         assert_eq!(waits(number), None);
         one.send(&batch(&"x".repeat(200))).await;

@@ -4,16 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus::Registry;
 use quire::checkpoint::{self, Store};
-use quire::clock::Clock;
 use quire::doc::{self, Event, Handle, Join, Mode, Outbox, Refusal, Write};
 use quire::log::{self, Log};
 use quire::router::Router;
-use quire::shard::{self, Claimant, Ports, Room};
-use quire::task::{Fatal, Tasks};
+use quire::shard::{self, Ports};
 use quire::text::Operation;
-use quire::types::{Author, DocId, LogId, NodeId, Revision, SessionId, ShardId};
+use quire::types::{Author, DocId, LogId, Revision, SessionId, ShardId};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -83,22 +80,7 @@ pub(crate) async fn router(under: Under) -> Router {
 /// Returns what the shards of a node work with.
 pub(crate) fn ports(under: Under, node: &str) -> Ports {
     let Under { log, store, config } = under;
-    let registry = Registry::new();
-    Ports {
-        log,
-        store,
-        claimant: Claimant { node: NodeId(id(node)), boot: 2 },
-        clock: Clock::wall(),
-        config: Arc::default(),
-        doc_config: Arc::new(config),
-        metrics: shard::Metrics::register(&registry).expect("a new registry"),
-        doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
-        tasks: Tasks::new(),
-        budget: doc::Budget::new(64 << 20),
-        room: Arc::new(Room::new(u64::MAX)),
-        when_fenced: shard::WhenFenced::EndsTheProcess,
-        fatal: Fatal::default(),
-    }
+    Ports { doc_config: Arc::new(config), ..quire::testing::ports(log, store, node) }
 }
 
 /// Connects a viewer.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use quire::checkpoint::{self, Store};
 use quire::clock::Clock;
@@ -14,12 +13,13 @@ use quire::cluster::handoff::Deadlines;
 use quire::cluster::member::{self, Identity};
 use quire::cluster::{Addresses, Command, Load, Operator, Order, RULES, Record, Timing, Version};
 use quire::doc::{Failure, Refusal, Write};
-use quire::log::{self, Appended, Batch, Log, Marks, Memory, ReadError};
+use quire::log::{self, Log, Marks, Memory, ReadError};
 use quire::router::Router;
 use quire::shard::{
     Claimant, Directory, Heirs, Keeper, Keeping, PeerError, Peers, Place, Ports, keep,
 };
-use quire::task::{Fatal, Ice, Tasks};
+use quire::task::{Fatal, Tasks};
+use quire::testing::{Around, Way};
 use quire::text::Operation;
 use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, ShardId, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -80,44 +80,6 @@ pub(crate) struct Node {
     router: Router,
     tasks: Tasks,
     fatal: Fatal,
-}
-
-/// One node's way to a log, which it may not get through.
-struct Way {
-    to: Arc<Memory>,
-    appends: Ice,
-    reads: Ice,
-}
-
-impl Way {
-    fn to(log: &Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self { to: log.clone(), appends: Ice::default(), reads: Ice::default() })
-    }
-}
-
-#[async_trait]
-impl quire::testing::Around for Way {
-    fn inner(&self) -> &dyn Log {
-        &*self.to
-    }
-
-    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        let (ice, to) = (self.appends.clone(), self.to.clone());
-        Box::pin(async move {
-            ice.thawed().await;
-            to.append(shard, record).await
-        })
-    }
-
-    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        self.reads.thawed().await;
-        self.to.marks(shard).await
-    }
-
-    async fn read(&self, shard: ShardId, from: Offset, max: usize) -> Result<Batch, ReadError> {
-        self.reads.thawed().await;
-        self.to.read(shard, from, max).await
-    }
 }
 
 pub(crate) fn name(node: &str) -> NodeId {
@@ -413,7 +375,7 @@ async fn claims(cluster: &Cluster) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_is_wanted_no_more_does_not_come_late() {
     let mut cluster = Cluster::of(&[]).await;
-    let way = Way::to(&cluster.log);
+    let way = Way::to(cluster.log.clone());
     way.reads.freeze();
     cluster.start_on("a", 1, (way.clone(), cluster.control.clone())).await;
     // Some of its claims look where the log ends, others wait for them.
@@ -429,7 +391,7 @@ async fn a_claim_that_is_wanted_no_more_does_not_come_late() {
 #[tokio::test(start_paused = true)]
 async fn who_does_not_hear_of_itself_serves_nothing_whatever_was_about_to_move() {
     let mut cluster = Cluster::of(&[]).await;
-    let (control, log) = (Way::to(&cluster.control), Way::to(&cluster.log));
+    let (control, log) = (Way::to(cluster.control.clone()), Way::to(cluster.log.clone()));
     cluster.start_on("a", 1, (cluster.log.clone(), control.clone())).await;
     cluster.settled().await;
     cluster.start_on("b", 1, (log.clone(), cluster.control.clone())).await;
@@ -452,4 +414,28 @@ async fn who_does_not_hear_of_itself_serves_nothing_whatever_was_about_to_move()
     sleep(Duration::from_millis(200)).await;
     assert!(here(&doc), "nobody else has it");
     assert!(!write_at(a, &doc, "[1]").await, "it serves on");
+}
+
+/// A log that a fault of ours makes panic.
+struct Faulty(Arc<Memory>);
+
+#[async_trait]
+impl Around for Faulty {
+    fn inner(&self) -> &dyn Log {
+        &*self.0
+    }
+
+    async fn marks(&self, _: ShardId) -> Result<Marks, ReadError> {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_panics_ends_the_process_instead_of_leaving_the_shard_to_nobody() {
+    let mut cluster = Cluster::of(&[]).await;
+    let log = Arc::new(Faulty(cluster.log.clone()));
+    cluster.start_on("a", 1, (log, cluster.control.clone())).await;
+    let reason = timeout(PATIENCE, cluster.nodes[&name("a")].fatal.wait()).await;
+    let reason = reason.expect("it ends");
+    assert!(reason.contains("on purpose"), "{reason}");
 }

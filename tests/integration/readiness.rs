@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use quire::checkpoint;
 use quire::clock::Clock;
 use quire::cluster::{Order, Record};
 use quire::config::Config;
 use quire::log::{Log, Memory, Stored};
 use quire::node::{Node, Stores};
-use quire::testing::{Faults, FaultyLog};
+use quire::testing::{Around, Faults, FaultyLog};
 use quire::types::{LogId, NodeId, Offset, ShardId};
 use tokio::time::{sleep, timeout};
 
@@ -90,4 +91,30 @@ async fn a_node_that_stops_just_after_it_was_away_hands_over_what_it_has() {
     };
     assert!(records.iter().any(drains), "it asks the other one");
     second.stop().await.expect("all is saved");
+}
+
+/// A log that does not end.
+struct Endless(Memory);
+
+#[async_trait]
+impl Around for Endless {
+    fn inner(&self) -> &dyn Log {
+        &self.0
+    }
+
+    async fn close(&self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_stops_although_its_log_does_not() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { node: NodeId(id("a")), listen: any, ..Config::default() };
+    let config = Config { peer_listen: Some(any), ..config };
+    let log = Arc::new(Endless(Memory::new(LogId(1), 4)));
+    let stores = Stores { log, store: Arc::new(checkpoint::Memory::new()) };
+    let control = Arc::new(Memory::new(LogId(2), 1));
+    let node = Node::start_on(&config, Clock::wall(), stores, control).await.expect("it starts");
+    timeout(PATIENCE, node.stop()).await.expect("it stops").expect("all is saved");
 }

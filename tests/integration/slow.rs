@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use bytesize::ByteSize;
 use quire::checkpoint;
 use quire::config::Config;
 use quire::doc::{self, Event, Failure, Refusal};
-use quire::log::{self, Appended, Log};
+use quire::log;
 use quire::node::Node;
 use quire::shard::{self, Ports, Room};
-use quire::task::Ice;
+use quire::testing::Way;
 use quire::text::Operation;
 use quire::types::{Author, LogId, Revision, SessionId, ShardId};
 use serde_json::{Value, json};
@@ -201,18 +199,18 @@ async fn above_a_number_of_participants_presence_is_a_count_and_a_sample() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_without_room_is_put_off_and_taken_later() {
-    let log = Arc::new(Stuck::default());
+    let log = Way::to(Arc::new(log::Memory::new(LogId(1), 1)));
     let config = doc::Config { queue_bytes: ByteSize::b(40), ..doc::Config::default() };
     let router = router(Under { log: log.clone(), config, ..Under::default() }).await;
     let handle = router.open(&id("a")).await.expect("it opens");
-    log.ice.freeze();
+    log.appends.freeze();
     let first = handle.write(SessionId([1; 16]), edit(0, "taken, and on its way to the log"));
     tokio::pin!(first);
     assert!(futures_util::poll!(&mut first).is_pending());
     let refused =
         handle.write(SessionId([2; 16]), edit(0, "there is no room for this one now")).await;
     assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
-    log.ice.thaw();
+    log.appends.thaw();
     assert_eq!(first.await, Ok(Revision(1)));
     let later = handle.write(SessionId([2; 16]), edit(1, "now there is room")).await;
     assert_eq!(later, Ok(Revision(2)));
@@ -254,34 +252,6 @@ async fn edits_are_put_off_where_too_much_is_not_covered_by_checkpoints() {
 fn edit(base: u64, text: &str) -> doc::Write {
     let op = Operation::builder().insert(text).build();
     doc::Write::Edit { author: Author::anonymous(), base: Revision(base), op }
-}
-
-/// A log whose appends wait for as long as it is stuck.
-pub(crate) struct Stuck {
-    inner: log::Memory,
-    pub(crate) ice: Ice,
-}
-
-impl Default for Stuck {
-    fn default() -> Self {
-        let inner = log::Memory::new(LogId(1), 1);
-        Self { inner, ice: Ice::default() }
-    }
-}
-
-#[async_trait]
-impl quire::testing::Around for Stuck {
-    fn inner(&self) -> &dyn Log {
-        &self.inner
-    }
-
-    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        let (ice, appended) = (self.ice.clone(), self.inner.append(shard, record));
-        Box::pin(async move {
-            ice.thawed().await;
-            appended.await
-        })
-    }
 }
 
 #[tokio::test]

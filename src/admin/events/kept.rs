@@ -70,22 +70,20 @@ impl Kept {
             Ring::Command => self.commands.push_back(one),
             Ring::Other => self.others.push_back(one),
         }
-        while self.commands.len() > self.max {
-            let oldest = self.commands.pop_front();
-            self.dropped(oldest);
+        while self.commands.len() > self.max
+            && let Some(oldest) = self.commands.pop_front()
+        {
+            self.dropped(&oldest);
         }
-        while self.others.len() > self.max || self.placed > PLACED_MAX {
-            let oldest = self.others.pop_front();
-            if oldest.is_none() {
-                break;
-            }
-            self.dropped(oldest);
+        while (self.others.len() > self.max || self.placed > PLACED_MAX)
+            && let Some(oldest) = self.others.pop_front()
+        {
+            self.dropped(&oldest);
         }
         self.count
     }
 
-    fn dropped(&mut self, oldest: Option<Numbered>) {
-        let Some(Numbered { number, event }) = oldest else { return };
+    fn dropped(&mut self, Numbered { number, event }: &Numbered) {
         self.placed -= event.placed.len();
         self.whole = self.whole.max(number + 1);
         self.dropped_at = self.dropped_at.max(Some(event.at));

@@ -1,73 +1,19 @@
 //! Members over one log in memory, whose way to it can be cut, in paused time.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::RULES;
 use crate::cluster::testing::{node, text};
-use crate::log::{Appended, Batch, Marks, Memory};
-use crate::task::Ice;
+use crate::log::Memory;
+use crate::testing::Way;
 use crate::types::{LogId, ShardId, Timestamp};
 
 const SHARDS: u32 = 16;
 
 /// A guard against a test that hangs, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A way to a log that can be cut: what is asked meanwhile waits.
-struct Line {
-    log: Arc<Memory>,
-    ice: Ice,
-}
-
-impl Line {
-    fn to(log: &Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self { log: log.clone(), ice: Ice::default() })
-    }
-
-    fn cut(&self) {
-        self.ice.freeze();
-    }
-
-    fn mend(&self) {
-        self.ice.thaw();
-    }
-}
-
-#[async_trait]
-impl crate::testing::Around for Line {
-    fn inner(&self) -> &dyn Log {
-        &*self.log
-    }
-
-    fn append(&self, shard: ShardId, record: Bytes) -> Appended {
-        let (log, ice) = (self.log.clone(), self.ice.clone());
-        Box::pin(async move {
-            ice.thawed().await;
-            log.append(shard, record).await
-        })
-    }
-
-    async fn marks(&self, shard: ShardId) -> Result<Marks, ReadError> {
-        self.ice.thawed().await;
-        self.log.marks(shard).await
-    }
-
-    async fn read(&self, shard: ShardId, from: Offset, most: usize) -> Result<Batch, ReadError> {
-        self.ice.thawed().await;
-        self.log.read(shard, from, most).await
-    }
-
-    async fn wait(&self, shard: ShardId, past: Offset) -> Result<(), ReadError> {
-        self.log.wait(shard, past).await?;
-        self.ice.thawed().await;
-        Ok(())
-    }
-
-    async fn close(&self) {}
-}
 
 fn identity(name: &str, boot: u64) -> Identity {
     Identity {
@@ -79,7 +25,7 @@ fn identity(name: &str, boot: u64) -> Identity {
     }
 }
 
-fn ports(line: Arc<Line>, tasks: &Tasks, fatal: &Fatal) -> Ports {
+fn ports(line: Arc<Way>, tasks: &Tasks, fatal: &Fatal) -> Ports {
     Ports {
         log: line,
         timing: Timing::default(),
@@ -93,7 +39,7 @@ fn ports(line: Arc<Line>, tasks: &Tasks, fatal: &Fatal) -> Ports {
 /// A node of a test.
 struct Node {
     handle: Handle,
-    line: Arc<Line>,
+    line: Arc<Way>,
     tasks: Tasks,
     fatal: Fatal,
 }
@@ -128,7 +74,7 @@ impl Node {
     }
 
     async fn start_with(log: &Arc<Memory>, identity: Identity) -> Result<Self, JoinError> {
-        let (line, tasks, fatal) = (Line::to(log), Tasks::new(), Fatal::default());
+        let (line, tasks, fatal) = (Way::to(log.clone()), Tasks::new(), Fatal::default());
         let ports = ports(line.clone(), &tasks, &fatal);
         let handle = join(identity, (7, SHARDS), ports).await?;
         Ok(Self { handle, line, tasks, fatal })
@@ -416,7 +362,7 @@ async fn a_control_topic_of_another_log_is_refused() {
     let log = topic();
     let node = Node::start(&log, "a", 1).await.unwrap();
     node.crash();
-    let line = Line::to(&log);
+    let line = Way::to(log.clone());
     let (tasks, fatal) = (Tasks::new(), Fatal::default());
     let identity = identity("b", 1);
     let joined = join(identity, (8, SHARDS), ports(line, &tasks, &fatal)).await;
@@ -445,4 +391,17 @@ async fn who_was_away_while_the_topic_was_trimmed_joins_again() {
     let control = nodes[0].sees(|control| ups(control) == ["a", "b"]).await;
     let same = nodes[1].sees(|own| own.at() >= control.at()).await;
     assert_eq!(ups(&same), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_and_cannot_say_so_is_silent_from_then_on() {
+    let log = topic();
+    let nodes = three(&log).await;
+    nodes[0].sees(|control| ups(control).len() == 3).await;
+    nodes[1].line.cut();
+    let leaving = timeout(Duration::from_millis(10), nodes[1].handle.leave()).await;
+    assert!(leaving.is_err(), "it waits");
+    // What it would have written is lost with it.
+    nodes[1].line.mend();
+    nodes[0].sees(|control| ups(control) == ["a", "c"]).await;
 }

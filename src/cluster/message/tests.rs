@@ -4,10 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cluster::testing::{self, node, text};
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::testing::hex;
 
 fn sealed(version: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&[version], body].concat();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::testing::hex;
 
 #[test]
 fn what_is_encoded_once_for_all_links_is_the_message_of_each() {
@@ -79,10 +80,6 @@ fn every_refusal_survives_the_way() {
     ] {
         assert_eq!(Refusal::from(Denial::from(&refusal)), refusal);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn row() -> Row {

@@ -1,36 +1,14 @@
 //! What is told late.
 
-use prometheus::Registry;
-
 use super::*;
-use crate::clock::Clock;
-use crate::shard::{Claimant, Metrics, Room, WhenFenced, start};
-use crate::task::{Fatal, Tasks};
-use crate::types::{LogId, NodeId};
-use crate::{checkpoint, log};
-
-fn ports() -> Ports {
-    let registry = Registry::new();
-    Ports {
-        log: Arc::new(log::Memory::new(LogId(1), 1)),
-        store: Arc::new(checkpoint::Memory::new()),
-        claimant: Claimant { node: NodeId("a".parse().unwrap()), boot: 1 },
-        clock: Clock::wall(),
-        config: Arc::default(),
-        doc_config: Arc::default(),
-        metrics: Metrics::register(&registry).unwrap(),
-        doc_metrics: doc::Metrics::register(&registry).unwrap(),
-        tasks: Tasks::new(),
-        budget: doc::Budget::new(64 << 20),
-        room: Arc::new(Room::new(u64::MAX)),
-        when_fenced: WhenFenced::EndsTheProcess,
-        fatal: Fatal::default(),
-    }
-}
+use crate::shard::start;
+use crate::types::LogId;
+use crate::{checkpoint, log, testing};
 
 #[tokio::test]
 async fn what_is_told_late_of_a_document_changes_nothing() {
-    let ports = ports();
+    let (log, store) = (log::Memory::new(LogId(1), 1), checkpoint::Memory::new());
+    let ports = testing::ports(Arc::new(log), Arc::new(store), "a");
     let shard = start(ShardId(0), ports.clone()).await.unwrap();
     let doc: DocId = "doc".parse().unwrap();
     let (reply, opened) = oneshot::channel();

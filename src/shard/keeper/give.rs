@@ -31,7 +31,7 @@ impl Run {
         serving.giving = Some(giving);
         let (from, from_boot) = (member.node().clone(), member.boot());
         let begun = MoveBegun { shard, from, from_boot, to, at };
-        self.spawn_vital("begin a move", async move {
+        self.keeping.shards.spawn_vital("begin a move", async move {
             let result = member.write(&Record::MoveBegun(begun)).await;
             // A keeper that has ended moves nothing.
             let _ = events.send(Event::Began { shard, attempt, result });

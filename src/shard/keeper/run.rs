@@ -110,16 +110,6 @@ impl Run {
         self.keeping.member.node()
     }
 
-    /// Starts a task whose end the keeper waits for: where it panics, nobody would keep the shard.
-    pub(crate) fn spawn_vital(
-        &self,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let fatal = self.keeping.shards.fatal.clone();
-        self.keeping.shards.tasks.spawn_vital(name, fatal, task);
-    }
-
     pub(crate) fn now(&self) -> Duration {
         self.born.elapsed()
     }
@@ -289,7 +279,7 @@ impl Run {
         let (ports, events, claims) =
             (self.keeping.shards.clone(), self.events.clone(), self.claims.clone());
         let member = self.keeping.member.clone();
-        self.spawn_vital("claim", async move {
+        self.keeping.shards.spawn_vital("claim", async move {
             let Some(_permit) = until.run_until_cancelled(claims.acquire()).await else { return };
             // Much may have changed while others were claimed.
             let (node, control) = (member.node(), member.control());
@@ -429,7 +419,7 @@ impl Run {
         let (member, events) = (self.keeping.member.clone(), self.events.clone());
         let owned =
             Owned { node: member.node().clone(), boot: member.boot(), shards: shards.clone() };
-        self.spawn_vital("publish", async move {
+        self.keeping.shards.spawn_vital("publish", async move {
             let result = member.write(&Record::Owned(owned)).await;
             // A keeper that has ended has nothing to tell.
             let _ = events.send(Event::Published { shards, result });

@@ -44,7 +44,7 @@ impl Run {
         *self.ward(shard) =
             Ward::StandingBy(StandingBy { attempt, from, side, claim, _until, warm, served });
         let (ports, events) = (self.keeping.shards.clone(), self.events.clone());
-        self.spawn_vital("stand by", async move {
+        self.keeping.shards.spawn_vital("stand by", async move {
             let tell = |result| drop(events.send(Event::Warmed { shard, attempt, result }));
             if let Some(result) = follow(shard, ports, ordered, tell, &until).await {
                 // A keeper that has ended has no use for it.

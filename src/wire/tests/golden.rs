@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::samples::{self, Sample};
+use crate::testing::hex;
 use crate::wire::*;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -25,10 +26,6 @@ fn path(name: &str) -> PathBuf {
 fn stored() -> Vec<Example> {
     let text = fs::read_to_string(path("tests/fixtures/wire/v1.json"));
     text.map_or(Vec::new(), |text| serde_json::from_str(&text).unwrap())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use quire::types::{Offset, ShardId, Timestamp};
 use crate::cluster::host::name;
 use crate::cluster::plan::Order;
 
-pub(crate) fn order(order: &Order) -> Wanted {
+fn order(order: &Order) -> Wanted {
     match *order {
         Order::Move { shard, to } => Wanted::Move { shard: ShardId(shard), to: name(to) },
         Order::Pin { shard, to } => Wanted::Pin { shard: ShardId(shard), node: name(to) },
@@ -24,9 +24,11 @@ pub(crate) fn order(order: &Order) -> Wanted {
     }
 }
 
-/// Gives an order, of whatever placement there is, or of one only.
-pub(crate) fn command(order: Wanted, expected: Option<Offset>) -> Record {
+/// Returns the record that gives an order.
+pub(crate) fn command(wanted: &Order) -> Record {
     let name = "operator".parse().expect("a short text");
     let why = "it is in the plan".parse().expect("a short text");
-    Record::Command(Command { by: Operator { name, why, at: Timestamp(1) }, expected, order })
+    let by = Operator { name, why, at: Timestamp(1) };
+    let expected = (*wanted == Order::Stale).then_some(Offset(0));
+    Record::Command(Command { by, expected, order: order(wanted) })
 }

@@ -25,7 +25,7 @@ use crate::clerk::{Clerk, Filed};
 use crate::cluster::host::{Command, Host, Site, Up};
 use crate::cluster::line::Walls;
 use crate::cluster::net::Net;
-use crate::cluster::orders::{command, order};
+use crate::cluster::orders::command;
 use crate::cluster::plan::{Fault, Order, Plan, ZERO};
 use crate::day::{Day, Stage};
 use crate::life::Lives;
@@ -167,11 +167,8 @@ impl World {
                 loop {
                     let up = self.hosts.iter().find_map(|host| host.up());
                     if let Some(up) = up
-                        && let Ok(written) = timeout(
-                            LOOK_EVERY * 10,
-                            up.member.write(&command(order(&wanted), None)),
-                        )
-                        .await
+                        && let Ok(written) =
+                            timeout(LOOK_EVERY * 10, up.member.write(&command(&wanted))).await
                         && matches!(written, Ok(()) | Err(quire::cluster::WriteError::Void(_)))
                     {
                         return;
@@ -455,8 +452,7 @@ impl World {
 
 /// Gives a command at a node.
 async fn ordered(up: Up, wanted: Order, trace: Trace) {
-    let expected = (wanted == Order::Stale).then_some(Offset(0));
-    match up.member.write(&command(order(&wanted), expected)).await {
+    match up.member.write(&command(&wanted)).await {
         Ok(()) => trace.note("an order counts", ""),
         Err(reason) => trace.note("an order does not count", reason),
     }
