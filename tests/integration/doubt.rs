@@ -20,6 +20,11 @@ use crate::inner::{PATIENCE, Under, id, ports, write};
 
 const SHARD: ShardId = ShardId(0);
 
+fn one_letter() -> Write {
+    let op = Operation::builder().insert("x").build();
+    Write::Edit { author: Author::anonymous(), base: Revision(0), op }
+}
+
 /// A log that loses one record, and takes its time to say whether it is still the same log.
 struct Doubtful {
     inner: log::Memory,
@@ -27,6 +32,13 @@ struct Doubtful {
     doubted: AtomicBool,
     asked: Notify,
     answers: Notify,
+}
+
+impl Doubtful {
+    fn new() -> Self {
+        let (loses, doubted, asked, answers) = Default::default();
+        Self { inner: log::Memory::new(LogId(1), 1), loses, doubted, asked, answers }
+    }
 }
 
 #[async_trait]
@@ -55,18 +67,12 @@ impl quire::testing::Around for Doubtful {
 
 #[tokio::test]
 async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
-    let (loses, doubted, asked, answers) = Default::default();
-    let inner = log::Memory::new(LogId(1), 1);
-    let log = Arc::new(Doubtful { inner, loses, doubted, asked, answers });
+    let log = Arc::new(Doubtful::new());
     let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
     let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
     let doc = owner.open(id("a")).await.expect("it opens");
     let end = log.marks(SHARD).await.expect("it is in memory").high;
-    let letter = |session| {
-        let op = Operation::builder().insert("x").build();
-        let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
-        doc.write(SessionId([session; 16]), edit)
-    };
+    let letter = |session| doc.write(SessionId([session; 16]), one_letter());
     log.loses.store(true, Ordering::Relaxed);
     let (mut lost, mut next) = (pin!(letter(1)), pin!(letter(2)));
     assert!(poll!(&mut lost).is_pending());
@@ -85,16 +91,12 @@ async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_document_whose_owner_is_in_doubt_for_long() {
-    let (loses, doubted, asked, answers) = Default::default();
-    let inner = log::Memory::new(LogId(1), 1);
-    let log = Arc::new(Doubtful { inner, loses, doubted, asked, answers });
+    let log = Arc::new(Doubtful::new());
     let ports = ports(Under { log: log.clone(), ..Under::default() }, "owner");
     let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
     let doc = owner.open(id("a")).await.expect("it opens");
     log.loses.store(true, Ordering::Relaxed);
-    let op = Operation::builder().insert("x").build();
-    let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
-    let mut lost = pin!(doc.write(SessionId([1; 16]), edit));
+    let mut lost = pin!(doc.write(SessionId([1; 16]), one_letter()));
     assert!(poll!(&mut lost).is_pending());
     timeout(PATIENCE, log.asked.notified()).await.expect("it finds out what became of it");
     let other = timeout(PATIENCE, owner.open(id("b"))).await.expect("it is answered");
@@ -136,11 +138,9 @@ async fn an_owner_whose_log_gives_out_offsets_again_ends_the_process() {
     }
     // So many others write that the log is as long as before when it is looked at.
     log.again.store(1, Ordering::Relaxed);
-    let op = Operation::builder().insert("x").build();
-    let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
     let reason = tokio::select! {
         reason = ports.fatal.wait() => reason,
-        done = timeout(PATIENCE, doc.write(SessionId([1; 16]), edit)) => panic!("{done:?}"),
+        done = timeout(PATIENCE, doc.write(SessionId([1; 16]), one_letter())) => panic!("{done:?}"),
     };
     assert!(reason.contains("were there: stop every node and restore the log"), "{reason}");
 }
