@@ -9,6 +9,7 @@
 
 pub mod types;
 
+pub mod access;
 #[cfg(any(test, feature = "testing"))]
 pub mod broken;
 pub mod clock;

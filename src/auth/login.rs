@@ -184,7 +184,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::auth::rights::{Grant, Rights};
+    use crate::access::Rights;
+    use crate::auth::rights::Grant;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const HOUR: u64 = 3_600_000;

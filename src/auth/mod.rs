@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! JWT ─► token (keys, strict claims) ─► Claims ─► Principal ─┐
-//!          │ once                                            ├─► rights: decide(document, right)
+//!          │ once                                            ├─► Asker ─► the document decides
 //!          └─► login (sealed cookie) ─► Claims ─► Principal ┘
 //! ```
 //!
@@ -36,14 +36,11 @@ pub use error::{BadJwks, BadKey, Claim, Refusal};
 pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
 pub use login::{COOKIE_BYTES_MAX, Login, LoginId, Logins, NoLogin, Opened, TooLarge};
 pub use metrics::Metrics;
-pub use names::{BadName, KeyId, Subject, TokenId};
+pub use names::{BadName, KeyId, TokenId};
 pub use pattern::{BadPattern, Pattern};
 pub use remote::{Fetch, NotFetched, Remote};
 pub use revocation::{REVOCATIONS_MAX, Revocations, TooManyRevocations};
-pub use rights::{
-    Access, BadRight, Decision, GRANTS_MAX, Grant, MEMBERS_MAX, Principal, Right, Rights,
-    TooManyMembers, Visibility, decide, rights,
-};
+pub use rights::{GRANTS_MAX, Grant, Principal};
 pub use rotation::Pace;
 pub use secret::{Age, Secret};
 pub use ticket::{BadTicket, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, Tickets};

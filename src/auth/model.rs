@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Rights;
 use crate::auth::login::{Login, LoginId};
-use crate::auth::rights::{Grant, Rights};
+use crate::auth::rights::Grant;
 use crate::auth::token::Claims;
 use crate::types::{Author, Timestamp};
 

@@ -1,14 +1,9 @@
-//! The names that tokens carry: who, which token, which key. Their alphabets are narrow, so that a
+//! The names that tokens carry: which token, which key. Their alphabets are narrow, so that a
 //! name can stand in a log line, a header or a list without being spelled in another way.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-
-use crate::types::{AUTHOR_BYTES_MAX, Author};
-
-/// The longest subject, in bytes.
-const SUBJECT_BYTES_MAX: usize = 255;
 
 /// The longest id of a token or a key, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -65,15 +60,6 @@ macro_rules! name {
 }
 
 name!(
-    /// Names a person or program for ever: 1 to 255 visible ASCII characters. It is what rights
-    /// and revocations hang on; what others see is the author's name.
-    Subject,
-    "a subject",
-    SUBJECT_BYTES_MAX,
-    "visible ASCII characters",
-    is_visible
-);
-name!(
     /// Names one token, so that it can be revoked alone: 1 to 128 visible ASCII characters.
     TokenId,
     "a token's id",
@@ -91,14 +77,6 @@ name!(
     is_key_id
 );
 
-impl Subject {
-    /// Returns as much of it as an author's name has room for, for those who have no other name.
-    pub fn beginning(&self) -> Author {
-        let text = self.0.get(..AUTHOR_BYTES_MAX).unwrap_or(&self.0);
-        text.parse().expect("visible ASCII of this length is an author's name")
-    }
-}
-
 fn is_visible(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -114,16 +92,14 @@ mod tests {
 
     #[test]
     fn names_keep_to_their_alphabets() {
-        let long = "x".repeat(256);
+        let long = "x".repeat(129);
         for bad in ["", "a b", "a\n", "a\0", "ä", "\u{202e}a", "\u{7f}", &long] {
-            assert!(bad.parse::<Subject>().is_err(), "{bad:?}");
             assert!(bad.parse::<TokenId>().is_err(), "{bad:?}");
             assert!(bad.parse::<KeyId>().is_err(), "{bad:?}");
         }
-        for good in ["a", "auth0|5f7c", "anna@example.org", "urn:x:/y?z#'"] {
-            assert_eq!(good.parse::<Subject>().map(|s| s.to_string()), Ok(good.to_owned()));
+        for good in ["a", "5f7c|x", "urn:x:/y?z#'", &long[..128]] {
+            assert_eq!(good.parse::<TokenId>().map(|id| id.to_string()), Ok(good.to_owned()));
         }
-        assert!(long[..255].parse::<Subject>().is_ok() && long[..129].parse::<TokenId>().is_err());
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 
+use crate::access::Subject;
 use crate::auth::error::Refusal;
-use crate::auth::names::{Subject, TokenId};
+use crate::auth::names::TokenId;
 use crate::auth::token::Claims;
 use crate::types::Timestamp;
 

@@ -16,7 +16,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::auth::names::Subject;
+use crate::access::Subject;
 use crate::auth::token::Claims;
 
 /// How long a ticket is good.

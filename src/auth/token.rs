@@ -29,12 +29,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Header;
 use secrecy::SecretString;
 
+use crate::access::Subject;
+use crate::access::{Right, Rights};
 use crate::auth::error::{Claim, Refusal};
 use crate::auth::json::{BadJson, Json};
 use crate::auth::keys::{Algorithm, KeySet, SigningKey};
-use crate::auth::names::{KeyId, Subject, TokenId};
+use crate::auth::names::{KeyId, TokenId};
 use crate::auth::provider;
-use crate::auth::rights::{GRANTS_MAX, Grant, Principal, Right, Rights};
+use crate::auth::rights::{GRANTS_MAX, Grant, Principal};
 use crate::types::{Author, Timestamp};
 
 /// The longest token, in bytes.

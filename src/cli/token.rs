@@ -15,9 +15,10 @@ use humantime_serde::re::humantime::parse_duration;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 
+use crate::access::Subject;
 use crate::auth::{
-    Claims, Draft, GRANTS_MAX, Grant, Key, KeyId, KeySet, Policy, Refusal, SigningKey, Subject,
-    TokenId, Unverified, issue, jwks, verify,
+    Claims, Draft, GRANTS_MAX, Grant, Key, KeyId, KeySet, Policy, Refusal, SigningKey, TokenId,
+    Unverified, issue, jwks, verify,
 };
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use quire::access::Rights;
 use quire::auth::{
-    Csrf, Key, KeySet, LoginId, Logins, Pattern, Policy, Rights, Secret, SigningKey, Tickets, jwks,
-    verify,
+    Csrf, Key, KeySet, LoginId, Logins, Pattern, Policy, Secret, SigningKey, Tickets, jwks, verify,
 };
 use quire::types::Timestamp;
 use rand::SeedableRng;

@@ -9,6 +9,7 @@ const LINE_CHARS_MAX: usize = 100;
 /// and everything above it may import all of layer 0.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("access", &["types"]),
     ("broken", &[]),
     ("clock", &["types"]),
     ("task", &["types", "clock"]),
@@ -40,7 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", ANYTHING),
     ("main", &["cli"]),
 ];
-const LAYER_0: &[&str] = &["types", "broken", "clock", "task", "text"];
+const LAYER_0: &[&str] = &["types", "access", "broken", "clock", "task", "text"];
 const ANYTHING: &[&str] = &["*"];
 
 /// Says where a crate or a type may be named; `*` stands for any folders.
