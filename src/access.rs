@@ -250,9 +250,7 @@ pub struct Access {
 
 /// Tells that a document has no room for another member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a document has at most {MEMBERS_MAX} members: remove some, or grant by a token's pattern"
-)]
+#[error("a document has at most {MEMBERS_MAX} members: remove some, or grant by a token's pattern")]
 pub struct TooManyMembers;
 
 impl Access {
