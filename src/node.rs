@@ -5,6 +5,8 @@
 //! ```
 
 mod cluster;
+mod doors;
+mod issuer;
 pub mod leave;
 pub mod links;
 mod metrics;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -333,7 +335,7 @@ impl Node {
             log: log.clone(),
             store: store.clone(),
             claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
-            clock,
+            clock: clock.clone(),
             config: Arc::new(config.shard.clone()),
             doc_config: Arc::new(config.document.clone()),
             metrics: shard::Metrics::register(&registry)?,
@@ -359,8 +361,12 @@ impl Node {
         let router = router.expect("it is the one or the other");
         let health = clustered.as_ref().map(Clustered::health).unwrap_or_default();
         let accepting = CancellationToken::new();
+        // Nothing is revoked yet.
+        let (_, revoked) = watch::channel(Arc::default());
+        let doors = doors::doors(config, clock, &registry, &edge_tasks, revoked)?;
         let shared = Arc::new(Shared {
             router: router.clone(),
+            doors: Arc::new(doors),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             bodies: Arc::new(Semaphore::new(bodies_kib(config))),

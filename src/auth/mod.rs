@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod attacks;
+mod config;
 mod csrf;
 mod error;
 mod json;
@@ -31,6 +32,7 @@ mod ticket;
 mod token;
 mod verifier;
 
+pub use config::{Config, listed};
 pub use csrf::{Csrf, Forged};
 pub use error::{BadJwks, BadKey, Claim, Refusal};
 pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};

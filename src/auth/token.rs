@@ -259,6 +259,11 @@ impl Named {
 }
 
 impl Policy {
+    /// Returns until when a token is taken that was verified.
+    pub fn ends(&self, claims: &Claims) -> Timestamp {
+        Timestamp(claims.expires.0.saturating_add(millis(self.leeway)))
+    }
+
     fn judge(&self, claims: &Json, now: Timestamp) -> Result<Claims, Refusal> {
         if matches!(claims, Json::Object(members) if members.len() > CLAIMS_MAX) {
             return Err(Refusal::Claims);

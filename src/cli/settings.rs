@@ -43,6 +43,12 @@ pub(crate) struct Settings {
     /// Serve checkpoints of another log, without what only that log had
     #[arg(long)]
     adopt_log: bool,
+    /// Let everybody do everything, for trying out; on loopback it is so without keys
+    #[arg(long)]
+    open: bool,
+    /// With --open: also where strangers reach the node
+    #[arg(long)]
+    open_public: bool,
     /// Any option: document.idle-after=5m; may be given more than once
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -61,6 +67,8 @@ impl Settings {
             ("node", &self.node),
             ("shards", &self.shards),
             ("adopt-log", &on(self.adopt_log)),
+            ("auth.open", &on(self.open)),
+            ("auth.open-public", &on(self.open_public)),
             ("kafka.create-topics", &on(self.create_topics)),
             ("kafka.allow-single-replica", &on(self.allow_single_replica)),
         ];

@@ -58,6 +58,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     mistakes.extend(forgetful(&values));
     mistakes.extend(exposed(&values));
     mistakes.extend(halved(&values));
+    mistakes.extend(unguarded(&values));
     if !mistakes.is_empty() {
         mistakes.sort_by_key(|mistake| rank(&mistake.origin));
         return Err(Mistakes(mistakes));
@@ -173,6 +174,35 @@ fn halved(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
     let missing = files.into_iter().find(|key| !named(key))?;
     let what = format!("TLS between nodes needs {missing}, too: set all three, or none");
     Some(Mistake { origin: values.get(key)?.origin.clone()?, key: key.to_owned(), what })
+}
+
+/// Tells if everybody is to be let in where strangers reach the node, or nobody could be.
+fn unguarded(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let on = |key| values.get(key).is_some_and(|value| value.value.as_bool() == Some(true));
+    let named = |key| values.get(key).is_some_and(|value| value.value.as_str() != Some(""));
+    let origin = |keys: &[&str]| keys.iter().find_map(|key| values.get(*key)?.origin.clone());
+    let listen = values.get("listen")?;
+    let address: SocketAddr = listen.value.as_str()?.parse().ok()?;
+    let (open, keys) = (on("auth.open"), named("auth.keys") || named("auth.jwks-url"));
+    let (key, what) = if open && keys {
+        let what = "a node that is open takes no tokens: leave auth.open or the keys out";
+        ("auth.open", what.to_owned())
+    } else if open && !address.ip().is_loopback() && !on("auth.open-public") {
+        let what = format!(
+            "whoever reaches {address} could read and change everything: listen on 127.0.0.1, set \
+             auth.keys or auth.jwks-url, or say --open-public, too"
+        );
+        ("auth.open", what)
+    } else if !open && !keys && !address.ip().is_loopback() {
+        let what = format!(
+            "nobody could be let in at {address}: set auth.keys or auth.jwks-url for those with \
+             tokens, or --open and --open-public for everybody"
+        );
+        ("listen", what)
+    } else {
+        return None;
+    };
+    Some(Mistake { origin: origin(&[key, "listen"])?, key: key.to_owned(), what })
 }
 
 fn rank(origin: &Origin) -> (u8, usize) {

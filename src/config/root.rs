@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use crate::types::NodeId;
-use crate::{admin, checkpoint, cluster, doc, edge, log, relay, shard, telemetry};
+use crate::{admin, auth, checkpoint, cluster, doc, edge, log, relay, shard, telemetry};
 
 /// Holds everything that can be set of a node. What [`load`](crate::config::load) returns is
 /// checked; ranges are not looked at again.
@@ -41,6 +41,8 @@ pub struct Config {
     pub shard: shard::Config,
     /// Limits and times of the network edge.
     pub edge: edge::Config,
+    /// Whom the node lets in.
+    pub auth: auth::Config,
     /// What the node says of itself in a cluster.
     pub cluster: cluster::Config,
     /// Limits of the admin port.
@@ -160,6 +162,7 @@ impl Default for Config {
             document: doc::Config::default(),
             shard: shard::Config::default(),
             edge: edge::Config::default(),
+            auth: auth::Config::default(),
             cluster: cluster::Config::default(),
             admin: admin::Config::default(),
             relay: relay::Config::default(),

@@ -191,7 +191,7 @@ fn span(blamed: Blamed) -> Span {
 }
 
 /// Spells a time as RFC 3339.
-fn spelled(at: Timestamp) -> String {
+pub(crate) fn spelled(at: Timestamp) -> String {
     let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
     Time::from_millisecond(millis).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -23,6 +23,11 @@ pub(crate) async fn index() -> axum::response::Response {
     page("index.html")
 }
 
+/// Answers `GET /login`: where a token becomes a login.
+pub(crate) async fn login() -> axum::response::Response {
+    page("login.html")
+}
+
 /// Answers `GET /d/{doc}`: the editor.
 pub(crate) async fn editor(Path(doc): Path<String>) -> axum::response::Response {
     match doc.parse::<DocId>() {

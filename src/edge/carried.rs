@@ -14,9 +14,10 @@ use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use crate::edge::doors::Caller;
 use crate::edge::extract::body_bytes;
 use crate::edge::problem::Problem;
-use crate::edge::routes::{Shared, routes};
+use crate::edge::routes::{Shared, documents};
 use crate::relay::{Blob, Pages, PeerError, Request, Response};
 use crate::types::DocId;
 
@@ -37,7 +38,8 @@ impl Carried {
     /// Returns what answers with the edge's own routes.
     pub fn new(shared: Arc<Shared>) -> Self {
         // What is answered was taken out of memory, and a message bounds it.
-        Self { routes: routes(shared), body_bytes_max: usize::MAX }
+        let routes = documents(shared.clone()).with_state(shared);
+        Self { routes, body_bytes_max: usize::MAX }
     }
 }
 
@@ -46,7 +48,9 @@ impl Pages for Carried {
     async fn answer(&self, request: Request) -> Response {
         let Request { method, target, content_type, body } = request;
         let is_own = target.starts_with("/v1/docs/");
-        let mut builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
+        let builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
+        // Until who asks is carried along: the node that it came in at has let them in.
+        let mut builder = builder.extension(Caller::anybody());
         if let Some(kind) = content_type {
             builder = builder.header(header::CONTENT_TYPE, kind);
         }

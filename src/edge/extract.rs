@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::access::Right;
 use crate::doc::Handle;
+use crate::edge::doors::Caller;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::types::DocId;
@@ -48,6 +50,10 @@ impl FromRequestParts<Arc<Shared>> for Doc {
             .map_err(|rejection| not_found(&rejection.body_text()))?;
         let id: DocId =
             name.parse().map_err(|bad: crate::types::BadDocId| not_found(&bad.to_string()))?;
+        let caller = parts.extensions.get::<Caller>().cloned();
+        if !caller.is_some_and(|caller| caller.asks(&id).granted.has(Right::Admin)) {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "no right to this document"));
+        }
         let handle = shared.router.open(&id).await?;
         Ok(Self { id, handle })
     }

@@ -1,8 +1,9 @@
 //! The network edge: HTTP and WebSocket on one port.
 //!
 //! ```text
-//! listener ─► routes ─┬─► /ws/{doc}   socket ─► session ◄─ outbox ◄─ document
-//!                     ├─► /v1/docs    api
+//! listener ─► routes ─┬─► doors ─┬─► /ws/{doc}   socket ─► session ◄─ outbox ◄─ document
+//!                     │          ├─► /v1/docs    api
+//!                     │          └─► /auth       who is let in
 //!                     ├─► / and /d/   assets
 //!                     └─► /livez /readyz /metrics
 //! ```
@@ -13,6 +14,7 @@ mod api;
 mod assets;
 mod carried;
 mod config;
+pub mod doors;
 mod extract;
 mod frames;
 mod health;
@@ -20,7 +22,6 @@ mod listener;
 mod metered;
 mod metrics;
 mod model;
-mod origin;
 mod outbox;
 mod problem;
 mod rate;

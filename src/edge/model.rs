@@ -166,3 +166,28 @@ pub(crate) struct VerifyBody {
     pub(crate) replayed: u64,
     pub(crate) equal: bool,
 }
+
+/// Who is signed in.
+#[derive(Debug, Serialize)]
+pub(crate) struct SignedIn {
+    /// Whether everybody may do everything, and nobody has to sign in.
+    pub(crate) open: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// Until when, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<String>,
+    /// For how long it may go unused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_seconds: Option<u64>,
+}
+
+/// What opens one socket.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ticket {
+    pub(crate) ticket: String,
+    /// For how long, in seconds.
+    pub(crate) expires_in: u64,
+}

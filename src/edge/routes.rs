@@ -1,18 +1,21 @@
 //! The table of routes, and what all of them share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router as Routes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
 
 use crate::edge::carried::carry;
-use crate::edge::origin::own_only;
+use crate::edge::doors::layer::{admit, own_pages};
+use crate::edge::doors::{Doors, login};
 use crate::edge::problem::Problem;
 use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
 use crate::router::Router;
@@ -28,6 +31,8 @@ const SUSPENDED: &str = "suspended: this node does not read its own heartbeats f
 pub struct Shared {
     /// Reaches the documents.
     pub router: Router,
+    /// Whom the node lets in.
+    pub doors: Arc<Doors>,
     /// The limits.
     pub config: Config,
     /// The longest document, in characters.
@@ -66,8 +71,34 @@ impl Shared {
 
 /// Returns all routes.
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
+    let auth = Routes::new()
+        .route("/auth/ticket", post(login::ticket))
+        .route("/auth/session", delete(login::sign_out))
+        .layer(from_fn_with_state(shared.clone(), admit))
+        // These judge what they are sent by themselves.
+        .route("/auth/session", get(login::session).post(login::sign_in));
+    let documents = documents(shared.clone()).layer(from_fn_with_state(shared.clone(), admit));
+    Routes::new()
+        .route("/ws/{doc}", get(socket::upgrade))
+        .route("/", get(assets::index))
+        .route("/login", get(assets::login))
+        .route("/d/{doc}", get(assets::editor))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .merge(auth)
+        .merge(documents)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
+        .layer(from_fn_with_state(shared.clone(), own_pages))
+        .layer(cors(&shared.doors))
+        .with_state(shared)
+}
+
+/// Returns the routes about documents, where who asks is known already.
+pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
     let body_bytes_max = shared.config.body_bytes_max.as_u64() as usize;
-    let documents = Routes::new()
+    Routes::new()
         .route("/v1/docs/{doc}", get(api::text).put(api::import).delete(api::delete))
         .route("/v1/docs/{doc}/history", get(api::history))
         .route("/v1/docs/{doc}/blame", get(api::blame))
@@ -77,20 +108,24 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/v1/docs/{doc}/versions", post(api::name_version))
         .route("/v1/docs/{doc}/cut", post(api::cut))
         .route("/v1/docs/{doc}/undelete", post(api::undelete))
-        .layer(from_fn_with_state(shared.clone(), carry))
-        .layer(DefaultBodyLimit::max(body_bytes_max));
-    Routes::new()
-        .route("/ws/{doc}", get(socket::upgrade))
-        .route("/", get(assets::index))
-        .route("/d/{doc}", get(assets::editor))
-        .route("/assets/{name}", get(assets::asset))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .merge(documents)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
-        .layer(from_fn(own_only))
-        .with_state(shared)
+        .layer(from_fn_with_state(shared, carry))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+}
+
+/// Lets pages of the origins that are listed read answers: programs in a browser, with tokens of
+/// their own; a login goes along with none of their requests.
+fn cors(doors: &Doors) -> CorsLayer {
+    let listed = doors.origins().listed().to_vec();
+    if listed.is_empty() {
+        return CorsLayer::new();
+    }
+    let headers = ["authorization", "content-type", "if-match", "if-none-match", "idempotency-key"];
+    CorsLayer::new()
+        .allow_origin(listed)
+        .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
+        .allow_headers(headers.map(HeaderName::from_static))
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
+        .max_age(Duration::from_mins(10))
 }
 
 async fn livez() -> impl IntoResponse {

@@ -9,6 +9,7 @@
 //! The task owns the socket, and blocks on nothing but the socket and room in the document's
 //! queue: what the document tells waits in the outbox.
 
+mod farewell;
 mod flight;
 mod hello;
 mod leave;
@@ -26,25 +27,25 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
-use tracing::{debug, error};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tracing::{error, info};
 
+use crate::access::Right;
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
+use crate::edge::doors::{Caller, Refused};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
 use crate::edge::rate::Rate;
-use crate::edge::refusal;
 use crate::edge::routes::Shared;
+use crate::edge::session::farewell::{Farewell, part, slow, unreadable};
 use crate::edge::session::flight::Flight;
 use crate::edge::session::hello::Early;
 use crate::edge::waiting::Slot;
 use crate::router::Document;
-use crate::types::{DocId, ParticipantId, Revision, Seq};
+use crate::types::{DocId, ParticipantId, Revision};
 use crate::wire::{
-    ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, Refusal, ServerMessage, VERSION,
-    decode_client, encode_server,
+    ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, ServerMessage, VERSION, decode_client,
+    encode_server,
 };
 
 /// How often a silent client is asked whether it is there, and when it is given up.
@@ -60,31 +61,24 @@ const WELCOME_MAX: Duration = Duration::from_secs(30);
 /// How long a close may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// Why a session ends: what the client is told last.
-struct Farewell {
-    code: u16,
-    message: Option<ServerMessage>,
-}
-
 /// Serves one client until it goes or is sent away; `written` counts what its socket has taken.
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
     written: Arc<AtomicU64>,
-    doc: DocId,
+    (doc, caller): (DocId, Result<Caller, Refused>),
     codec: Codec,
     shared: Arc<Shared>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     shared.metrics.sessions.inc();
-    let farewell = match greet(&mut socket, &doc, codec, &shared).await {
-        Ok(mut session) => {
-            session.written = written;
-            let farewell = session.serve(&mut socket).await;
-            session.handle.leave(session.to.conn);
-            farewell
+    let farewell = match caller {
+        Ok(caller) => attend(&mut socket, written, (&doc, caller), codec, &shared).await,
+        // A browser tells its page nothing of a handshake that fails.
+        Err(refused) => {
+            info!(target: "quire::audit", reason = refused.reason(), %doc, "not let in");
+            Some(Farewell::from(refused))
         }
-        Err(farewell) => farewell,
     };
     if let Some(farewell) = farewell {
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
@@ -92,6 +86,38 @@ pub(crate) async fn run<S>(
         let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;
     }
     shared.metrics.sessions.dec();
+}
+
+/// Attends to a client that was let in, for as long as it may stay.
+async fn attend<S>(
+    socket: &mut WebSocketStream<S>,
+    written: Arc<AtomicU64>,
+    (doc, caller): (&DocId, Caller),
+    codec: Codec,
+    shared: &Arc<Shared>,
+) -> Option<Farewell>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stay = shared.doors.stay(&caller);
+    let greeted = tokio::select! {
+        biased;
+        over = stay.ended() => Err(Some(Farewell::from(over))),
+        greeted = greet(socket, doc, codec, caller, shared) => greeted,
+    };
+    let mut session = match greeted {
+        Ok(session) => session,
+        Err(farewell) => return farewell,
+    };
+    session.written = written;
+    let farewell = tokio::select! {
+        biased;
+        // Whatever is waited for: what they may not have any more is not sent.
+        over = stay.ended() => Some(Farewell::from(over)),
+        farewell = session.serve(socket) => farewell,
+    };
+    session.handle.leave(session.to.conn);
+    farewell
 }
 
 struct Session {
@@ -116,6 +142,8 @@ struct Session {
     waits: Slot,
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
+    /// Who it is.
+    caller: Caller,
     /// What it said before it was welcomed.
     early: VecDeque<Message>,
     /// Tells its socket from others of the session.
@@ -135,6 +163,7 @@ async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     doc: &DocId,
     codec: Codec,
+    caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<Session, Option<Farewell>>
 where
@@ -151,11 +180,15 @@ where
         let message = format!("this server speaks version {VERSION}");
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
     }
+    if !caller.asks(doc).granted.has(Right::Write) {
+        return Err(Some(Farewell::refused(ErrorCode::Forbidden, "no right to this document")));
+    }
     let config = &shared.config;
     let (outbox, id) = (outbox(shared), rand::random());
     let join = |replaces| {
-        let (hello, outbox) = (&hello, &outbox);
-        let join = move || hello::join(hello, Socket { id, replaces }, outbox.clone());
+        let (hello, caller, outbox) = (&hello, &caller, &outbox);
+        let socket = Socket { id, replaces };
+        let join = move || hello::join(hello, caller, doc, socket, outbox.clone());
         rejoin::join_wherever(shared, doc, join)
     };
     let mut early = Early::default();
@@ -187,6 +220,7 @@ where
         in_flight: None,
         waits: shared.metrics.waiting.slot(),
         hello,
+        caller,
         early: early.messages,
         socket: id,
         doc: doc.clone(),
@@ -478,37 +512,6 @@ impl Session {
     }
 }
 
-impl Farewell {
-    /// Names why, for the close frame and for what is counted.
-    fn reason(&self) -> &'static str {
-        match &self.message {
-            Some(ServerMessage::Error { code, .. }) => code.name(),
-            _ => "other",
-        }
-    }
-
-    fn of(refusal: &doc::Refusal, seq: Option<Seq>) -> Self {
-        let code = refusal::code(refusal).close_code();
-        Self { code, message: Some(refusal::message(refusal, seq)) }
-    }
-
-    fn refused(code: ErrorCode, why: &str) -> Self {
-        let message =
-            ServerMessage::Error { code, fatal: true, msg: why.to_owned(), seq: None, retry: None };
-        Self { code: code.close_code(), message: Some(message) }
-    }
-}
-
-impl From<Refusal> for Farewell {
-    fn from(refusal: Refusal) -> Self {
-        Self::refused(refusal.code, &refusal.message)
-    }
-}
-
-fn slow() -> Farewell {
-    Farewell::refused(ErrorCode::SlowConsumer, "the socket does not take its data: reconnect")
-}
-
 /// Returns the bytes of a data frame; control frames have none.
 fn payload(message: Message, codec: Codec) -> Result<Option<Bytes>, Farewell> {
     match (message, codec) {
@@ -532,40 +535,4 @@ fn message(codec: Codec, frame: Bytes) -> Message {
         },
         Codec::Binary => Message::Binary(frame),
     }
-}
-
-/// Tells a client why its data could not be read, where it is still there.
-fn unreadable(error: &SocketError) -> Option<Farewell> {
-    match error {
-        SocketError::Capacity(_) => {
-            Some(Farewell::refused(ErrorCode::TooLarge, "the frame is too large"))
-        }
-        // It went without a word.
-        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        SocketError::Utf8(_) | SocketError::Protocol(_) => {
-            Some(Farewell::refused(ErrorCode::BadFrame, "the frame breaks the WebSocket protocol"))
-        }
-        other => {
-            debug!(reason = %other, "connection lost");
-            None
-        }
-    }
-}
-
-async fn part<S>(socket: &mut WebSocketStream<S>, codec: Codec, farewell: Farewell)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let reason = farewell.reason();
-    if let Some(told) = &farewell.message
-        && socket.send(message(codec, encode_server(codec, told))).await.is_err()
-    {
-        return;
-    }
-    let frame = CloseFrame { code: farewell.code.into(), reason: reason.into() };
-    if socket.close(Some(frame)).await.is_err() {
-        return;
-    }
-    // The client's own close, so that its last frame does not reset the connection.
-    while let Some(Ok(_)) = socket.next().await {}
 }

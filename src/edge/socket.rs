@@ -42,6 +42,8 @@ pub(crate) async fn upgrade(
         Err(rejected) => return refuse(rejected),
     };
     let (codec, echo) = (offer.codec, offer.echo);
+    let (headers, query) = (request.headers(), request.uri().query());
+    let caller = shared.doors.socket_caller(headers, query, offer.csrf).await;
     let Some(accept) = accept_key(request.headers()) else {
         let detail = "this is a WebSocket address: connect with version 13 of the protocol";
         let mut answer = Problem::new(StatusCode::UPGRADE_REQUIRED, detail).into_response();
@@ -63,7 +65,7 @@ pub(crate) async fn upgrade(
                     let written = Arc::default();
                     let io = Metered::new(TokioIo::new(io), Arc::clone(&written));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
-                    session::run(socket.await, written, doc, codec, shared).await;
+                    session::run(socket.await, written, (doc, caller), codec, shared).await;
                     drop(admitted);
                 }
                 Err(reason) => debug!(%reason, "connection ended before its upgrade"),

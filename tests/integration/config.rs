@@ -91,7 +91,7 @@ tail-age-max = [1]
         "flag --set: edge.frame-bytes-max: \"1B\" is out of range: write a size from 1KiB to 64MiB",
         "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, \
          admin-listen, log, checkpoints, shards, adopt-log and [document], [shard], [edge], \
-         [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
+         [auth], [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
         "flag --log: log: \"kafka://host\" is no address: write \"embedded\" or \"memory\" or \
          \"kafka://HOST:PORT,.../NAME\"",
         "flag --listen: listen: \"localhost:80\" is no address: write an IP address and a port",
@@ -122,6 +122,19 @@ fn bad_files_are_refused_with_the_line() {
             "admin-listen = \"127.0.0.1:8081\"",
             &["q.toml:1: admin-listen: operators are served by nodes of a cluster: set \
                  peer-listen, too, or leave it out"],
+        ),
+        (
+            "listen = \"0.0.0.0:80\"",
+            &["q.toml:1: listen: nobody could be let in at 0.0.0.0:80: set auth.keys or \
+                 auth.jwks-url for those with tokens, or --open and --open-public for everybody"],
+        ),
+        (
+            "listen = \"0.0.0.0:80\"\n[auth]\nopen = true",
+            &["q.toml:3: auth.open: whoever reaches 0.0.0.0:80 could read and change everything"],
+        ),
+        (
+            "[auth]\nopen = true\nkeys = \"key.pem\"",
+            &["q.toml:2: auth.open: a node that is open takes no tokens: leave auth.open or"],
         ),
         (
             "peer-listen = \"10.0.0.1:1\"\nadmin-listen = \"0.0.0.0:8081\"",
@@ -160,6 +173,19 @@ fn bad_files_are_refused_with_the_line() {
     let sources = Sources { file: Some(PathBuf::from("no/such/q.toml")), ..Sources::default() };
     let message = load(&sources).expect_err("it is not there").to_string();
     assert!(message.contains("no/such/q.toml: it cannot be read"), "{message}");
+}
+
+#[test]
+fn everybody_is_let_in_on_loopback_or_where_it_is_said_twice() {
+    for file in [
+        "",
+        "listen = \"[::1]:80\"\n[auth]\nopen = true",
+        "listen = \"0.0.0.0:80\"\n[auth]\nopen = true\nopen-public = true",
+        "listen = \"0.0.0.0:80\"\n[auth]\nkeys = \"key.pem\"",
+    ] {
+        let loaded = Given { file, ..Given::default() }.load();
+        assert!(loaded.is_ok(), "{file}: {}", loaded.expect_err("it is not"));
+    }
 }
 
 #[test]
@@ -266,7 +292,7 @@ fn every_field_of_the_configs_is_an_option() {
         name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let fields = shown.lines().filter(is_field).count();
-    let sections = 9;
+    let sections = 10;
     let loaded = load(&Sources::default()).expect("nothing is set");
     assert_eq!(fields - sections, loaded.effective.len(), "{shown}");
 }

@@ -7,6 +7,7 @@ mod cli_doc;
 mod cli_token;
 mod client;
 mod config;
+mod doors;
 mod doubt;
 mod forks;
 mod full_disk;

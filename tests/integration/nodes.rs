@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use quire::doc;
+use quire::edge::doors::{Doors, Origins};
 use quire::edge::{self, Carried, Health, Shared};
 use quire::log::Log;
 use quire::relay::{self, Identity, Peers, SPEAKS};
@@ -155,6 +156,7 @@ async fn member(
     let address = bound.address;
     let shared = Arc::new(Shared {
         router,
+        doors: Arc::new(Doors::Open(Origins::default())),
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         bodies: Arc::new(Semaphore::new(1 << 20)),

@@ -70,7 +70,7 @@ impl Raw {
         Self::upgrade_with(node, "/ws/a", &[("origin", origin)]).await
     }
 
-    async fn upgrade_with(
+    pub(crate) async fn upgrade_with(
         node: &impl Listens,
         path: &str,
         headers: &[(&'static str, &str)],

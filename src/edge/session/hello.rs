@@ -12,9 +12,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::doc::{self, Join, Mode, Socket};
+use crate::edge::doors::Caller;
 use crate::edge::outbox::Outbox;
-use crate::edge::session::{Farewell, payload, unreadable};
-use crate::types::Author;
+use crate::edge::session::farewell::{Farewell, unreadable};
+use crate::edge::session::payload;
+use crate::types::{Author, DocId};
 use crate::wire::{ClientMessage, Codec, ErrorCode, Hello, Limits, decode_client};
 
 /// How much a client may say before it is welcomed: in messages, and in bytes from the second one.
@@ -142,8 +144,17 @@ impl Early {
     }
 }
 
-pub(in crate::edge::session) fn join(hello: &Hello, socket: Socket, outbox: Arc<Outbox>) -> Join {
+/// Asks for what a client wants of a document. Under which name its edits are kept is not for the
+/// client to say where its token does.
+pub(in crate::edge::session) fn join(
+    hello: &Hello,
+    caller: &Caller,
+    _doc: &DocId,
+    socket: Socket,
+    outbox: Arc<Outbox>,
+) -> Join {
     let user = hello.user.as_ref();
+    let name = caller.name().or(user.map(|user| &user.name));
     Join {
         session: hello.session,
         socket,
@@ -154,9 +165,9 @@ pub(in crate::edge::session) fn join(hello: &Hello, socket: Socket, outbox: Arc<
         },
         ordered: hello.ordered,
         through: None,
-        author: user.map_or_else(Author::anonymous, |user| user.name.clone()),
-        user: user.map(|user| doc::User {
-            name: user.name.as_str().to_owned(),
+        author: name.cloned().unwrap_or_else(Author::anonymous),
+        user: user.zip(name).map(|(user, name)| doc::User {
+            name: name.as_str().to_owned(),
             color: user.color.to_css(),
         }),
         outbox,

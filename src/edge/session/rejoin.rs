@@ -12,9 +12,10 @@ use tracing::warn;
 
 use crate::doc::{Batch, Content, Join, NotTaken, Presence, Refusal, Socket, Welcome};
 use crate::edge::routes::Shared;
+use crate::edge::session::farewell::Farewell;
 use crate::edge::session::flight::Flight;
 use crate::edge::session::hello::join;
-use crate::edge::session::{Farewell, Session, outbox};
+use crate::edge::session::{Session, outbox};
 use crate::router::Document;
 use crate::types::DocId;
 use crate::wire::{Participant, ServerMessage};
@@ -56,7 +57,9 @@ impl Session {
             let (router, outbox) = (&self.shared.router, &self.outbox);
             let tried = router.whereabouts(&self.doc);
             let socket = Socket { id: self.socket, replaces: None };
-            let joining = router.join(&self.doc, || join(&hello, socket, outbox.clone()));
+            let (doc, caller) = (&self.doc, &self.caller);
+            let join = || join(&hello, caller, doc, socket, outbox.clone());
+            let joining = router.join(doc, join);
             let joined = tokio::select! {
                 biased;
                 () = token.cancelled() => return ControlFlow::Break(Some(self.going_away())),

@@ -1,0 +1,278 @@
+//! Who is let in: finds out who asks, from a token, a login or a ticket, and ends what they were
+//! let in for once that is over.
+//!
+//! ```text
+//! Authorization: Bearer ─► Verifier ─┐
+//! cookie (login) ─► Logins, Csrf ────┼─► revoked? ─► Caller ─► Asker ─► the document decides
+//! ?ticket= ─► Tickets ───────────────┘
+//! ```
+//! What is presented is read here and goes no further: neither a log line nor an answer has any of
+//! it. A caller holds claims; which of its rights count is decided by the document's owner.
+
+mod cookies;
+pub(in crate::edge) mod layer;
+pub(in crate::edge) mod login;
+pub(in crate::edge) mod origin;
+mod refused;
+pub(in crate::edge) mod stay;
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::access::{Asker, Subject};
+use crate::auth::{Claims, Csrf, LoginId, Logins, Principal, Revocations, Tickets, Verifier};
+use crate::edge::doors::cookies::Cookies;
+use crate::edge::doors::stay::Stay;
+use crate::types::{Author, DocId, Timestamp};
+
+pub use origin::{BadOrigin, Origins};
+pub(in crate::edge) use refused::Refused;
+
+/// Says whom a node lets in.
+pub enum Doors {
+    /// Everybody, to do everything.
+    Open(Origins),
+    /// Who has a token, and whom documents let in.
+    Guarded(Box<Guard>),
+}
+
+/// Judges who asks.
+pub struct Guard {
+    /// Judges tokens.
+    pub verifier: Verifier,
+    /// Seals and opens logins.
+    pub logins: Logins,
+    /// Makes and checks CSRF tokens.
+    pub csrf: Csrf,
+    /// Tickets that were issued here.
+    pub tickets: Mutex<Tickets>,
+    /// What was withdrawn.
+    pub revoked: watch::Receiver<Arc<Revocations>>,
+    /// Whose pages may ask.
+    pub origins: Origins,
+}
+
+/// Is who asks.
+#[derive(Debug, Clone)]
+pub(in crate::edge) struct Caller {
+    principal: Principal,
+    /// What others see, where the token says it.
+    name: Option<Author>,
+    holds: Option<Holds>,
+}
+
+/// Is what a caller was let in by.
+#[derive(Debug, Clone)]
+pub(in crate::edge) struct Holds {
+    claims: Arc<Claims>,
+    until: Timestamp,
+    /// The login, where it was one.
+    login: Option<LoginId>,
+}
+
+impl Caller {
+    /// Returns somebody who has shown nothing.
+    pub(in crate::edge) fn anonymous() -> Self {
+        Self { principal: Principal::Anonymous, name: None, holds: None }
+    }
+
+    /// Returns anybody, on a node that is open.
+    pub(in crate::edge) fn anybody() -> Self {
+        Self { principal: Principal::Anybody, name: None, holds: None }
+    }
+
+    fn known(claims: Claims, until: Timestamp, login: Option<LoginId>) -> Self {
+        let (principal, name) = (claims.principal(), Some(claims.name.clone()));
+        let holds = Some(Holds { claims: Arc::new(claims), until, login });
+        Self { principal, name, holds }
+    }
+
+    /// Returns what a document has to know of who asks.
+    pub(in crate::edge) fn asks(&self, doc: &DocId) -> Asker {
+        self.principal.asks(doc)
+    }
+
+    /// Returns the name that others see, where it is known: it is not for the client to choose.
+    pub(in crate::edge) fn name(&self) -> Option<&Author> {
+        self.name.as_ref()
+    }
+
+    /// Returns who asks, where that is known.
+    pub(in crate::edge) fn subject(&self) -> Option<&Subject> {
+        self.holds.as_ref().map(|holds| &holds.claims.subject)
+    }
+}
+
+impl Doors {
+    /// Returns whose pages may ask.
+    pub(in crate::edge) fn origins(&self) -> &Origins {
+        match self {
+            Self::Open(origins) => origins,
+            Self::Guarded(guard) => &guard.origins,
+        }
+    }
+
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// [`Refused`] for credentials that are not good; without any, it is somebody unknown.
+    pub(in crate::edge) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+        match self {
+            Self::Open(_) => Ok(Caller::anybody()),
+            Self::Guarded(guard) => guard.caller(headers).await,
+        }
+    }
+
+    /// Finds out who asks for a socket: by a ticket in its address, or as for any other request,
+    /// and then a page's login needs the CSRF token that was `sent` in the handshake.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(in crate::edge) async fn socket_caller(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        sent: Option<&str>,
+    ) -> Result<Caller, Refused> {
+        let Self::Guarded(guard) = self else { return Ok(Caller::anybody()) };
+        let caller = match ticket_in(query) {
+            Some(ticket) => guard.ticket_caller(ticket)?,
+            None => guard.caller(headers).await?,
+        };
+        guard.check_csrf(&caller, headers, sent)?;
+        Ok(caller)
+    }
+
+    /// Checks that a request that changes something was meant by whoever has the login.
+    ///
+    /// # Errors
+    /// [`Refused::Forged`].
+    pub(in crate::edge) fn check_csrf(
+        &self,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Result<(), Refused> {
+        let Self::Guarded(guard) = self else { return Ok(()) };
+        let sent = headers.get(CSRF_HEADER).and_then(|sent| sent.to_str().ok());
+        guard.check_csrf(caller, headers, sent)
+    }
+
+    /// Returns what tells when a caller has to go.
+    pub(in crate::edge) fn stay(&self, caller: &Caller) -> Stay {
+        match (self, &caller.holds) {
+            (Self::Guarded(guard), Some(holds)) => Stay::until(
+                holds.claims.clone(),
+                holds.until,
+                guard.revoked.clone(),
+                guard.verifier.clock.clone(),
+            ),
+            (Self::Open(_), _) | (_, None) => Stay::for_ever(),
+        }
+    }
+}
+
+/// Where a page's CSRF token is sent beside its cookie.
+const CSRF_HEADER: &str = "x-csrf-token";
+
+impl Guard {
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+        if headers.contains_key(header::AUTHORIZATION) {
+            let claims = self.bearer(headers).await?;
+            let until = self.verifier.policy.ends(&claims);
+            return Ok(Caller::known(claims, until, None));
+        }
+        let cookies = Cookies::read(headers).map_err(|bad| self.refuse(bad))?;
+        let Some(login) = cookies.login() else { return Ok(Caller::anonymous()) };
+        let opened = self.logins.open(login, self.verifier.clock.now());
+        let login = opened.map_err(|bad| self.refuse(bad.into()))?.login;
+        self.check_revoked(&login.claims)?;
+        let until = login.claims.expires;
+        Ok(Caller::known(login.claims, until, Some(login.id)))
+    }
+
+    /// Judges the token that a program sends.
+    pub(in crate::edge) async fn bearer(&self, headers: &HeaderMap) -> Result<Claims, Refused> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let token = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok().and_then(bearer),
+            (_, _) => None,
+        };
+        let token = token.ok_or_else(|| self.refuse(Refused::Credentials))?;
+        // What is refused there is counted there.
+        let claims = self.verifier.verify(token).await.map_err(Refused::Token)?;
+        self.check_revoked(&claims)?;
+        Ok(claims)
+    }
+
+    fn ticket_caller(&self, ticket: &str) -> Result<Caller, Refused> {
+        let taken = self.tickets.lock().take(ticket, Instant::now());
+        let claims = taken.map_err(|bad| self.refuse(Refused::Ticket(bad)))?;
+        self.check_revoked(&claims)?;
+        let until = self.verifier.policy.ends(&claims);
+        Ok(Caller::known(claims, until, None))
+    }
+
+    fn check_revoked(&self, claims: &Claims) -> Result<(), Refused> {
+        let checked = self.revoked.borrow().check(claims);
+        checked.map_err(|revoked| self.refuse(Refused::Token(revoked)))
+    }
+
+    fn check_csrf(
+        &self,
+        caller: &Caller,
+        headers: &HeaderMap,
+        sent: Option<&str>,
+    ) -> Result<(), Refused> {
+        let Some(login) = caller.holds.as_ref().and_then(|holds| holds.login) else {
+            return Ok(());
+        };
+        let cookies = Cookies::read(headers)?;
+        let (cookie, sent) = (cookies.csrf().unwrap_or_default(), sent.unwrap_or_default());
+        let checked = self.csrf.check(cookie, sent, login, self.verifier.clock.now());
+        checked.map(drop).map_err(|forged| self.refuse(forged.into()))
+    }
+
+    /// Counts what is refused, and passes it on.
+    fn refuse(&self, refused: Refused) -> Refused {
+        self.verifier.metrics.refuse(refused.reason());
+        refused
+    }
+}
+
+/// Returns the token of an `Authorization` header (RFC 6750).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+/// Returns the ticket of a query.
+fn ticket_in(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_one_word_behind_its_scheme() {
+        assert_eq!(bearer("Bearer a.b.c"), Some("a.b.c"));
+        assert_eq!(bearer("bearer  a.b.c"), Some("a.b.c"));
+        for other in ["Basic YTpi", "Bearer", "a.b.c", ""] {
+            assert_eq!(bearer(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_found_wherever_it_stands() {
+        assert_eq!(ticket_in(Some("ticket=abc")), Some("abc"));
+        assert_eq!(ticket_in(Some("a=b&ticket=abc&c")), Some("abc"));
+        for none in [None, Some(""), Some("tickets=abc"), Some("a=ticket=abc")] {
+            assert_eq!(ticket_in(none), None, "{none:?}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `/auth`: a browser turns a token into a login and ends it; programs get tickets for sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::auth::{Login, LoginId, TICKET_LIFETIME};
+use crate::edge::api::spelled;
+use crate::edge::doors::cookies::{self, Cookies};
+use crate::edge::doors::{Caller, Doors, Guard, Refused};
+use crate::edge::extract::Fresh;
+use crate::edge::model::{SignedIn, Ticket};
+use crate::edge::routes::Shared;
+
+/// Answers `POST /auth/session`: a token becomes a login. A newer token of somebody who is signed
+/// in goes on under the same login, so that open pages keep their CSRF tokens.
+pub(in crate::edge) async fn sign_in(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
+    if !headers.contains_key(axum::http::header::AUTHORIZATION) {
+        return Err(guard.refuse(Refused::Nobody));
+    }
+    let claims = guard.bearer(&headers).await?;
+    let id = LoginId(rand::random());
+    let login = match guard.opened(&headers) {
+        Some(before) => before.continued(claims, id),
+        None => Login { id, claims },
+    };
+    info!(target: "quire::audit", subject = %login.claims.subject, "signed in");
+    guard.answer(&login)
+}
+
+/// Answers `GET /auth/session`: who is signed in. Their cookies last longer from now on.
+pub(in crate::edge) async fn session(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
+    let Some(cookie) = Cookies::read(&headers)?.login() else { return Err(Refused::Nobody) };
+    let opened = guard.logins.open(cookie, guard.verifier.clock.now());
+    let login = opened.map_err(|bad| guard.refuse(bad.into()))?.login;
+    guard.check_revoked(&login.claims)?;
+    guard.answer(&login)
+}
+
+/// Answers `DELETE /auth/session`: the browser forgets its login.
+pub(in crate::edge) async fn sign_out(caller: Caller) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cookies::remove(response.headers_mut());
+    if let Some(subject) = caller.subject() {
+        info!(target: "quire::audit", %subject, "signed out");
+    }
+    response
+}
+
+/// Answers `POST /auth/ticket`: what opens one socket within 30 s.
+pub(in crate::edge) async fn ticket(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+) -> Result<Fresh<Ticket>, Refused> {
+    let seconds = TICKET_LIFETIME.as_secs();
+    let Doors::Guarded(guard) = &*shared.doors else {
+        // Any is good where everybody is let in.
+        return Ok(Fresh(Ticket { ticket: "open".to_owned(), expires_in: seconds }));
+    };
+    let holds = caller.holds.ok_or_else(|| guard.refuse(Refused::Nobody))?;
+    let claims = (*holds.claims).clone();
+    let issued = guard.tickets.lock().issue(claims, rand::random(), Instant::now());
+    let ticket: SecretString = issued.map_err(|none| guard.refuse(none.into()))?;
+    Ok(Fresh(Ticket { ticket: ticket.expose_secret().to_owned(), expires_in: seconds }))
+}
+
+impl Guard {
+    /// Returns the login that a request has, where it is good.
+    fn opened(&self, headers: &HeaderMap) -> Option<Login> {
+        let cookie = Cookies::read(headers).ok()?.login()?;
+        let login = self.logins.open(cookie, self.verifier.clock.now()).ok()?.login;
+        self.revoked.borrow().check(&login.claims).is_ok().then_some(login)
+    }
+
+    /// Tells a browser who it is signed in as, and gives it the cookies of that.
+    fn answer(&self, login: &Login) -> Result<Response, Refused> {
+        let now = self.verifier.clock.now();
+        let sealed = self.logins.seal(login, rand::random(), now);
+        let sealed = sealed.map_err(|large| self.refuse(large.into()))?;
+        let csrf = self.csrf.issue(login.id, rand::random(), now);
+        let claims = &login.claims;
+        let left = Duration::from_millis(claims.expires.0.saturating_sub(now.0));
+        let mut response = Fresh(SignedIn {
+            open: false,
+            subject: Some(claims.subject.to_string()),
+            name: Some(claims.name.to_string()),
+            expires: Some(spelled(claims.expires)),
+            idle_seconds: Some(self.logins.idle_max().as_secs()),
+        })
+        .into_response();
+        cookies::set(response.headers_mut(), &sealed, &csrf, left.min(self.logins.idle_max()));
+        Ok(response)
+    }
+}
+
+fn open() -> Response {
+    let nobody =
+        SignedIn { open: true, subject: None, name: None, expires: None, idle_seconds: None };
+    Fresh(nobody).into_response()
+}

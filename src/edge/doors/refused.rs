@@ -1,0 +1,107 @@
+//! Why somebody is not let in, for HTTP and for sockets; nothing of what was presented is told.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TooLarge};
+use crate::edge::problem::Problem;
+use crate::wire::ErrorCode;
+
+/// Tells why somebody is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::edge) enum Refused {
+    /// The header does not hold one token.
+    #[error("the Authorization header is not one \"Bearer\" and a token: send just that")]
+    Credentials,
+    /// The cookies do not hold one login.
+    #[error("the login's cookie is there twice or cannot be read: remove this site's cookies")]
+    Cookies,
+    /// The token is not good.
+    #[error(transparent)]
+    Token(Refusal),
+    /// The login is not good.
+    #[error(transparent)]
+    Login(#[from] NoLogin),
+    /// The request was not meant by whoever has the login, as far as can be told.
+    #[error(transparent)]
+    Forged(#[from] Forged),
+    /// The ticket is not good.
+    #[error(transparent)]
+    Ticket(BadTicket),
+    /// Nobody has shown who they are.
+    #[error("nobody is signed in: send a token as Authorization: Bearer")]
+    Nobody,
+    /// The token does not fit into a cookie.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// There is no room for another ticket.
+    #[error(transparent)]
+    NoTicket(#[from] NoTicket),
+    /// The page is one of another site.
+    #[error(
+        "a page of another origin may not use this server: open the one it serves, or have \
+             its operator list the page's origin in auth.origins"
+    )]
+    Origin,
+}
+
+impl Refused {
+    /// Returns the name that it is counted under.
+    pub(in crate::edge) fn reason(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Cookies => "cookies",
+            Self::Token(refusal) => refusal.reason(),
+            Self::Login(none) => none.reason(),
+            Self::Forged(forged) => forged.reason(),
+            Self::Ticket(_) => "ticket",
+            Self::Nobody => "nobody",
+            Self::TooLarge(_) => "login-too-large",
+            Self::NoTicket(_) => "no-ticket",
+            Self::Origin => "origin",
+        }
+    }
+
+    /// Returns the code that a socket is closed with.
+    pub(in crate::edge) fn code(self) -> ErrorCode {
+        match self {
+            Self::Forged(_) | Self::Origin => ErrorCode::Forbidden,
+            Self::Credentials
+            | Self::Cookies
+            | Self::Token(_)
+            | Self::Login(_)
+            | Self::Ticket(_)
+            | Self::Nobody => ErrorCode::Unauthenticated,
+            Self::TooLarge(_) => ErrorCode::TooLarge,
+            Self::NoTicket(_) => ErrorCode::Rate,
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Forged(_) | Self::Origin => StatusCode::FORBIDDEN,
+            Self::Credentials
+            | Self::Cookies
+            | Self::Token(_)
+            | Self::Login(_)
+            | Self::Ticket(_)
+            | Self::Nobody => StatusCode::UNAUTHORIZED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoTicket(_) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = Problem::new(self.status(), &self.to_string()).into_response();
+        let headers = response.headers_mut();
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status() == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+        }
+        response
+    }
+}

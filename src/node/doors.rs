@@ -1,0 +1,159 @@
+//! Whom a node lets in, as its configuration says.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::auth::{
+    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Policy, Remote, Revocations, Secret,
+    Tickets, Verifier, jwks, listed,
+};
+use crate::clock::Clock;
+use crate::config::{Config, Engine};
+use crate::edge::doors::{Doors, Guard, Origins};
+use crate::node::issuer::Issuer;
+use crate::task::Tasks;
+use crate::telemetry;
+
+/// The longest file of a key or a secret, in bytes.
+const FILE_BYTES_MAX: u64 = jwks::JWKS_BYTES_MAX as u64;
+
+/// Where a node that is alone keeps the secret that it made.
+const SECRET_FILE: &str = "login-secret";
+
+/// Builds the doors of a node.
+///
+/// # Errors
+/// Where a key or a secret cannot be had; the message says what to do next.
+pub(in crate::node) fn doors(
+    config: &Config,
+    clock: Clock,
+    registry: &telemetry::Registry,
+    tasks: &Tasks,
+    revoked: watch::Receiver<Arc<Revocations>>,
+) -> anyhow::Result<Doors> {
+    let auth = &config.auth;
+    let origins = Origins::read(listed(&auth.origins)).context("auth.origins")?;
+    if !auth.has_keys() {
+        warn!(address = %config.listen, "open: whoever reaches this node may do everything");
+        return Ok(Doors::Open(origins));
+    }
+    let metrics = auth::Metrics::register(registry)?;
+    let own = keys(&auth.keys)?;
+    let keys = if auth.jwks_url.is_empty() {
+        Keys::Own(Arc::new(own))
+    } else {
+        let issuer = Arc::new(Issuer::new(&auth.jwks_url)?);
+        Keys::Fetched(Remote::start(own, issuer, Pace::default(), metrics.clone(), tasks))
+    };
+    let policy = Policy {
+        audiences: listed(&auth.audiences).map(str::to_owned).collect(),
+        issuers: listed(&auth.issuers).map(str::to_owned).collect(),
+        leeway: auth.leeway,
+        lifetime_max: auth.lifetime_max,
+    };
+    if policy.audiences.is_empty() {
+        bail!(
+            "auth.audiences is empty, so that no token is for this server: name it, say \"quire\""
+        );
+    }
+    let (current, previous) = secrets(config)?;
+    let previous = previous.as_ref();
+    Ok(Doors::Guarded(Box::new(Guard {
+        verifier: Verifier { keys, policy, clock, metrics },
+        logins: Logins::new(&current, previous, auth.idle_max),
+        csrf: Csrf::new(&current, previous),
+        tickets: Mutex::new(Tickets::new(auth.tickets_max)),
+        revoked,
+        origins,
+    })))
+}
+
+/// Reads the keys of files, `FILE` or `KID=FILE` each.
+fn keys(list: &str) -> anyhow::Result<KeySet> {
+    let mut keys = Vec::new();
+    for entry in listed(list) {
+        let (id, file) = match entry.split_once('=') {
+            Some((id, file)) => {
+                let id: KeyId = id.parse().with_context(|| format!("auth.keys: {id:?}"))?;
+                (Some(id), file)
+            }
+            None => (None, entry),
+        };
+        let text = read(Path::new(file)).context("auth.keys")?;
+        if text.trim_ascii_start().starts_with(b"{") {
+            let named = jwks::parse(&text).with_context(|| format!("auth.keys: {file}"))?;
+            keys.extend(named.keys().iter().cloned());
+        } else {
+            keys.push(Key::read(id, &text).with_context(|| format!("auth.keys: {file}"))?);
+        }
+    }
+    KeySet::new(keys).context("auth.keys")
+}
+
+/// Returns the secret that seals cookies, and the one before while it is being replaced.
+fn secrets(config: &Config) -> anyhow::Result<(Secret, Option<Secret>)> {
+    let auth = &config.auth;
+    let named = |file: &str, key: &'static str| -> anyhow::Result<Option<Secret>> {
+        if file.is_empty() {
+            return Ok(None);
+        }
+        let text = read(Path::new(file)).context(key)?;
+        Secret::read(&text).map(Some).with_context(|| format!("{key}: {file}"))
+    };
+    let previous = named(&auth.previous_secret_file, "auth.previous-secret-file")?;
+    if let Some(current) = named(&auth.secret_file, "auth.secret-file")? {
+        return Ok((current, previous));
+    }
+    if config.peer_listen.is_some() {
+        bail!(
+            "all nodes of a cluster need the same secret for the logins of browsers: put 32 random \
+             bytes or more into a file (openssl rand -hex 32) and name it with auth.secret-file"
+        );
+    }
+    let made = format!("{:032x}{:032x}\n", rand::random::<u128>(), rand::random::<u128>());
+    if config.log == Engine::Memory && config.checkpoints == Engine::Memory {
+        return Ok((Secret::read(made.as_bytes())?, previous));
+    }
+    let path = config.data.join(SECRET_FILE);
+    if !path.exists() {
+        fs::create_dir_all(&config.data).context("the data folder cannot be made")?;
+        // Whole or not at all: half a secret would be another one after the next start.
+        let draft = path.with_extension("draft");
+        let options =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft);
+        let written = options.and_then(|mut file| {
+            file.write_all(made.as_bytes())?;
+            file.sync_all()
+        });
+        written.and_then(|()| fs::rename(&draft, &path)).with_context(|| {
+            format!("cannot write {}: is the data folder writable?", path.display())
+        })?;
+        info!(path = %path.display(), "made a secret for the logins of browsers");
+    }
+    let text = read(&path)?;
+    Ok((Secret::read(&text).with_context(|| path.display().to_string())?, previous))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let whole = || -> std::io::Result<Vec<u8>> {
+        use std::io::Read;
+        let mut text = Vec::new();
+        fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = whole().with_context(|| {
+        format!("{} cannot be read: is it there, and may this user read it?", path.display())
+    })?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        bail!("{} is longer than any key: is it the right file?", path.display());
+    }
+    Ok(text)
+}
