@@ -1,5 +1,6 @@
 //! Who is let in, over real sockets and HTTP: tokens, logins and tickets, and when they end.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
-use crate::raw::{Raw, hello, node};
+use crate::raw::{Listens, Raw, hello, node};
+use crate::server::Server;
 
 const SECRET: &str = "a secret of these tests, long enough";
 
@@ -32,6 +35,11 @@ async fn guarded(folder: &Path, change: impl FnOnce(&mut Config)) -> Node {
 
 /// Issues a token that is good for so long.
 fn token(subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
+    let key = SigningKey::read(None, SECRET.as_bytes()).expect("a key");
+    signed(&key, subject, rights, lasts)
+}
+
+fn signed(key: &SigningKey, subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
     let subject: Subject = subject.parse().expect("a subject");
     let now = Timestamp(Clock::wall().now().0 / 1_000 * 1_000);
     let grant = |(pattern, rights): &(&str, &str)| Grant {
@@ -47,12 +55,20 @@ fn token(subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
         grants: rights.iter().map(grant).collect(),
     };
     let draft = Draft { claims: &claims, audience: "quire", issuer: None, not_before: None };
-    let key = SigningKey::read(None, SECRET.as_bytes()).expect("a key");
-    issue(&draft, &key).expect("it signs").expose_secret().to_owned()
+    issue(&draft, key).expect("it signs").expose_secret().to_owned()
 }
 
 fn hour(subject: &str, rights: &[(&str, &str)]) -> String {
     token(subject, rights, Duration::from_secs(3_600))
+}
+
+/// A node that is another process.
+struct At(SocketAddr);
+
+impl Listens for At {
+    fn address(&self) -> SocketAddr {
+        self.0
+    }
 }
 
 /// A browser, as far as it matters here.
@@ -75,7 +91,7 @@ impl Browser {
         }
     }
 
-    async fn sign_in(node: &Node, token: &str) -> Self {
+    async fn sign_in(node: &impl Listens, token: &str) -> Self {
         let mut browser = Self::default();
         let answer = browser.ask(node, Method::POST, "/auth/session", &[bearer(token)]).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -89,12 +105,12 @@ impl Browser {
 
     async fn ask(
         &self,
-        node: &Node,
+        node: &impl Listens,
         method: Method,
         path: &str,
         headers: &[(&'static str, String)],
     ) -> Response {
-        let mut asked = Client::new().request(method, format!("http://{}{path}", node.address));
+        let mut asked = Client::new().request(method, format!("http://{}{path}", node.address()));
         if !self.login.is_empty() {
             asked = asked.header(COOKIE, self.cookies());
         }
@@ -110,7 +126,7 @@ fn bearer(token: &str) -> (&'static str, String) {
 }
 
 /// Connects to `a` and says hello; returns what comes back: its kind, and how it ends if it does.
-async fn knock(node: &Node, path: &str, headers: &[(&'static str, &str)]) -> (String, u16) {
+async fn knock(node: &impl Listens, path: &str, headers: &[(&'static str, &str)]) -> (String, u16) {
     let mut raw = Raw::upgrade_with(node, path, headers).await.expect("a browser is told inside");
     raw.send(&hello('1', "")).await;
     let first = raw.next().await;
@@ -290,4 +306,81 @@ async fn a_node_without_keys_is_open_to_whoever_reaches_it() {
     assert_eq!(who["open"], true);
     assert_eq!(knock(&node, "/ws/a", &[]).await, closed("welcome", 0));
     node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn the_keys_of_an_issuer_are_fetched_where_it_has_them() {
+    let file = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/auth");
+        std::fs::read(folder.join(name)).expect("it is there")
+    };
+    let keys = axum::routing::get(async move || file("jwks.json"));
+    let issuer = axum::Router::new().route("/keys", keys);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    let serving = tokio::spawn(async { axum::serve(listener, issuer).await });
+    let node = node(|config| config.auth.jwks_url = format!("http://{address}/keys")).await;
+    let signed = |pem: &str, kid: &str| {
+        let key = SigningKey::read(kid.parse().ok(), &file(pem)).expect("a key");
+        signed(&key, "anna", &[("a", "write")], Duration::from_secs(60))
+    };
+    for (pem, kid, expected) in [
+        ("ed25519.pem", "ed25519", closed("welcome", 0)),
+        ("p256.pem", "p256", closed("welcome", 0)),
+        ("rsa.pem", "rsa", closed("welcome", 0)),
+        ("ed25519.pem", "unknown", closed("unauthenticated", 4401)),
+        ("ed25519.pem", "rsa", closed("unauthenticated", 4401)),
+    ] {
+        let token = format!("Bearer {}", signed(pem, kid));
+        assert_eq!(knock(&node, "/ws/a", &[("authorization", &token)]).await, expected, "{kid}");
+    }
+    node.stop().await.expect("it stops");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_logs_metrics_or_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, log) = (folder.path().join("key"), folder.path().join("log"));
+    std::fs::write(&key, SECRET).expect("it is written");
+    let keys = format!("auth.keys={}", key.display());
+    let log_file = std::fs::File::create(&log).expect("it is made");
+    let set = [&*keys, "telemetry.log-level=trace"];
+    let server = Server::start_logging(log_file, folder.path(), 0, &set);
+    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
+    let token = hour("anna", &[("a", "write")]);
+    let browser = Browser::sign_in(&at, &token).await;
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let answer = browser.ask(&at, Method::POST, "/auth/ticket", &csrf).await;
+    let ticket: Value = answer.json().await.expect("JSON");
+    let ticket = ticket["ticket"].as_str().expect("text").to_owned();
+    let value = format!("Bearer {token}");
+    assert_eq!(knock(&at, "/ws/a", &[("authorization", &value)]).await.0, "welcome");
+    let path = format!("/ws/a?ticket={ticket}");
+    for expected in ["welcome", "unauthenticated"] {
+        assert_eq!(knock(&at, &path, &[]).await.0, expected);
+    }
+    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    let headers = [("cookie", &*cookies), ("sec-websocket-protocol", &offer)];
+    assert_eq!(knock(&at, "/ws/a", &headers).await.0, "welcome");
+    // What is refused is not told either.
+    let spoiled = [format!("{token}x"), format!("{}x", browser.login)];
+    let answer = browser.ask(&at, Method::GET, "/v1/docs/a", &[bearer(&spoiled[0])]).await;
+    let mut told = answer.text().await.expect("text");
+    let other = Browser { login: spoiled[1].clone(), csrf: browser.csrf.clone() };
+    told += &other.ask(&at, Method::GET, "/v1/docs/a", &csrf).await.text().await.expect("text");
+    for path in ["/metrics", "/auth/session", "/nowhere", "/v1/docs/a", "/v1/docs/%2e%2e"] {
+        let answer = browser.ask(&at, Method::GET, path, &[]).await;
+        told += &answer.text().await.expect("text");
+    }
+    server.stop();
+    let logged = std::fs::read_to_string(&log).expect("it is text");
+    assert!(logged.contains("not let in") && logged.contains("TRACE"), "it logs everything");
+    // Signatures, and not what every token begins with.
+    let secrets = [&token[token.len() - 20..], &browser.login, &browser.csrf, &ticket, SECRET];
+    for secret in secrets {
+        assert!(!told.contains(secret), "an answer has {secret}");
+        let line = logged.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{line:?} has {secret}");
+    }
 }

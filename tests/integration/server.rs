@@ -1,5 +1,6 @@
 //! The real binary as a child process: started on a port of its own, killed or stopped.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -22,9 +23,23 @@ impl Server {
         Self::start_under(&[], data, port, set)
     }
 
+    /// Starts a server that logs into a file.
+    pub(crate) fn start_logging(log: File, data: &Path, port: u16, set: &[&str]) -> Self {
+        Self::start_with((&[], log.into()), data, port, set)
+    }
+
     /// Starts a server under variables of the environment, too.
     pub(crate) fn start_under(
         variables: &[(&str, &str)],
+        data: &Path,
+        port: u16,
+        set: &[&str],
+    ) -> Self {
+        Self::start_with((variables, Stdio::inherit()), data, port, set)
+    }
+
+    fn start_with(
+        (variables, log): (&[(&str, &str)], Stdio),
         data: &Path,
         port: u16,
         set: &[&str],
@@ -35,7 +50,7 @@ impl Server {
         for setting in set {
             command.args(["--set", setting]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
