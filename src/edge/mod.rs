@@ -12,6 +12,7 @@
 
 mod api;
 mod assets;
+mod audit;
 mod carried;
 mod config;
 pub mod doors;

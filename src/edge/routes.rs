@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::Router as Routes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
+use crate::edge::audit::write_down;
 use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
@@ -77,7 +78,9 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
         .route("/auth/session", get(login::session).post(login::sign_in));
-    let documents = documents(shared.clone()).layer(from_fn_with_state(shared.clone(), admit));
+    let documents = documents(shared.clone())
+        .layer(from_fn(write_down))
+        .layer(from_fn_with_state(shared.clone(), admit));
     Routes::new()
         .route("/ws/{doc}", get(socket::upgrade))
         .route("/", get(assets::index))

@@ -32,6 +32,7 @@ use tracing::{error, info};
 
 use crate::access::Right;
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
+use crate::edge::audit::TARGET;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::frames::Addressee;
 use crate::edge::outbox::{Bounds, Outbox, Taken};
@@ -76,7 +77,7 @@ pub(crate) async fn run<S>(
         Ok(caller) => attend(&mut socket, written, (&doc, caller), codec, &shared).await,
         // A browser tells its page nothing of a handshake that fails.
         Err(refused) => {
-            info!(target: "quire::audit", reason = refused.reason(), %doc, "not let in");
+            info!(target: TARGET, reason = refused.reason(), %doc, "not let in");
             Some(Farewell::from(refused))
         }
     };

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
 
+use crate::edge::audit::TARGET;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
@@ -48,7 +49,7 @@ pub(in crate::edge) async fn admit(
 /// Writes down that somebody was not let in.
 fn refused_entry(refused: Refused, request: &Request) -> Refused {
     let (reason, method, path) = (refused.reason(), request.method(), request.uri().path());
-    info!(target: "quire::audit", reason, %method, path, "not let in");
+    info!(target: TARGET, reason, %method, path, "not let in");
     refused
 }
 

@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::auth::{Login, LoginId, TICKET_LIFETIME};
 use crate::edge::api::spelled;
+use crate::edge::audit::TARGET;
 use crate::edge::doors::cookies::{self, Cookies};
 use crate::edge::doors::{Caller, Doors, Guard, Refused};
 use crate::edge::extract::Fresh;
@@ -34,7 +35,7 @@ pub(in crate::edge) async fn sign_in(
         Some(before) => before.continued(claims, id),
         None => Login { id, claims },
     };
-    info!(target: "quire::audit", subject = %login.claims.subject, "signed in");
+    info!(target: TARGET, subject = %login.claims.subject, "signed in");
     guard.answer(&login)
 }
 
@@ -56,7 +57,7 @@ pub(in crate::edge) async fn sign_out(caller: Caller) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     cookies::remove(response.headers_mut());
     if let Some(subject) = caller.subject() {
-        info!(target: "quire::audit", %subject, "signed out");
+        info!(target: TARGET, %subject, "signed out");
     }
     response
 }
