@@ -42,8 +42,6 @@ pub(crate) async fn upgrade(
         Err(rejected) => return refuse(rejected),
     };
     let (codec, echo) = (offer.codec, offer.echo);
-    let (headers, query) = (request.headers(), request.uri().query());
-    let caller = shared.doors.socket_caller(headers, query, offer.csrf).await;
     let Some(accept) = accept_key(request.headers()) else {
         let detail = "this is a WebSocket address: connect with version 13 of the protocol";
         let mut answer = Problem::new(StatusCode::UPGRADE_REQUIRED, detail).into_response();
@@ -52,6 +50,8 @@ pub(crate) async fn upgrade(
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return answer;
     };
+    let (headers, query) = (request.headers(), request.uri().query());
+    let caller = shared.doors.socket_caller(headers, query, offer.csrf).await;
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);
     let config = socket_config(&shared);

@@ -43,6 +43,7 @@ pub(in crate::node) fn doors(
     let origins = Origins::read(listed(&auth.origins)).context("auth.origins")?;
     if !auth.has_keys() {
         warn!(address = %config.listen, "open: whoever reaches this node may do everything");
+        let origins = if auth.open_public { origins } else { origins.only_here() };
         return Ok(Doors::Open(origins));
     }
     let metrics = auth::Metrics::register(registry)?;

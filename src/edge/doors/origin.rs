@@ -1,6 +1,9 @@
 //! Which pages may use this server: those that it served itself, and those of the origins that its
 //! operator lists. Who is no browser says nothing of this, and is judged by what it holds alone.
 
+use std::net::IpAddr;
+
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use crate::edge::doors::Refused;
@@ -11,7 +14,10 @@ const FETCH_MODE: &str = "sec-fetch-mode";
 
 /// Lists the origins whose pages may ask, beside this server's own.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<HeaderValue>);
+pub struct Origins {
+    listed: Vec<HeaderValue>,
+    only_here: bool,
+}
 
 /// Tells that a text is no origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +41,20 @@ impl Origins {
             }
             text.to_ascii_lowercase().parse().map_err(|_| bad())
         };
-        listed.map(read).collect::<Result<_, _>>().map(Self)
+        let listed = listed.map(read).collect::<Result<_, _>>()?;
+        Ok(Self { listed, only_here: false })
+    }
+
+    /// Has requests refused that do not name this machine: a page of a name that somebody lets
+    /// point here is one of this server's own, as far as its browser knows (DNS rebinding).
+    #[must_use]
+    pub fn only_here(self) -> Self {
+        Self { only_here: true, ..self }
     }
 
     /// Returns the list.
     pub(in crate::edge) fn listed(&self) -> &[HeaderValue] {
-        &self.0
+        &self.listed
     }
 
     /// Refuses what a page of another origin asks for; a link on it may lead here.
@@ -53,13 +67,13 @@ impl Origins {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Refused> {
+        let host = host(uri, headers);
+        if self.only_here && !host.is_some_and(is_here) {
+            return Err(Refused::Host);
+        }
         if let Some(origin) = headers.get(header::ORIGIN) {
-            let listed = self.0.contains(origin);
-            return if listed || is_own(origin, uri, headers) {
-                Ok(())
-            } else {
-                Err(Refused::Origin)
-            };
+            let listed = self.listed.contains(origin);
+            return if listed || is_own(origin, host) { Ok(()) } else { Err(Refused::Origin) };
         }
         let said = |name| headers.get(name).map(HeaderValue::as_bytes);
         match said(FETCH_SITE) {
@@ -72,15 +86,27 @@ impl Origins {
 }
 
 /// Tells whether an origin is that of the server which was asked.
-fn is_own(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
+fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    // HTTP/2 has the host in the address.
-    let host = host.or(uri.authority().map(|authority| authority.as_str()));
     match (authority, host) {
         (Some((_, authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
         _ => false,
     }
+}
+
+/// Returns the host that was asked, and its port.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 has it in the address.
+    host.or(uri.authority().map(|authority| authority.as_str()))
+}
+
+/// Tells whether a host is this machine, whoever answers for names.
+fn is_here(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+    let loopback = name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    loopback || name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -135,6 +161,28 @@ mod tests {
         let check = |uri| Origins::default().check(&Method::GET, &uri, &headers);
         assert_eq!(check(Uri::from_static("https://docs.example/v1")), Ok(()));
         assert_eq!(check(Uri::from_static("https://other.example/v1")), Err(Refused::Origin));
+    }
+
+    #[test]
+    fn a_name_that_points_here_is_not_this_machine() {
+        for (host, passes) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9", true),
+            ("[::1]:8080", true),
+            ("LocalHost:8080", true),
+            ("quire.localhost", true),
+            ("evil.example:8080", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example", false),
+            ("10.0.0.1", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            let origins = Origins::default().only_here();
+            let checked = origins.check(&Method::GET, &Uri::from_static("/v1"), &headers);
+            assert_eq!(checked, if passes { Ok(()) } else { Err(Refused::Host) }, "{host:?}");
+        }
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub(in crate::edge) enum Refused {
              its operator list the page's origin in auth.origins"
     )]
     Origin,
+    /// The server is open to this machine, and asked by another name.
+    #[error("this server is open to its own machine: ask it as localhost, or set it up with keys")]
+    Host,
 }
 
 impl Refused {
@@ -59,13 +62,14 @@ impl Refused {
             Self::TooLarge(_) => "login-too-large",
             Self::NoTicket(_) => "no-ticket",
             Self::Origin => "origin",
+            Self::Host => "host",
         }
     }
 
     /// Returns the code that a socket is closed with.
     pub(in crate::edge) fn code(self) -> ErrorCode {
         match self {
-            Self::Forged(_) | Self::Origin => ErrorCode::Forbidden,
+            Self::Forged(_) | Self::Origin | Self::Host => ErrorCode::Forbidden,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -79,7 +83,7 @@ impl Refused {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Forged(_) | Self::Origin => StatusCode::FORBIDDEN,
+            Self::Forged(_) | Self::Origin | Self::Host => StatusCode::FORBIDDEN,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
