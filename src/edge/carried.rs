@@ -14,12 +14,14 @@ use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use crate::access::Asker;
+use crate::edge::asker::asker_for_now;
 use crate::edge::doors::Caller;
 use crate::edge::extract::body_bytes;
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, documents};
-use crate::relay::{Blob, Pages, PeerError, Request, Response};
-use crate::types::DocId;
+use crate::relay::{Blob, Pages, PeerError, Request, Response, Who};
+use crate::types::{Author, DocId};
 
 /// When a request may be made again that could not be carried, in seconds.
 const RETRY: HeaderValue = HeaderValue::from_static("1");
@@ -46,7 +48,7 @@ impl Carried {
 #[async_trait]
 impl Pages for Carried {
     async fn answer(&self, request: Request) -> Response {
-        let Request { method, target, content_type, body } = request;
+        let Request { method, target, content_type, body, .. } = request;
         let is_own = target.starts_with("/v1/docs/");
         let builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
         // Until who asks is carried along: the node that it came in at has let them in.
@@ -94,7 +96,9 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
         Ok((body, _room)) => Blob(body),
         Err(problem) => return problem.into_response(),
     };
-    let carried = Request { method: method.to_string(), target, content_type, body };
+    let Asker { subject, granted } = asker_for_now();
+    let who = Who { subject, granted, name: Author::anonymous() };
+    let carried = Request { method: method.to_string(), target, content_type, who, body };
     match shared.router.carry(&owner, carried).await {
         Ok(response) => answer(response),
         Err(PeerError::Lost) if method != Method::GET => {

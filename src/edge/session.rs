@@ -350,7 +350,8 @@ impl Session {
     /// Turns what the document told into frames.
     async fn take(&mut self) -> ControlFlow<Option<Farewell>> {
         let Taken { events, lagging } = self.outbox.take();
-        if lagging && matches!(events.back(), Some(Event::Closed(doc::Refusal::Moved))) {
+        if lagging && matches!(events.back(), Some(Event::Closed(_))) {
+            // Whoever was sent away is told nothing more here.
             self.is_behind = true;
         } else if lagging {
             self.catch_up().await?;
@@ -417,7 +418,7 @@ impl Session {
         if again.is_some_and(|before| now - before < self.shared.config.outbox_grace) {
             return ControlFlow::Break(Some(slow()));
         }
-        match self.handle.missed(self.stands_at).await {
+        match self.handle.missed(self.to.conn, self.stands_at).await {
             Ok(Some(changes)) => {
                 self.tell_changes(&changes);
                 ControlFlow::Continue(())
