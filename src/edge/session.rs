@@ -30,7 +30,6 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tracing::{error, info};
 
-use crate::access::Right;
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::frames::Addressee;
@@ -179,9 +178,6 @@ where
     if hello.v != VERSION {
         let message = format!("this server speaks version {VERSION}");
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
-    }
-    if !caller.asks(doc).granted.has(Right::Write) {
-        return Err(Some(Farewell::refused(ErrorCode::Forbidden, "no right to this document")));
     }
     let config = &shared.config;
     let (outbox, id) = (outbox(shared), rand::random());
