@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use quire::access::{Asker, Right};
 use quire::checkpoint::{BlobKind, Memory, Store};
 use quire::clock::Clock;
 use quire::doc::{self, Batch, Content, Event, Join, Outbox};
@@ -131,7 +132,7 @@ async fn measure(trace: &quire::load::Sequential, times: u8) {
         let began = Instant::now();
         let handle = router.open(&doc_id()).await.expect("it opens");
         let opened = began.elapsed();
-        let past = handle.past().await.expect("it is open");
+        let past = handle.past(&Asker::anything(), Right::History).await.expect("it is open");
         let (all, newest) = stored(&stores.store).await;
         println!(
             "{:>8} revisions: stored {all:>7} B ({newest:>7} B without the older checkpoint), \

@@ -11,6 +11,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::{AUTHOR_BYTES_MAX, Author};
 
 /// The most members of one document.
@@ -22,7 +24,8 @@ const SUBJECT_BYTES_MAX: usize = 255;
 /// Names a person or program for ever: 1 to 255 visible ASCII characters, so that it can stand in a
 /// log line, a header or a list without being spelled in another way. It is what rights and
 /// revocations hang on; what others see is the author's name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Subject(Arc<str>);
 
 /// Tells that a string is no subject.
@@ -52,6 +55,20 @@ impl FromStr for Subject {
             return Ok(Self(Arc::from(text)));
         }
         Err(BadSubject)
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = BadSubject;
+
+    fn try_from(text: String) -> Result<Self, BadSubject> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0.as_ref().to_owned()
     }
 }
 
@@ -128,8 +145,14 @@ impl FromStr for Right {
 }
 
 /// Is a set of rights that has, with each right, what that contains.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct Rights(u8);
+
+/// Tells that a number is no set of rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a set of rights has the bits 1, 2, 4 and 8")]
+pub struct BadBits;
 
 impl Rights {
     /// No right.
@@ -164,6 +187,20 @@ impl Rights {
         let known = bits & !Self::ALL.0 == 0;
         let rights: Self = Right::ALL.into_iter().filter(|right| bits & right.bit() != 0).collect();
         known.then_some(rights)
+    }
+}
+
+impl TryFrom<u8> for Rights {
+    type Error = BadBits;
+
+    fn try_from(bits: u8) -> Result<Self, BadBits> {
+        Self::from_bits(bits).ok_or(BadBits)
+    }
+}
+
+impl From<Rights> for u8 {
+    fn from(rights: Rights) -> Self {
+        rights.bits()
     }
 }
 
@@ -248,6 +285,17 @@ pub struct Access {
     members: BTreeMap<Subject, Rights>,
 }
 
+/// Is one change of what a document grants by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessChange {
+    /// It has another owner, or none.
+    Owner(Option<Subject>),
+    /// All may read it, or no longer.
+    Visibility(Visibility),
+    /// A member has these rights in place of those that it had; no rights end the membership.
+    Member(Subject, Rights),
+}
+
 /// Tells that a document has no room for another member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a document has at most {MEMBERS_MAX} members: remove some, or grant by a token's pattern")]
@@ -257,6 +305,19 @@ impl Access {
     /// Returns the members and their rights.
     pub fn members(&self) -> &BTreeMap<Subject, Rights> {
         &self.members
+    }
+
+    /// Makes a change, or none at all where there is no room for it.
+    ///
+    /// # Errors
+    /// [`TooManyMembers`].
+    pub fn apply(&mut self, change: &AccessChange) -> Result<(), TooManyMembers> {
+        match change {
+            AccessChange::Owner(owner) => self.owner.clone_from(owner),
+            AccessChange::Visibility(visibility) => self.visibility = *visibility,
+            AccessChange::Member(member, rights) => return self.admit(member.clone(), *rights),
+        }
+        Ok(())
     }
 
     /// Gives a member these rights in place of those that it had; no rights end the membership.

@@ -200,14 +200,19 @@ impl Document {
         }
     }
 
-    /// Returns the revisions after `from`, or nothing where they are no longer at hand.
+    /// Returns the revisions after `from` for a connection, or nothing where they are no longer at
+    /// hand.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+    /// [`Closed`], also where the connection is over.
+    pub async fn missed(
+        &self,
+        conn: ConnId,
+        from: Revision,
+    ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
         match self {
-            Self::Here(handle) => handle.missed(from).await,
-            Self::There(handle) => handle.missed(from),
+            Self::Here(handle) => handle.missed(conn, from).await,
+            Self::There(handle) => handle.missed(conn, from),
         }
     }
 }

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Asker, Right};
 use crate::admin::error::LATE;
 use crate::admin::events::Events;
 use crate::admin::model::{
@@ -20,7 +21,7 @@ use crate::admin::view::Hearing;
 use crate::admin::{Config, Refused, view};
 use crate::clock::Clock;
 use crate::cluster::{self, Control, Order, Pending, Record, Void, member};
-use crate::relay::{Blob, Request};
+use crate::relay::{Blob, Request, Who};
 use crate::router::Router;
 use crate::shard::Directory;
 use crate::types::{DocId, NodeId, ShardId};
@@ -233,7 +234,7 @@ impl Desk {
     /// Asks another node; none where it does not answer.
     async fn ask(&self, owner: &NodeId, target: String) -> Option<(StatusCode, Bytes)> {
         let (method, body) = ("GET".to_owned(), Blob(Bytes::new()));
-        let request = Request { method, target, content_type: None, body };
+        let request = Request { method, target, content_type: None, who: Who::anything(), body };
         let asked = timeout(TOLD_MAX, self.ports.router.carry(owner, request)).await.ok()?;
         let response = asked.ok()?;
         Some((StatusCode::from_u16(response.status).ok()?, response.body.0))
@@ -272,7 +273,7 @@ impl Desk {
             return answer.get("head")?.as_u64();
         }
         let handle = self.ports.router.open(doc).await.ok()?;
-        let past = handle.past().await.ok()?;
+        let past = handle.past(&Asker::anything(), Right::Read).await.ok()?;
         Some(past.check_exists().map_or(0, |()| past.head().0))
     }
 }

@@ -454,7 +454,10 @@ impl Document {
             | EventKind::Undeleted
             | EventKind::Quarantined { .. }
             | EventKind::HistoryCut { .. }
-            | EventKind::VersionNamed { .. } => {}
+            | EventKind::VersionNamed { .. }
+            | EventKind::AccessChanged(_)
+            | EventKind::Restored { .. }
+            | EventKind::Exported { .. } => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::access::Access;
 use crate::audit::{
     Audit, Checkpoint, Covered, Event, History, Invariant, Line, Newest, Opening, Range, Report,
     Sources, run,
@@ -68,7 +69,8 @@ pub(crate) fn frame(epoch: u64, doc: &DocId, base: u64, batches: &[(u8, u64, &st
 
 fn happened(epoch: u64, base: u64, kind: EventKind) -> Record {
     let (epoch, doc, base_rev, at) = (Epoch(epoch), doc(), Revision(base), Timestamp(1));
-    Record::Event(Happened { epoch, doc, base_rev, at, author: Author::anonymous(), kind })
+    let author = Author::anonymous();
+    Record::Event(Happened { epoch, doc, base_rev, at, author, by: None, kind })
 }
 
 pub(crate) fn line(client: &str, doc: &DocId, by: u8, event: Event) -> Line {
@@ -547,6 +549,7 @@ async fn saved(store: &Store, text: &str) {
         sealed: Vec::new(),
         versions: Vec::new(),
         cut: Revision(0),
+        access: Access::default(),
     });
     save(store, &snapshot).await.unwrap();
 }

@@ -62,6 +62,7 @@ pub(crate) fn decode(manifest: Manifest, body: &Bytes) -> Result<Snapshot, Decod
         sealed: manifest.sealed,
         versions: manifest.versions,
         cut: manifest.cut,
+        access: manifest.access,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::access::{Access, AccessChange, Right, Visibility};
 use crate::checkpoint::{
     BlobId, BlobKind, CHUNK_BYTES, CheckpointId, Damage, Error, Life, Loaded, Manifest, Progress,
     SealedSegment, SessionRow, Snapshot, Store, StoreError, WindowRow, erase, load, load_segment,
@@ -114,7 +115,17 @@ pub fn snapshot(doc: &DocId, revision: u64, live_bytes: usize) -> Snapshot {
         sealed: Vec::new(),
         versions: Vec::new(),
         cut: Revision(0),
+        access: access(revision),
     }
+}
+
+fn access(revision: u64) -> Access {
+    let subject = |name: &str| name.parse().expect("a subject");
+    let mut access = Access::default();
+    (access.owner, access.visibility) = (Some(subject("ada@example.org")), Visibility::Public);
+    let member = subject(&format!("member-{revision}"));
+    access.apply(&AccessChange::Member(member, Right::Write.into())).expect("there is room");
+    access
 }
 
 async fn saved(store: &dyn Store, snapshot: Snapshot) -> Result<Arc<Snapshot>, Error> {
@@ -332,13 +343,13 @@ async fn newer_format(store: &dyn Store) -> Result<(), Error> {
     saved(store, snapshot(&doc("a"), 1, 10)).await?;
     let newer = snapshot(&doc("a"), 2, 10).encode().0;
     let mut bytes = newer.encode();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let content = bytes.len() - 4;
     let checksum = crc32fast::hash(&bytes[..content]);
     bytes[content..].copy_from_slice(&checksum.to_le_bytes());
     store.put_manifest(&newer.id(), bytes.into()).await?;
     let error = load(store, &doc("a"), LOG).await.err();
-    assert!(matches!(error, Some(Error::Newer { found: 2, .. })), "{error:?}");
+    assert!(matches!(error, Some(Error::Newer { found: 3, .. })), "{error:?}");
     Ok(())
 }
 

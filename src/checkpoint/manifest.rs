@@ -4,11 +4,18 @@
 //! format 1 (byte) · doc · revision · log (16 bytes) · offset · epoch · text hash (8 bytes)
 //! life (byte) [reason] · created · cut · body bytes · body hash (8 bytes)
 //! packed: sealed segments · packed: versions · CRC-32 of all before it (4 bytes)
+//!
+//! format 2 (byte) · as 1 · packed: access · CRC-32
+//! access: owner (none: empty) · public (byte) · each member: subject · rights (byte)
 //! ```
+//! Format 2 is written only of a document that grants something by itself: one that knows format 1
+//! alone would serve it to all.
+//!
 //! Numbers without a width are LEB128, fixed ones are little endian; see `column.rs`.
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::access::{Access, Rights, Subject, Visibility};
 use crate::checkpoint::column::{Column, Cursor};
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::key::{BlobId, BlobKind, CheckpointId};
@@ -21,7 +28,9 @@ pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 /// The longest body.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-const FORMAT: u8 = 1;
+/// The format of a document that grants nothing by itself, and of one that does.
+const PLAIN: u8 = 1;
+const GRANTING: u8 = 2;
 
 /// Says where in the log a checkpoint stands and what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +62,8 @@ pub struct Manifest {
     pub versions: Vec<NamedVersion>,
     /// The history before it is gone.
     pub cut: Revision,
+    /// What the document grants by itself.
+    pub access: Access,
 }
 
 impl Manifest {
@@ -75,7 +86,8 @@ impl Manifest {
     /// Encodes the manifest.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Column::default();
-        out.fixed(&[FORMAT]);
+        let grants = self.access != Access::default();
+        out.fixed(&[if grants { GRANTING } else { PLAIN }]);
         out.bytes(self.doc.as_str().as_bytes());
         out.number(self.revision.0);
         out.fixed(&self.log.0.to_le_bytes());
@@ -89,6 +101,9 @@ impl Manifest {
         out.fixed(&self.body_hash.to_le_bytes());
         out.packed(&sealed_column(&self.sealed));
         out.packed(&versions_column(&self.versions));
+        if grants {
+            out.packed(&access_column(&self.access));
+        }
         let checksum = crc32fast::hash(out.as_slice());
         out.fixed(&checksum.to_le_bytes());
         out.into_vec()
@@ -108,7 +123,11 @@ impl Manifest {
         }
         let mut cursor = Cursor::new(content);
         let manifest = match cursor.fixed()? {
-            [FORMAT] => read(&mut cursor)?,
+            [PLAIN] => read(&mut cursor)?,
+            [GRANTING] => {
+                let plain = read(&mut cursor)?;
+                Manifest { access: read_access(&cursor.packed()?)?, ..plain }
+            }
             [0] => return Err(DecodeError::Invalid("format 0")),
             [found] => return Err(DecodeError::Newer { found }),
         };
@@ -140,6 +159,7 @@ fn read(cursor: &mut Cursor<'_>) -> Result<Manifest, DecodeError> {
         body_hash: u64::from_le_bytes(cursor.fixed()?),
         sealed: read_sealed(&cursor.packed()?)?,
         versions: read_versions(&cursor.packed()?)?,
+        access: Access::default(),
     };
     if usize::try_from(manifest.body_bytes).is_ok_and(|bytes| bytes <= BODY_BYTES_MAX) {
         Ok(manifest)
@@ -224,6 +244,37 @@ fn read_versions(bytes: &[u8]) -> Result<Vec<NamedVersion>, DecodeError> {
     Ok(versions)
 }
 
+fn access_column(access: &Access) -> Column {
+    let mut out = Column::default();
+    out.bytes(access.owner.as_ref().map_or("", Subject::as_str).as_bytes());
+    out.fixed(&[u8::from(access.visibility == Visibility::Public)]);
+    for (member, rights) in access.members() {
+        out.bytes(member.as_str().as_bytes());
+        out.fixed(&[rights.bits()]);
+    }
+    out
+}
+
+fn read_access(bytes: &[u8]) -> Result<Access, DecodeError> {
+    let subject = |text: &str| text.parse().map_err(|_| DecodeError::Invalid("a bad subject"));
+    let mut cursor = Cursor::new(bytes);
+    let owner = Some(cursor.text()?).filter(|owner| !owner.is_empty()).map(subject).transpose()?;
+    let visibility = match cursor.fixed()? {
+        [0] => Visibility::Private,
+        [1] => Visibility::Public,
+        [_] => return Err(DecodeError::Invalid("an unknown visibility")),
+    };
+    let mut access = Access::default();
+    (access.owner, access.visibility) = (owner, visibility);
+    while !cursor.is_empty() {
+        let member = subject(cursor.text()?)?;
+        let [bits] = cursor.fixed()?;
+        let rights = Rights::from_bits(bits).ok_or(DecodeError::Invalid("unknown rights"))?;
+        access.admit(member, rights).map_err(|_| DecodeError::Invalid("too many members"))?;
+    }
+    Ok(access)
+}
+
 pub(crate) fn author(name: &str) -> Result<Author, DecodeError> {
     name.parse().map_err(|_| DecodeError::Invalid("a bad author name"))
 }
@@ -252,7 +303,7 @@ mod tests {
     #[test]
     fn other_formats_are_refused() {
         for (format, error) in
-            [(0, DecodeError::Invalid("format 0")), (2, DecodeError::Newer { found: 2 })]
+            [(0, DecodeError::Invalid("format 0")), (3, DecodeError::Newer { found: 3 })]
         {
             let mut content = content_of(&sample());
             content[0] = format;

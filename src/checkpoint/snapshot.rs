@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::access::Access;
 use crate::checkpoint::body;
 use crate::checkpoint::error::Damage;
 use crate::checkpoint::manifest::{Manifest, hash};
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub versions: Vec<NamedVersion>,
     /// The history before it is gone; 0 if there was no cut.
     pub cut: Revision,
+    /// What the document grants by itself.
+    pub access: Access,
 }
 
 /// Tells whether a document is in use.
@@ -129,6 +132,7 @@ impl Snapshot {
             sealed: self.sealed.clone(),
             versions: self.versions.clone(),
             cut: self.cut,
+            access: self.access.clone(),
         };
         (manifest, body)
     }
@@ -151,6 +155,11 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::contract;
+
+    /// Returns a snapshot that has something in every place of format 1.
+    fn plain() -> Snapshot {
+        Snapshot { access: Access::default(), ..full() }
+    }
 
     /// Returns a snapshot that has something in every place.
     fn full() -> Snapshot {
@@ -201,16 +210,21 @@ mod tests {
     }
 
     #[test]
-    fn what_version_1_wrote_is_still_read() {
-        let (manifest, body) = (fixture("v1.manifest"), fixture("v1.body"));
-        if std::env::var_os("QUIRE_BLESS").is_some() && !manifest.exists() {
-            let encoded = full().encode();
-            std::fs::write(&manifest, encoded.0.encode()).unwrap();
-            std::fs::write(&body, encoded.1).unwrap();
+    fn what_every_version_wrote_is_still_read() {
+        for (version, wrote) in [(1, plain()), (2, full())] {
+            let manifest = fixture(&format!("v{version}.manifest"));
+            let body = fixture(&format!("v{version}.body"));
+            if std::env::var_os("QUIRE_BLESS").is_some() && !manifest.exists() {
+                let encoded = wrote.encode();
+                std::fs::write(&manifest, encoded.0.encode()).unwrap();
+                std::fs::write(&body, encoded.1).unwrap();
+            }
+            let bytes = std::fs::read(manifest).unwrap();
+            assert_eq!(bytes[0], version, "the format");
+            let manifest = Manifest::decode(&bytes).unwrap();
+            let body = Bytes::from(std::fs::read(body).unwrap());
+            assert_eq!(Snapshot::decode(manifest, &body), Ok(wrote));
         }
-        let manifest = Manifest::decode(&std::fs::read(manifest).unwrap()).unwrap();
-        let body = Bytes::from(std::fs::read(body).unwrap());
-        assert_eq!(Snapshot::decode(manifest, &body), Ok(full()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use crate::access::{AccessChange, Subject, Visibility};
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;
 use crate::cli::settings::Settings;
@@ -323,6 +324,9 @@ fn kind(judged: &Judged) -> &'static str {
             EventKind::SessionReturned { .. } => "session-returned",
             EventKind::HistoryCut { .. } => "history-cut",
             EventKind::VersionNamed { .. } => "version-named",
+            EventKind::AccessChanged(_) => "access-changed",
+            EventKind::Restored { .. } => "restored",
+            EventKind::Exported { .. } => "exported",
         },
         Err(_) => "unreadable",
     }
@@ -382,6 +386,12 @@ fn to_json(shard: ShardId, judged: &Judged) -> Value {
             told["base_rev"] = event.base_rev.0.into();
             told["at"] = spelled(time(record)).into();
             told["author"] = event.author.to_string().into();
+            if let Some(by) = &event.by {
+                told["by"] = by.as_str().into();
+            }
+            if let EventKind::AccessChanged(change) = &event.kind {
+                told["change"] = change_json(change);
+            }
         }
         Ok(Record::Claim(claim)) => {
             told["node"] = claim.node.0.to_string().into();
@@ -395,6 +405,18 @@ fn to_json(shard: ShardId, judged: &Judged) -> Value {
         Err(_) => {}
     }
     told
+}
+
+fn change_json(change: &AccessChange) -> Value {
+    match change {
+        AccessChange::Owner(owner) => json!({ "owner": owner.as_ref().map(Subject::as_str) }),
+        AccessChange::Visibility(visibility) => {
+            json!({ "public": *visibility == Visibility::Public })
+        }
+        AccessChange::Member(member, rights) => {
+            json!({ "member": member.as_str(), "rights": rights.to_string() })
+        }
+    }
 }
 
 /// A session is a secret: what is shown of it is its participant.

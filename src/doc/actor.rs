@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
+use crate::access::{Access, Asker, Right};
 use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
 use crate::doc::audience::{Audience, Tick};
@@ -21,11 +22,11 @@ use crate::doc::join::Seat;
 use crate::doc::presence::{Participants, Placed};
 use crate::doc::recall::{Found, Recalls};
 use crate::doc::save::Saved;
-use crate::doc::saving::{Asker, Saving};
+use crate::doc::saving::{Saving, Waiter};
 use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{
-    Access, Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room,
+    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room, Service,
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
@@ -47,11 +48,12 @@ pub(crate) enum Message {
     Submit(ConnId, Batch),
     Place(ConnId, Revision, Option<(u64, u64)>),
     Leave(ConnId),
-    Missed(Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
-    Past(oneshot::Sender<Past>),
+    Missed(ConnId, Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
+    Past(Asker, Right, oneshot::Sender<Result<Past, Refusal>>),
+    Access(Asker, oneshot::Sender<Result<Access, Refusal>>),
     Clients(oneshot::Sender<usize>),
-    Write(SessionId, Write, Option<Room>, Done),
-    Save(Asker),
+    Write(SessionId, Asker, Write, Option<Room>, Done),
+    Save(Waiter),
     Settle(Outcome),
     Retire,
     Drain,
@@ -84,7 +86,7 @@ pub struct Ports {
     /// The room that batches take until they are settled.
     pub budget: Budget,
     /// What may be done with documents.
-    pub access: Access,
+    pub service: Service,
 }
 
 /// Starts the actor of a document whose state was rebuilt, under the shard's supervision.
@@ -99,7 +101,7 @@ pub async fn spawn(
     let doc = state.doc().clone();
     let permits_max = ports.config.queue_bytes.as_u64() as usize;
     let mut state = state;
-    if ports.access == Access::ReadOnly {
+    if ports.service == Service::ReadOnly {
         state.intake = Intake::ReadOnly;
     }
     let budget = ports.budget.clone();
@@ -219,24 +221,27 @@ impl Running {
             Message::Submit(conn, batch) => self.submit(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
             Message::Leave(conn) => self.leave(conn),
-            Message::Missed(from, reply) => {
+            // Whoever was sent away is told nothing more.
+            Message::Missed(conn, ..) if !self.audience.holds(conn) => {}
+            Message::Missed(_, from, reply) => {
                 // What is gathered reaches the outbox first: it is part of what was missed.
                 self.audience.catch_up();
                 drop(reply.send(self.state.missed(from)));
             }
-            Message::Past(reply) => drop(reply.send(self.past())),
+            Message::Past(asker, right, reply) => drop(reply.send(self.past_for(&asker, right))),
+            Message::Access(asker, reply) => drop(reply.send(self.access_for(&asker))),
             Message::Clients(reply) => drop(reply.send(self.audience.clients())),
-            Message::Write(_, _, _, done) if self.handing_over => {
+            Message::Write(.., done) if self.handing_over => {
                 // Whoever asked may have gone.
                 let _ = done.send(Err(Failure::Refused(Refusal::Moved)));
             }
-            Message::Write(_, _, _, done) if self.stalled => {
+            Message::Write(.., done) if self.stalled => {
                 // Nobody knows when it would be answered; whoever asked may have gone.
                 let _ = done.send(Err(Failure::Refused(stalled())));
             }
-            Message::Write(session, write, permit, done) => {
+            Message::Write(session, asker, write, permit, done) => {
                 self.look_for_room();
-                self.state.write(session, write, permit, done, &mut self.effects);
+                self.state.write(session, asker, write, permit, done, &mut self.effects);
                 self.flush();
             }
             Message::Save(reply) => self.save_for(reply),
@@ -302,6 +307,16 @@ impl Running {
 
     pub(in crate::doc) fn past(&self) -> Past {
         Past::new(&self.state, self.ports.store.clone(), self.ports.log)
+    }
+
+    fn past_for(&self, asker: &Asker, right: Right) -> Result<Past, Refusal> {
+        self.state.may(asker, right).map_err(Refusal::Denied)?;
+        Ok(self.past().limited(self.state.may(asker, Right::History)))
+    }
+
+    fn access_for(&self, asker: &Asker) -> Result<Access, Refusal> {
+        self.state.may(asker, Right::Admin).map_err(Refusal::Denied)?;
+        Ok(self.state.access().clone())
     }
 
     pub(in crate::doc) fn flush(&mut self) {

@@ -91,7 +91,7 @@ impl Default for Config {
 
 /// What a shard's documents can be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum Service {
     /// They are read and written.
     Full,
     /// They are read: the log has lost records, and nobody may write on top of that.

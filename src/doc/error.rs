@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::{Denied, TooManyMembers};
 use crate::task::Panicked;
 use crate::types::{Revision, Seq};
 
@@ -64,6 +65,12 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// The document has as many members as it may have.
+    #[error(transparent)]
+    TooManyMembers(TooManyMembers),
+    /// Who asks may not do it.
+    #[error(transparent)]
+    Denied(Denied),
     /// An invariant of ours is broken; nothing of the request was applied.
     #[error("{reason}; try again")]
     Internal {

@@ -7,6 +7,7 @@ use ractor::ActorRef;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
+use crate::access::{Access, Asker, Right};
 use crate::doc::actor::Message;
 use crate::doc::join::Seat;
 use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
@@ -29,9 +30,11 @@ pub struct Join {
     pub session: SessionId,
     /// The client's socket.
     pub socket: Socket,
+    /// Who asks.
+    pub asker: Asker,
     /// The last revision that the client has.
     pub rev: Option<Revision>,
-    /// What the connection may do.
+    /// What the client wants to do: without the right to write it gets [`Mode::View`].
     pub mode: Mode,
     /// Whether it wants to know when a batch is ordered.
     pub ordered: bool,
@@ -58,11 +61,12 @@ pub struct Socket {
 }
 
 impl Join {
-    /// Returns what asks for a whole document, to edit it without a name.
+    /// Returns what asks for a whole document, to edit it without a name and with every right.
     pub fn new(session: SessionId, outbox: Arc<dyn Outbox>) -> Self {
         Self {
             session,
             socket: Socket::default(),
+            asker: Asker::anything(),
             rev: None,
             mode: Mode::Edit,
             ordered: false,
@@ -267,12 +271,17 @@ impl Handle {
         let _ = self.send(Message::Leave(conn));
     }
 
-    /// Returns the revisions after `from`, or nothing where they are no longer at hand.
+    /// Returns the revisions after `from` for a connection, or nothing where they are no longer at
+    /// hand.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub async fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
-        self.ask(|reply| Message::Missed(from, reply)).await
+    /// [`Closed`], also where the connection is over.
+    pub async fn missed(
+        &self,
+        conn: ConnId,
+        from: Revision,
+    ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+        self.ask(|reply| Message::Missed(conn, from, reply)).await
     }
 
     /// Returns how many clients are connected, also through other nodes.
@@ -283,12 +292,25 @@ impl Handle {
         self.ask(Message::Clients).await
     }
 
-    /// Returns a view of the history as it is now.
+    /// Returns a view of the history as it is now for somebody who has a right; older texts than
+    /// the newest take the right `history` whichever is asked for here.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub async fn past(&self) -> Result<Past, Closed> {
-        self.ask(Message::Past).await
+    /// The [`Failure`]: `Denied`, or `Closed` where the document must be opened again.
+    pub async fn past(&self, asker: &Asker, right: Right) -> Result<Past, Failure> {
+        let asker = asker.clone();
+        let past = self.ask(|reply| Message::Past(asker, right, reply)).await;
+        Ok(past.map_err(|Closed| Failure::Closed)??)
+    }
+
+    /// Returns what the document grants by itself, to somebody who may change it.
+    ///
+    /// # Errors
+    /// The [`Failure`]: `Denied`, or `Closed` where the document must be opened again.
+    pub async fn access(&self, asker: &Asker) -> Result<Access, Failure> {
+        let asker = asker.clone();
+        let access = self.ask(|reply| Message::Access(asker, reply)).await;
+        Ok(access.map_err(|Closed| Failure::Closed)??)
     }
 
     /// Changes the document on somebody's behalf and returns its head once that is durable.
@@ -296,9 +318,16 @@ impl Handle {
     /// # Errors
     /// The [`Failure`], after which nothing was changed; except for `Closed`, after which it may
     /// have been.
-    pub async fn write(&self, session: SessionId, write: Write) -> Result<Revision, Failure> {
+    pub async fn write(
+        &self,
+        session: SessionId,
+        asker: Asker,
+        write: Write,
+    ) -> Result<Revision, Failure> {
         let bytes = match &write {
-            Write::Edit { author, op, .. } => entry_bytes_max(author, op),
+            Write::Edit { author, op, .. } | Write::Restore { author, op, .. } => {
+                entry_bytes_max(author, op)
+            }
             Write::Event { .. } => 1,
         };
         let permit = self.room(bytes).await.map_err(|reason| match reason {
@@ -306,7 +335,7 @@ impl Handle {
             NotTaken::Full(refusal) => Failure::Refused(refusal),
         })?;
         let (done, outcome) = oneshot::channel();
-        let message = Message::Write(session, write, Some(permit), done);
+        let message = Message::Write(session, asker, write, Some(permit), done);
         self.send(message).map_err(|Closed| Failure::Closed)?;
         outcome.await.unwrap_or(Err(Failure::Closed))
     }

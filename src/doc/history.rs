@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::access::Denied;
 use crate::checkpoint::{self, NamedVersion, SealedSegment, Store, load, load_segment};
 use crate::crdt::{Blame, Segment};
 use crate::doc::state::State;
@@ -26,6 +27,8 @@ pub struct Past {
     sealed: Vec<SealedSegment>,
     unsaved: Option<Arc<Segment>>,
     live: Arc<Segment>,
+    /// Whether more than the newest text may be told.
+    earlier: Result<(), Denied>,
     versions: Vec<NamedVersion>,
     store: Arc<dyn Store>,
     log: LogId,
@@ -113,10 +116,20 @@ impl Past {
             sealed: state.sealed.clone(),
             unsaved: state.unsaved.clone(),
             live: Arc::new(state.live.clone()),
+            earlier: Ok(()),
             versions: state.versions.clone(),
             store,
             log,
         }
+    }
+
+    /// Returns the same for somebody who may be told of more than the newest text, or not.
+    pub(in crate::doc) fn limited(self, earlier: Result<(), Denied>) -> Self {
+        Self { earlier, ..self }
+    }
+
+    fn check_earlier(&self) -> Result<(), Failure> {
+        Ok(self.earlier.map_err(Refusal::Denied)?)
     }
 
     /// Returns the newest revision.
@@ -124,9 +137,9 @@ impl Past {
         self.head
     }
 
-    /// Returns the named versions.
+    /// Returns the named versions; none to whoever may not be told of the history.
     pub fn versions(&self) -> &[NamedVersion] {
-        &self.versions
+        if self.earlier.is_ok() { &self.versions } else { &[] }
     }
 
     /// Refuses where the document does not exist or is deleted.
@@ -153,11 +166,12 @@ impl Past {
     /// Returns the text at a revision.
     ///
     /// # Errors
-    /// [`Failure::NoRevision`], or where a segment cannot be read.
+    /// [`Failure::NoRevision`], where only the newest may be told, or a segment cannot be read.
     pub async fn text_at(&self, rev: Revision) -> Result<String, Failure> {
         if rev == self.head {
             return Ok(self.live.text());
         }
+        self.check_earlier()?;
         let segment = self.segment_of(rev).await?;
         let text = Tasks::offload(move || segment.text_at(rev)).await;
         text.ok_or_else(|| self.no_revision(rev))
@@ -166,8 +180,9 @@ impl Past {
     /// Lists revisions from `from` on.
     ///
     /// # Errors
-    /// Where a segment cannot be read.
+    /// Where only the newest text may be told, or a segment cannot be read.
     pub async fn page(&self, from: Revision, rows_max: usize) -> Result<Page, Failure> {
+        self.check_earlier()?;
         let rows_max = rows_max.clamp(1, PAGE_ROWS_MAX);
         let mut next = from.max(self.cut.next());
         let mut rows = Vec::new();
@@ -194,8 +209,10 @@ impl Past {
     /// Tells who wrote each piece of the text at a revision.
     ///
     /// # Errors
-    /// [`Failure::NoRevision`], or where a segment cannot be read.
+    /// [`Failure::NoRevision`], where only the newest text may be told, or a segment cannot be
+    /// read.
     pub async fn blame(&self, rev: Revision) -> Result<Vec<Blamed>, Failure> {
+        self.check_earlier()?;
         let text = self.text_at(rev).await?;
         let mut blame: Option<Blame> = None;
         let mut by_rev = Vec::new();
@@ -239,8 +256,9 @@ impl Past {
     /// and the text that another reader rebuilt from checkpoint and log.
     ///
     /// # Errors
-    /// Where a segment cannot be read.
+    /// Where only the newest text may be told, or a segment cannot be read.
     pub async fn verify(&self, rebuilt: (Revision, String)) -> Result<Verified, Failure> {
+        self.check_earlier()?;
         let mut replayed = 0;
         let mut equal = self.text_at(rebuilt.0).await? == rebuilt.1;
         let mut before: Option<String> = None;

@@ -21,6 +21,7 @@ mod order;
 mod pending;
 mod presence;
 mod recall;
+mod rights;
 mod save;
 mod saving;
 mod sessions;
@@ -35,7 +36,7 @@ pub(crate) use actor::stalled;
 pub use actor::{Ports, spawn};
 pub use audience::{Merged, Outbox};
 pub use change::{Batch, Change, ConnId, Encodings, Event, Mode, Update, User};
-pub use config::{Access, Config};
+pub use config::{Config, Service};
 pub use error::{Failure, Refusal};
 pub use handle::{
     Budget, Closed, Content, Handle, Heard, Join, Listen, NotTaken, Outcome, Room, Socket, Welcome,

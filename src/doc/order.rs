@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::access::{Asker, Right, Subject};
 #[cfg(any(test, feature = "testing"))]
 use crate::broken::{Rule, is_broken};
 use crate::checkpoint::Life;
@@ -27,6 +28,7 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 struct Ordering {
     session: SessionId,
     author: Author,
+    by: Option<Subject>,
     via: Option<ConnId>,
     batch: Batch,
     done: Option<Done>,
@@ -39,8 +41,9 @@ impl State {
     /// session sends it again.
     pub fn submit(&mut self, conn: ConnId, author: &Author, batch: Batch, out: &mut Vec<Effect>) {
         let Some(session) = self.sessions.of_conn(conn) else { return };
+        let Some(asker) = self.sessions.asker(conn).cloned() else { return };
         let seq = batch.seq;
-        match self.admit(session, &batch) {
+        match self.admit(session, &asker, &batch) {
             Ok(Admission::Next) if self.intake == Intake::Full => {
                 let refusal = Refusal::Full { retry: FULL_RETRY };
                 out.push(Effect::Tell(conn, Event::Refused { seq, refusal }));
@@ -60,12 +63,11 @@ impl State {
         if batch.base < self.window.base() {
             self.sessions.entry(session).merging = Some(seq);
             let author = author.clone();
-            out.push(Effect::Fork(Fork { session, conn, author, batch }));
+            out.push(Effect::Fork(Fork { session, conn, asker, author, batch }));
             return;
         }
-        let author = author.clone();
-        let ordering =
-            Ordering { session, author, via: Some(conn), batch, done: None, surprising: false };
+        let (author, by, via) = (author.clone(), asker.subject, Some(conn));
+        let ordering = Ordering { session, author, by, via, batch, done: None, surprising: false };
         match self.order(ordering) {
             Ok(rev) => self.tell_ordered(session, seq, rev, out),
             Err((refusal, _)) => out.push(Effect::Tell(conn, Event::Refused { seq, refusal })),
@@ -79,7 +81,7 @@ impl State {
         merged: Result<(Operation, Revision), Refusal>,
         out: &mut Vec<Effect>,
     ) {
-        let Fork { session, conn, author, mut batch } = fork;
+        let Fork { session, conn, asker, author, mut batch } = fork;
         let seq = batch.seq;
         let window = self.window.base();
         let row = self.sessions.entry(session);
@@ -91,16 +93,18 @@ impl State {
         {
             // So much was written meanwhile that the window has gone on: merge the rest, too.
             (batch.op, batch.base) = (op.clone(), *head);
-            out.push(Effect::Fork(Fork { session, conn, author, batch }));
+            out.push(Effect::Fork(Fork { session, conn, asker, author, batch }));
             return;
         }
         row.merging = None;
         let placed = merged.and_then(|(op, head)| {
             batch.op = op;
             batch.base = head;
-            let via = Some(conn);
-            let ordering = Ordering { session, author, via, batch, done: None, surprising: true };
+            self.may(&asker, Right::Write).map_err(Refusal::Denied)?;
             self.check_life()?;
+            let (by, via) = (asker.subject, Some(conn));
+            let ordering =
+                Ordering { session, author, by, via, batch, done: None, surprising: true };
             self.order(ordering).map_err(|(refusal, _)| refusal)
         });
         match placed {
@@ -118,38 +122,60 @@ impl State {
     pub fn write(
         &mut self,
         session: SessionId,
+        asker: Asker,
         write: Write,
         permit: Option<Room>,
         done: Done,
         out: &mut Vec<Effect>,
     ) {
         let received = Instant::now();
-        if let Err(refusal) = self.check_write(&write) {
+        if let Err(refusal) = self.check_write(&asker, &write) {
             out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
             return;
         }
+        let (by, restored) = (asker.subject, write.restored());
         match write {
-            Write::Edit { author, base, op } => {
+            Write::Edit { author, base, op } | Write::Restore { author, base, op, .. } => {
                 let batch = Batch { seq: Seq(1), base, op, received, permit };
-                let done = Some(done);
-                let ordering =
-                    Ordering { session, author, via: None, batch, done, surprising: false };
-                if let Err((refusal, Some(done))) = self.order(ordering) {
-                    self.sessions.forget_unknown(session);
-                    out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+                let ordering = Ordering {
+                    session,
+                    author: author.clone(),
+                    by: by.clone(),
+                    via: None,
+                    batch,
+                    done: Some(done),
+                    surprising: false,
+                };
+                match (self.order(ordering), restored) {
+                    (Ok(_), Some(rev)) => {
+                        self.note_event(author, by, EventKind::Restored { rev });
+                    }
+                    (Err((refusal, Some(done))), _) => {
+                        self.sessions.forget_unknown(session);
+                        out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+                    }
+                    (Ok(_) | Err((_, None)), _) => {}
                 }
             }
             Write::Event { author, kind } => {
-                let what = What::Event { author, kind };
+                if let EventKind::AccessChanged(change) = &kind
+                    && let Err(refusal) = self.order_access(change)
+                {
+                    out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+                    return;
+                }
+                self.begin_owned(&author, by.as_ref());
+                let what = What::Event { author, by, kind };
                 self.pending.push(Item { what, received, permit, done: Some(done) });
             }
         }
     }
 
-    fn check_write(&self, write: &Write) -> Result<(), Refusal> {
+    fn check_write(&self, asker: &Asker, write: &Write) -> Result<(), Refusal> {
+        self.may(asker, write.right()).map_err(Refusal::Denied)?;
         match (self.intake, write) {
             (Intake::ReadOnly, _) => return Err(Refusal::only_read()),
-            (Intake::Full, Write::Edit { .. }) => {
+            (Intake::Full, Write::Edit { .. } | Write::Restore { .. }) => {
                 return Err(Refusal::Full { retry: FULL_RETRY });
             }
             (Intake::Open | Intake::Full, _) => {}
@@ -166,7 +192,7 @@ impl State {
             Write::Event { kind: EventKind::Created, .. } => self.check_life(),
             Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
             Write::Event { .. } => self.check_life(),
-            Write::Edit { base, .. } => {
+            Write::Edit { base, .. } | Write::Restore { base, .. } => {
                 self.check_life()?;
                 self.check_base(*base, self.window.base())
             }
@@ -181,7 +207,12 @@ impl State {
     }
 
     /// Decides whether a batch is the session's next, a repetition, or out of order.
-    fn admit(&self, session: SessionId, batch: &Batch) -> Result<Admission, Refusal> {
+    fn admit(
+        &self,
+        session: SessionId,
+        asker: &Asker,
+        batch: &Batch,
+    ) -> Result<Admission, Refusal> {
         let row = self.sessions.get(&session).ok_or(Refusal::Replaced)?;
         self.check_life()?;
         if row.conn.is_some_and(|conn| conn.mode == Mode::View) {
@@ -208,6 +239,8 @@ impl State {
         if newest > row.durable {
             return Err(Refusal::Pipelined { pending: newest });
         }
+        // What was taken before the right was withdrawn stays, and is acknowledged above.
+        self.may(asker, Right::Write).map_err(Refusal::Denied)?;
         self.check_base(batch.base, self.cut)?;
         Ok(Admission::Next)
     }
@@ -222,7 +255,7 @@ impl State {
 
     /// Rebases a batch to the end of the order and queues it.
     fn order(&mut self, ordering: Ordering) -> Result<Revision, (Refusal, Option<Done>)> {
-        let Ordering { session, author, via, batch, done, surprising } = ordering;
+        let Ordering { session, author, by, via, batch, done, surprising } = ordering;
         let Batch { seq, base, op, received, permit } = batch;
         let placed = match self.place(session, base, op) {
             Ok(placed) => placed,
@@ -233,6 +266,7 @@ impl State {
         if bytes > ENTRY_BYTES_MAX {
             return Err((Refusal::TooLong { bytes, limit: ENTRY_BYTES_MAX }, done));
         }
+        self.begin_owned(&author, by.as_ref());
         let row = self.sessions.entry(session);
         row.ordered = seq;
         row.note_insert(&placed.op, rev);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::access::Subject;
 use crate::doc::write::Done;
 use crate::doc::{Change, Room};
 use crate::log::{ENTRIES_MAX, Entry, Event, EventKind, Frame, Record};
@@ -31,7 +32,7 @@ pub(crate) struct Item {
 #[derive(Debug)]
 pub(crate) enum What {
     Change(Arc<Change>),
-    Event { author: Author, kind: EventKind },
+    Event { author: Author, by: Option<Subject>, kind: EventKind },
 }
 
 /// A record in the log whose fate is open.
@@ -149,9 +150,9 @@ pub(crate) struct Making<'a> {
 impl Making<'_> {
     fn record(&self, base_rev: Revision, items: &[Item]) -> Record {
         let (doc, epoch, at) = (self.doc.clone(), self.epoch, self.at);
-        if let [Item { what: What::Event { author, kind }, .. }] = items {
-            let (author, kind) = (author.clone(), kind.clone());
-            return Record::Event(Event { epoch, doc, base_rev, at, author, kind });
+        if let [Item { what: What::Event { author, by, kind }, .. }] = items {
+            let (author, by, kind) = (author.clone(), by.clone(), kind.clone());
+            return Record::Event(Event { epoch, doc, base_rev, at, author, by, kind });
         }
         let entry = |item: &Item| match &item.what {
             What::Change(change) => Some(Entry {

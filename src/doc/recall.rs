@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
 
+use crate::access::Right;
 use crate::doc::actor::{Message, Running};
 use crate::doc::handle::Join;
 use crate::doc::history::Past;
@@ -65,6 +66,7 @@ impl State {
     pub(in crate::doc) fn may_be_forgotten(&self, join: &Join) -> bool {
         join.mode == Mode::Edit
             && self.intake != Intake::ReadOnly
+            && self.may(&join.asker, Right::Write).is_ok()
             && join.rev.is_some()
             && self.sessions.get(&join.session).is_none_or(Session::is_unknown)
             && self.sessions.are_incomplete(self.head())
@@ -80,7 +82,7 @@ impl State {
             if row.is_unknown() {
                 row.in_doubt = true;
                 let kind = EventKind::SessionReturned { session, seq, rev };
-                self.note_event(Author::anonymous(), kind);
+                self.note_event(Author::anonymous(), None, kind);
             }
         }
     }

@@ -64,6 +64,8 @@ impl State {
         state.sealed = snapshot.sealed.clone();
         state.versions = snapshot.versions.clone();
         state.cut = snapshot.cut;
+        state.access = snapshot.access.clone();
+        state.access_ordered = snapshot.access.clone();
         state.offset = snapshot.offset;
         for row in &snapshot.sessions {
             let session = state.sessions.entry(row.session);
@@ -117,6 +119,7 @@ impl State {
             sealed: self.sealed.clone(),
             versions: self.versions.clone(),
             cut: self.cut,
+            access: self.access.clone(),
         };
         Save {
             snapshot,

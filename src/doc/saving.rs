@@ -14,16 +14,16 @@ use crate::task::caught;
 use crate::types::{Author, Timestamp};
 
 /// Whoever waits until everything durable is in a checkpoint.
-pub(crate) type Asker = oneshot::Sender<Result<(), Failure>>;
+pub(crate) type Waiter = oneshot::Sender<Result<(), Failure>>;
 
 /// Where the document is with its checkpoints.
 #[derive(Default)]
 pub(in crate::doc) struct Saving {
     /// Those who wait for the one that is being taken.
-    running: Option<Vec<Asker>>,
+    running: Option<Vec<Waiter>>,
     /// Whether another one is to follow, and who waits for that.
     again: bool,
-    next: Vec<Asker>,
+    next: Vec<Waiter>,
     /// Whether the last one failed: a document that is to stop leaves the rest to the log.
     pub(in crate::doc) failed: bool,
     /// Whether the store has another text for a revision: nothing can be saved any more.
@@ -62,7 +62,7 @@ impl Saving {
 }
 
 impl Running {
-    pub(in crate::doc) fn save_for(&mut self, reply: Asker) {
+    pub(in crate::doc) fn save_for(&mut self, reply: Waiter) {
         self.saving.next.push(reply);
         self.save();
     }
@@ -74,15 +74,15 @@ impl Running {
             self.saving.again = true;
             return;
         }
-        let askers = std::mem::take(&mut self.saving.next);
+        let waiters = std::mem::take(&mut self.saving.next);
         if !self.state.is_unsaved() {
             // Void records may lie above the last one applied: they are covered, too.
             self.ports.shard.covered(self.state.doc(), self.state.offset());
-            return answer(askers, &Ok(()));
+            return answer(waiters, &Ok(()));
         }
         self.expire_sessions();
         let save = self.state.begin_save(self.ports.log, self.ports.clock.now());
-        self.saving.running = Some(askers);
+        self.saving.running = Some(waiters);
         let (store, me) = (self.ports.store.clone(), self.me.clone());
         self.ports.tasks.spawn("save", async move {
             let result = caught("saving a document", save.run(&*store)).await;
@@ -102,14 +102,14 @@ impl Running {
     }
 
     pub(in crate::doc) fn saved(&mut self, result: Result<Saved, checkpoint::Error>) {
-        let askers = self.saving.running.take().unwrap_or_default();
+        let waiters = self.saving.running.take().unwrap_or_default();
         self.saving.note(result.is_err());
         let told = result.as_ref().map(drop).map_err(|reason| {
             let detail = format!("no checkpoint was taken: {reason}");
             Failure::Store { detail }
         });
         self.note(result);
-        answer(askers, &told);
+        answer(waiters, &told);
         if std::mem::take(&mut self.saving.again) && self.saving.is_wanted() {
             self.save();
         }
@@ -134,7 +134,7 @@ impl Running {
                 if self.state.check_life().is_ok() {
                     let reason = "two checkpoints of one revision differ".to_owned();
                     let kind = EventKind::Quarantined { reason };
-                    self.state.note_event(Author::anonymous(), kind);
+                    self.state.note_event(Author::anonymous(), None, kind);
                     self.flush();
                 }
                 self.saving.conflict = true;
@@ -147,9 +147,9 @@ impl Running {
     }
 }
 
-fn answer(askers: Vec<Asker>, result: &Result<(), Failure>) {
-    for asker in askers {
+fn answer(waiters: Vec<Waiter>, result: &Result<(), Failure>) {
+    for waiter in waiters {
         // Whoever asked has gone.
-        let _ = asker.send(result.clone());
+        let _ = waiter.send(result.clone());
     }
 }

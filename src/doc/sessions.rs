@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::access::Asker;
 use crate::doc::{ConnId, Mode};
 use crate::text::{Operation, Run};
 use crate::types::{Revision, Seq, SessionId, Timestamp};
@@ -57,7 +58,7 @@ pub(crate) struct Connected {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     rows: FxHashMap<SessionId, Session>,
-    by_conn: FxHashMap<ConnId, SessionId>,
+    by_conn: FxHashMap<ConnId, (SessionId, Asker)>,
 }
 
 impl Sessions {
@@ -73,22 +74,32 @@ impl Sessions {
 
     /// Returns the session of a current connection.
     pub(crate) fn of_conn(&self, conn: ConnId) -> Option<SessionId> {
-        self.by_conn.get(&conn).copied()
+        self.by_conn.get(&conn).map(|(session, _)| *session)
+    }
+
+    /// Returns who asks over a current connection.
+    pub(crate) fn asker(&self, conn: ConnId) -> Option<&Asker> {
+        self.by_conn.get(&conn).map(|(_, asker)| asker)
     }
 
     /// Makes `conn` the session's connection and returns the one it replaces.
-    pub(crate) fn connect(&mut self, id: SessionId, conn: Connected) -> Option<ConnId> {
+    pub(crate) fn connect(
+        &mut self,
+        id: SessionId,
+        conn: Connected,
+        asker: &Asker,
+    ) -> Option<ConnId> {
         let replaced = self.entry(id).conn.replace(conn).map(|old| old.id);
         if let Some(old) = replaced {
             self.by_conn.remove(&old);
         }
-        self.by_conn.insert(conn.id, id);
+        self.by_conn.insert(conn.id, (id, asker.clone()));
         replaced
     }
 
     /// Ends a connection; a session that never wrote is forgotten with it.
     pub(crate) fn disconnect(&mut self, conn: ConnId) -> Option<SessionId> {
-        let id = self.by_conn.remove(&conn)?;
+        let (id, _) = self.by_conn.remove(&conn)?;
         let row = self.rows.get_mut(&id)?;
         row.conn = None;
         if row.is_unknown() {
@@ -107,6 +118,11 @@ impl Sessions {
     /// Returns the connections, in no order.
     pub(crate) fn conns(&self) -> impl Iterator<Item = ConnId> {
         self.by_conn.keys().copied()
+    }
+
+    /// Returns who asks over each connection, in no order.
+    pub(crate) fn askers(&self) -> impl Iterator<Item = (ConnId, &Asker)> {
+        self.by_conn.iter().map(|(conn, (_, asker))| (*conn, asker))
     }
 
     /// Tells whether nobody is connected.

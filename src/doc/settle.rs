@@ -85,6 +85,9 @@ impl State {
             Record::Frame(frame) => self.replay_frame(frame),
             Record::Event(event) => {
                 self.apply_event(&event.author, &event.kind, event.at, &mut Vec::new());
+                if matches!(event.kind, EventKind::AccessChanged(_)) {
+                    self.access_ordered.clone_from(&self.access);
+                }
             }
             Record::Claim(_) | Record::Release(_) => return Ok(()),
         }
@@ -121,7 +124,7 @@ impl State {
                     self.apply(&change, flight.at);
                     changes.push(change);
                 }
-                What::Event { author, kind } => {
+                What::Event { author, kind, .. } => {
                     self.apply_event(&author, &kind, flight.at, out);
                 }
             }
@@ -205,6 +208,9 @@ impl State {
                 let (name, author) = (name.clone(), author.clone());
                 self.versions.push(NamedVersion { name, rev: *rev, author, at });
             }
+            EventKind::AccessChanged(change) => self.apply_access(change, out),
+            // Who did it is all that these are for.
+            EventKind::Restored { .. } | EventKind::Exported { .. } => {}
         }
     }
 
@@ -257,9 +263,9 @@ fn is_same(flight: &Flight, record: &Record) -> bool {
             };
             flight.items.len() == entries.len() && flight.items.iter().zip(entries).all(same)
         }
-        Record::Event(Event { author, kind, .. }) => match flight.items.as_slice() {
-            [Item { what: What::Event { author: by, kind: own }, .. }] => {
-                by == author && own == kind
+        Record::Event(Event { author, by, kind, .. }) => match flight.items.as_slice() {
+            [Item { what: What::Event { author: own_author, by: own_by, kind: own }, .. }] => {
+                own_author == author && own_by == by && own == kind
             }
             _ => false,
         },

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::access::{Access, Asker, Right, Subject};
 use crate::checkpoint::{Life, NamedVersion, SealedSegment};
 use crate::crdt::Segment;
 use crate::doc::handle::{Content, Join, Welcome};
@@ -52,6 +53,8 @@ pub struct Fork {
     pub session: SessionId,
     /// Who sent it.
     pub conn: ConnId,
+    /// What is known of who that is.
+    pub asker: Asker,
     /// In whose name.
     pub author: Author,
     /// The batch.
@@ -77,6 +80,10 @@ pub struct State {
     pub(in crate::doc) versions: Vec<NamedVersion>,
     /// History before this revision is gone.
     pub(in crate::doc) cut: Revision,
+    /// What the document grants by itself.
+    pub(in crate::doc) access: Access,
+    /// The same once all that is open is durable.
+    pub(in crate::doc) access_ordered: Access,
     pub(in crate::doc) window: Window,
     pub(in crate::doc) sessions: Sessions,
     pub(in crate::doc) pending: Pending,
@@ -129,6 +136,8 @@ impl State {
             sealed: Vec::new(),
             versions: Vec::new(),
             cut: Revision(0),
+            access: Access::default(),
+            access_ordered: Access::default(),
             window: Window::new(Revision(0), 0),
             sessions: Sessions::default(),
             pending: Pending::default(),
@@ -191,23 +200,31 @@ impl State {
         self.epoch_at_rest
     }
 
+    /// Returns what the document grants by itself.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Connects a session; the connection of the same session that it replaces is closed.
     ///
     /// # Errors
-    /// Where the document is deleted, quarantined, or absent and the client may not write, and
-    /// [`Refusal::Occupied`] where the session has a connection that is not to be replaced.
+    /// [`Refusal::Denied`] where the client may not read, whatever the document is; others where it
+    /// is deleted, quarantined, or absent and the client may not write, and [`Refusal::Occupied`]
+    /// where the session has a connection that is not to be replaced.
     pub fn join(
         &mut self,
         conn: ConnId,
         join: &Join,
         out: &mut Vec<Effect>,
     ) -> Result<Welcome, Refusal> {
+        self.may(&join.asker, Right::Read).map_err(Refusal::Denied)?;
         self.check_life()?;
         let read_only = self.intake == Intake::ReadOnly;
         if !self.exists() && read_only {
             return Err(Refusal::only_read());
         }
-        let mode = if read_only { Mode::View } else { join.mode };
+        let writes = !read_only && self.may(&join.asker, Right::Write).is_ok();
+        let mode = if writes { join.mode } else { Mode::View };
         if mode == Mode::View && !self.exists() {
             return Err(Refusal::NoDocument);
         }
@@ -224,7 +241,7 @@ impl State {
             return Err(Refusal::Occupied { by });
         }
         let connected = Connected { id: conn, socket, mode, ordered: join.ordered };
-        if let Some(old) = self.sessions.connect(join.session, connected) {
+        if let Some(old) = self.sessions.connect(join.session, connected, &join.asker) {
             out.push(Effect::Close(old, Refusal::Replaced));
         }
         let head = self.head();
@@ -272,13 +289,19 @@ impl State {
         for session in &sessions {
             self.sessions.entry(*session).in_doubt = true;
         }
-        self.note_event(Author::anonymous(), EventKind::SessionsExpired { sessions });
+        let kind = EventKind::SessionsExpired { sessions };
+        self.note_event(Author::anonymous(), None, kind);
         true
     }
 
     /// Queues an event that nobody waits for.
-    pub(in crate::doc) fn note_event(&mut self, author: Author, kind: EventKind) {
-        let what = What::Event { author, kind };
+    pub(in crate::doc) fn note_event(
+        &mut self,
+        author: Author,
+        by: Option<Subject>,
+        kind: EventKind,
+    ) {
+        let what = What::Event { author, by, kind };
         self.pending.push(Item { what, received: Instant::now(), permit: None, done: None });
     }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use crate::access::Asker;
 use crate::doc::recall::Found;
 use crate::doc::state::Fork;
-use crate::doc::write::Done;
 use crate::doc::{
     Batch, Config, ConnId, Content, Effect, Event, Failure, Join, Outbox, Past, Refusal, Socket,
     State, Welcome, Write,
@@ -14,26 +16,26 @@ use crate::log::{EventKind, Position, Record};
 use crate::text::Operation;
 use crate::types::{Author, Epoch, LogId, Offset, Revision, Seq, SessionId, Timestamp};
 
-struct Deaf;
+pub(in crate::doc) struct Deaf;
 
 impl Outbox for Deaf {
     fn push(&self, _: Event) {}
 }
 
 /// A state and the log that it writes to, which accepts when it is told to.
-struct Fixture {
-    state: State,
-    effects: Vec<Effect>,
+pub(in crate::doc) struct Fixture {
+    pub(in crate::doc) state: State,
+    pub(in crate::doc) effects: Vec<Effect>,
     /// Records handed over and not settled.
-    handed: Vec<Record>,
-    accepted: Vec<Record>,
-    told: Vec<(ConnId, Event)>,
+    pub(in crate::doc) handed: Vec<Record>,
+    pub(in crate::doc) accepted: Vec<Record>,
+    pub(in crate::doc) told: Vec<(ConnId, Event)>,
     /// Batches to be merged elsewhere.
-    forks: Vec<Fork>,
-    now: Timestamp,
+    pub(in crate::doc) forks: Vec<Fork>,
+    pub(in crate::doc) now: Timestamp,
 }
 
-fn session(number: u8) -> SessionId {
+pub(in crate::doc) fn session(number: u8) -> SessionId {
     SessionId([number; 16])
 }
 
@@ -41,12 +43,12 @@ fn join_of(number: u8, rev: Option<u64>) -> Join {
     Join { rev: rev.map(Revision), ..Join::new(session(number), Arc::new(Deaf)) }
 }
 
-fn insert(at: u32, text: &str) -> Operation {
+pub(in crate::doc) fn insert(at: u32, text: &str) -> Operation {
     Operation::builder().retain(at).insert(text).build()
 }
 
 impl Fixture {
-    fn new(config: Config) -> Self {
+    pub(in crate::doc) fn new(config: Config) -> Self {
         let state = State::new("doc".parse().unwrap(), Arc::new(config));
         let (handed, accepted, told, forks) = Default::default();
         let now = Timestamp(1_000_000);
@@ -56,13 +58,30 @@ impl Fixture {
     }
 
     fn join(&mut self, conn: u64, number: u8, rev: Option<u64>) -> Result<Welcome, Refusal> {
-        let join = join_of(number, rev);
-        let welcome = self.state.join(ConnId(conn), &join, &mut self.effects);
+        self.take(conn, &join_of(number, rev))
+    }
+
+    pub(in crate::doc) fn take(&mut self, conn: u64, join: &Join) -> Result<Welcome, Refusal> {
+        let welcome = self.state.join(ConnId(conn), join, &mut self.effects);
         self.carry_out();
         welcome
     }
 
-    fn submit(&mut self, conn: u64, seq: u64, base: u64, op: Operation) {
+    /// Has something written by a fresh session; returns where its outcome comes.
+    pub(in crate::doc) fn write(
+        &mut self,
+        asker: Asker,
+        write: Write,
+    ) -> oneshot::Receiver<Result<Revision, Failure>> {
+        let (done, outcome) = oneshot::channel();
+        let fresh = SessionId(rand::random());
+        self.state.write(fresh, asker, write, None, done, &mut self.effects);
+        self.state.flush(self.now, &mut self.effects);
+        self.carry_out();
+        outcome
+    }
+
+    pub(in crate::doc) fn submit(&mut self, conn: u64, seq: u64, base: u64, op: Operation) {
         let received = tokio::time::Instant::now();
         let batch = Batch { seq: Seq(seq), base: Revision(base), op, received, permit: None };
         self.state.submit(ConnId(conn), &Author::anonymous(), batch, &mut self.effects);
@@ -71,38 +90,39 @@ impl Fixture {
     }
 
     /// Lets the log accept the oldest record handed over.
-    fn accept(&mut self) {
+    pub(in crate::doc) fn accept(&mut self) {
         self.accepted.push(self.handed.remove(0));
         let offset = Offset(self.accepted.len() as u64);
         self.state.accepted(offset, self.now, &mut self.effects);
         self.carry_out();
     }
 
-    fn accept_all(&mut self) {
+    pub(in crate::doc) fn accept_all(&mut self) {
         while !self.handed.is_empty() {
             self.accept();
         }
     }
 
-    fn carry_out(&mut self) {
+    pub(in crate::doc) fn carry_out(&mut self) {
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Append(_, bytes) => self.handed.push(Record::decode(&bytes).unwrap()),
                 Effect::Tell(conn, event) => self.told.push((conn, event)),
                 Effect::Close(conn, refusal) => self.told.push((conn, Event::Closed(refusal))),
-                Effect::Broadcast(_) | Effect::Done(..) | Effect::Save => {}
+                Effect::Done(done, result) => drop(done.send(result)),
+                Effect::Broadcast(_) | Effect::Save => {}
                 Effect::Fork(fork) => self.forks.push(fork),
                 Effect::Rebuild => panic!("not here"),
             }
         }
     }
 
-    fn past(&self) -> Past {
+    pub(in crate::doc) fn past(&self) -> Past {
         Past::new(&self.state, Arc::new(crate::checkpoint::Memory::new()), LogId(1))
     }
 
     /// Lets a session put so many letters in front of the text, one revision each.
-    fn type_on(&mut self, conn: u64, number: u8, letters: u64) {
+    pub(in crate::doc) fn type_on(&mut self, conn: u64, number: u8, letters: u64) {
         for _ in 0..letters {
             let seq = self.state.last_seq(&session(number)).next();
             self.submit(conn, seq.0, self.state.head().0, insert(0, "."));
@@ -112,7 +132,7 @@ impl Fixture {
 
     /// Merges a fork with the document as it is now, and lets so many letters be written before
     /// what comes out is taken back.
-    async fn merge(&mut self, fork: Fork, meanwhile: u64) {
+    pub(in crate::doc) async fn merge(&mut self, fork: Fork, meanwhile: u64) {
         let merged = self.past().merge_fork(fork.batch.base, fork.batch.op.clone()).await;
         self.type_on(2, 2, meanwhile);
         self.state.forked(fork, merged, &mut self.effects);
@@ -120,7 +140,7 @@ impl Fixture {
         self.carry_out();
     }
 
-    fn refused(&mut self) -> Option<Refusal> {
+    pub(in crate::doc) fn refused(&mut self) -> Option<Refusal> {
         match self.told.pop() {
             Some((_, Event::Refused { refusal, .. })) => Some(refusal),
             _ => None,
@@ -128,13 +148,14 @@ impl Fixture {
     }
 
     /// Replays what was accepted into a fresh state, which must be the same.
-    fn check_replay(&self) {
+    pub(in crate::doc) fn check_replay(&self) {
         let mut again = State::new("doc".parse().unwrap(), Arc::new(Config::default()));
         for (offset, record) in (1..).zip(&self.accepted) {
             let replayed = again.replay(Offset(offset), record, 1);
             assert_eq!(replayed, Ok(()), "{record:?}");
         }
         assert_eq!((again.head(), again.text()), (self.state.head(), self.state.text()));
+        assert_eq!((again.access(), again.exists()), (self.state.access(), self.state.exists()));
         for number in 0..9 {
             let (one, other) = (session(number), session(number));
             assert_eq!(again.last_seq(&one), self.state.last_seq(&other), "session {number}");
@@ -268,12 +289,9 @@ async fn a_cut_removes_what_was_before_it_and_nothing_else() {
         fixture.submit(1, n + 1, n, insert(u32::try_from(n).unwrap(), "x"));
         fixture.accept_all();
     }
-    let (done, _answer): (Done, _) = tokio::sync::oneshot::channel::<Result<Revision, Failure>>();
     let kind = EventKind::HistoryCut { before: Revision(4) };
     let write = Write::Event { author: Author::anonymous(), kind };
-    fixture.state.write(session(9), write, None, done, &mut fixture.effects);
-    fixture.state.flush(fixture.now, &mut fixture.effects);
-    fixture.carry_out();
+    drop(fixture.write(Asker::anything(), write));
     fixture.accept_all();
     assert_eq!((fixture.state.head(), fixture.state.text()), (Revision(6), "xxxxxx".to_owned()));
     assert_eq!(fixture.state.live.text_at(Revision(3)), None);
@@ -315,7 +333,7 @@ fn a_session_is_taken_only_from_the_connection_that_is_named() {
     assert_eq!(join(&mut doc, 8, 7, None), (Ok(()), None));
 }
 
-fn forked() -> (Fixture, Fork) {
+pub(in crate::doc) fn forked() -> (Fixture, Fork) {
     let mut fixture = Fixture::new(Config { window_revisions: 3, ..Config::default() });
     fixture.join(1, 1, None).unwrap();
     fixture.submit(1, 1, 0, insert(0, "ab"));
@@ -353,11 +371,8 @@ async fn a_long_fork_of_a_history_that_was_cut_meanwhile_is_refused() {
     let merged = fixture.past().merge_fork(fork.batch.base, fork.batch.op.clone()).await;
     fixture.type_on(2, 2, 5);
     let before = fixture.state.head();
-    let (done, _) = tokio::sync::oneshot::channel();
     let cut = Write::Event { author: Author::anonymous(), kind: EventKind::HistoryCut { before } };
-    fixture.state.write(session(8), cut, None, done, &mut fixture.effects);
-    fixture.state.flush(fixture.now, &mut fixture.effects);
-    fixture.carry_out();
+    drop(fixture.write(Asker::anything(), cut));
     fixture.accept_all();
     fixture.state.forked(fork, merged, &mut fixture.effects);
     fixture.carry_out();

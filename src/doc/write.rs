@@ -63,6 +63,17 @@ pub enum Write {
         /// The edit.
         op: Operation,
     },
+    /// An edit that brings the text of an earlier revision back; the log tells who asked for it.
+    Restore {
+        /// On whose behalf.
+        author: Author,
+        /// The revision that the operation applies to.
+        base: Revision,
+        /// The edit.
+        op: Operation,
+        /// Which revision's text comes back.
+        rev: Revision,
+    },
     /// An event of the document's life.
     Event {
         /// Who caused it.

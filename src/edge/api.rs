@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp as Time;
 
-use crate::doc::{Blamed, EventKind, Failure, Handle, Hunk, HunkKind, Past, Row, Write};
+use crate::access::Right;
+use crate::doc::{Blamed, EventKind, Handle, Hunk, HunkKind, Past, Row, Write};
+use crate::edge::asker::asker_for_now;
 use crate::edge::extract::{Asked, Body, Doc, Fresh};
 use crate::edge::model::{
     AtRev, Between, BlameBody, By, Changed, Cut, CutBody, Difference, History, HunkRow, Import,
@@ -17,7 +19,7 @@ use crate::edge::model::{
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::task::Tasks;
-use crate::text::diff as text_diff;
+use crate::text::{Operation, diff as text_diff};
 use crate::types::{Author, Revision, SessionId, Timestamp};
 
 /// How many revisions a page lists where nothing is said.
@@ -29,14 +31,14 @@ const VERSION_NAME_BYTES_MAX: usize = 128;
 type Answer<T> = Result<Fresh<T>, Problem>;
 
 pub(crate) async fn text(doc: Doc, Asked(at): Asked<AtRev>) -> Answer<Text> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::Read).await?;
     let rev = at.rev.map_or(past.head(), Revision);
     let text = past.text_at(rev).await?;
     Ok(Fresh(Text { doc: doc.id.to_string(), rev: rev.0, head: past.head().0, text }))
 }
 
 pub(crate) async fn history(doc: Doc, Asked(listing): Asked<Listing>) -> Answer<History> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::History).await?;
     let from = Revision(listing.from.unwrap_or(1));
     let page = past.page(from, listing.limit.unwrap_or(PAGE_ROWS)).await?;
     let versions = past.versions().iter().map(|version| VersionRow {
@@ -54,14 +56,14 @@ pub(crate) async fn history(doc: Doc, Asked(listing): Asked<Listing>) -> Answer<
 }
 
 pub(crate) async fn blame(doc: Doc, Asked(at): Asked<AtRev>) -> Answer<BlameBody> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::History).await?;
     let rev = at.rev.map_or(past.head(), Revision);
     let spans = past.blame(rev).await?;
     Ok(Fresh(BlameBody { rev: rev.0, spans: spans.into_iter().map(span).collect() }))
 }
 
 pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Difference> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::History).await?;
     let (from, to) = (Revision(between.from), between.to.map_or(past.head(), Revision));
     let (_, hunks) = past.diff(from, to).await?;
     let row = |Hunk { kind, text }| {
@@ -77,7 +79,7 @@ pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Dif
 
 pub(crate) async fn verify(State(shared): State<Arc<Shared>>, doc: Doc) -> Answer<VerifyBody> {
     let rebuilt = shared.router.rebuild(&doc.id).await?;
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::History).await?;
     let verified = past.verify((rebuilt.head(), rebuilt.text())).await?;
     Ok(Fresh(VerifyBody {
         rev: verified.rev.0,
@@ -89,18 +91,22 @@ pub(crate) async fn verify(State(shared): State<Arc<Shared>>, doc: Doc) -> Answe
 }
 
 pub(crate) async fn import(doc: Doc, Body(import): Body<Import>) -> Answer<Changed> {
-    let past = doc.handle.past().await.map_err(|_| Failure::Closed)?;
-    become_text(&doc.handle, &past, import.text, author(&import.author)?).await
+    let past = doc.handle.past(&asker_for_now(), Right::Read).await?;
+    let (base, op) = leading_to(&past, import.text).await?;
+    let edit = Write::Edit { author: author(&import.author)?, base, op };
+    write(&doc.handle, edit).await
 }
 
 pub(crate) async fn restore(doc: Doc, Body(restore): Body<Restore>) -> Answer<Changed> {
-    let past = existing(&doc.handle).await?;
-    let text = past.text_at(Revision(restore.rev)).await?;
-    become_text(&doc.handle, &past, text, author(&restore.author)?).await
+    let past = existing(&doc.handle, Right::History).await?;
+    let rev = Revision(restore.rev);
+    let (base, op) = leading_to(&past, past.text_at(rev).await?).await?;
+    let restored = Write::Restore { author: author(&restore.author)?, base, op, rev };
+    write(&doc.handle, restored).await
 }
 
 pub(crate) async fn name_version(doc: Doc, Body(named): Body<NameVersion>) -> Answer<Changed> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::Read).await?;
     let rev = named.rev.map_or(past.head(), Revision);
     past.check_revision(rev)?;
     let name = named.name;
@@ -114,17 +120,17 @@ pub(crate) async fn name_version(doc: Doc, Body(named): Body<NameVersion>) -> An
 }
 
 pub(crate) async fn cut(doc: Doc, Body(cut): Body<Cut>) -> Answer<CutBody> {
-    let past = existing(&doc.handle).await?;
+    let past = existing(&doc.handle, Right::Admin).await?;
     let before = Revision(cut.before);
     past.check_revision(before)?;
     event(&doc.handle, EventKind::HistoryCut { before }, author(&cut.author)?).await?;
     doc.handle.save().await?;
-    let past = doc.handle.past().await.map_err(|_| Failure::Closed)?;
+    let past = doc.handle.past(&asker_for_now(), Right::Admin).await?;
     Ok(Fresh(CutBody { base: past.oldest().0 }))
 }
 
 pub(crate) async fn delete(doc: Doc, Body(by): Body<By>) -> Answer<Changed> {
-    existing(&doc.handle).await?;
+    existing(&doc.handle, Right::Admin).await?;
     let rev = event(&doc.handle, EventKind::Deleted, author(&by.author)?).await?;
     Ok(Fresh(Changed { rev: rev.0 }))
 }
@@ -134,28 +140,27 @@ pub(crate) async fn undelete(doc: Doc, Body(by): Body<By>) -> Answer<Changed> {
     Ok(Fresh(Changed { rev: rev.0 }))
 }
 
-async fn existing(handle: &Handle) -> Result<Past, Problem> {
-    let past = handle.past().await.map_err(|_| Failure::Closed)?;
+async fn existing(handle: &Handle, right: Right) -> Result<Past, Problem> {
+    let past = handle.past(&asker_for_now(), right).await?;
     past.check_exists()?;
     Ok(past)
 }
 
-/// Makes a text the document's, as one revision on top of what is there.
-async fn become_text(
-    handle: &Handle,
-    past: &Past,
-    target: String,
-    author: Author,
-) -> Answer<Changed> {
+/// Returns the operation that makes a text of the newest one.
+async fn leading_to(past: &Past, target: String) -> Result<(Revision, Operation), Problem> {
     let base = past.head();
     let current = past.text_at(base).await?;
     let op = Tasks::offload(move || text_diff(&current, &target)).await;
-    let rev = handle.write(fresh_session(), Write::Edit { author, base, op }).await?;
+    Ok((base, op))
+}
+
+async fn write(handle: &Handle, write: Write) -> Answer<Changed> {
+    let rev = handle.write(fresh_session(), asker_for_now(), write).await?;
     Ok(Fresh(Changed { rev: rev.0 }))
 }
 
 async fn event(handle: &Handle, kind: EventKind, author: Author) -> Result<Revision, Problem> {
-    Ok(handle.write(fresh_session(), Write::Event { author, kind }).await?)
+    Ok(handle.write(fresh_session(), asker_for_now(), Write::Event { author, kind }).await?)
 }
 
 fn fresh_session() -> SessionId {

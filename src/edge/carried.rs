@@ -46,11 +46,10 @@ impl Carried {
 #[async_trait]
 impl Pages for Carried {
     async fn answer(&self, request: Request) -> Response {
-        let Request { method, target, content_type, body } = request;
+        let Request { method, target, content_type, who, body } = request;
         let is_own = target.starts_with("/v1/docs/");
         let builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
-        // Until who asks is carried along: the node that it came in at has let them in.
-        let mut builder = builder.extension(Caller::anybody());
+        let mut builder = builder.extension(Caller::carried(who));
         if let Some(kind) = content_type {
             builder = builder.header(header::CONTENT_TYPE, kind);
         }
@@ -81,11 +80,14 @@ fn problem(detail: &str) -> Response {
 pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, next: Next) -> Answer {
     let name = request.uri().path().split('/').nth(3);
     let doc = name.and_then(|name| name.parse::<DocId>().ok());
-    let owner = doc.and_then(|doc| shared.router.elsewhere(&doc));
-    let Some(owner) = owner else { return next.run(request).await };
+    let owner = doc.and_then(|doc| Some((shared.router.elsewhere(&doc)?, doc)));
+    let Some((owner, doc)) = owner else { return next.run(request).await };
     if request.extensions().get::<Once>().is_some() {
         return unavailable("the document is changing its place: try again");
     }
+    // A route that forgot to ask lets nobody do anything.
+    let caller = request.extensions().get::<Caller>().cloned();
+    let who = caller.unwrap_or_else(Caller::anonymous).who(&doc);
     let method = request.method().clone();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let content_type = request.headers().get(header::CONTENT_TYPE);
@@ -94,7 +96,7 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
         Ok((body, _room)) => Blob(body),
         Err(problem) => return problem.into_response(),
     };
-    let carried = Request { method: method.to_string(), target, content_type, body };
+    let carried = Request { method: method.to_string(), target, content_type, who, body };
     match shared.router.carry(&owner, carried).await {
         Ok(response) => answer(response),
         Err(PeerError::Lost) if method != Method::GET => {

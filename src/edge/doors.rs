@@ -27,6 +27,7 @@ use crate::access::{Asker, Subject};
 use crate::auth::{Claims, Csrf, LoginId, Logins, Principal, Revocations, Tickets, Verifier};
 use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::stay::Stay;
+use crate::relay::Who;
 use crate::types::{Author, DocId, Timestamp};
 
 pub use origin::{BadOrigin, Origins};
@@ -63,6 +64,8 @@ pub(in crate::edge) struct Caller {
     /// What others see, where the token says it.
     name: Option<Author>,
     holds: Option<Holds>,
+    /// What another node has found out, at which the request came in.
+    carried: Option<Asker>,
 }
 
 /// Is what a caller was let in by.
@@ -77,23 +80,35 @@ pub(in crate::edge) struct Holds {
 impl Caller {
     /// Returns somebody who has shown nothing.
     pub(in crate::edge) fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, name: None, holds: None }
+        Self { principal: Principal::Anonymous, name: None, holds: None, carried: None }
     }
 
     /// Returns anybody, on a node that is open.
     pub(in crate::edge) fn anybody() -> Self {
-        Self { principal: Principal::Anybody, name: None, holds: None }
+        Self { principal: Principal::Anybody, name: None, holds: None, carried: None }
     }
 
     fn known(claims: Claims, until: Timestamp, login: Option<LoginId>) -> Self {
         let (principal, name) = (claims.principal(), Some(claims.name.clone()));
         let holds = Some(Holds { claims: Arc::new(claims), until, login });
-        Self { principal, name, holds }
+        Self { principal, name, holds, carried: None }
+    }
+
+    /// Returns who asked at another node about one document, and may ask about no other.
+    pub(in crate::edge) fn carried(who: Who) -> Self {
+        let name = (who.name != Author::anonymous()).then(|| who.name.clone());
+        Self { name, carried: Some(who.into()), ..Self::anonymous() }
+    }
+
+    /// Returns what the owner of a document is told of who asks.
+    pub(in crate::edge) fn who(&self, doc: &DocId) -> Who {
+        let Asker { subject, granted } = self.asks(doc);
+        Who { subject, granted, name: self.name.clone().unwrap_or_else(Author::anonymous) }
     }
 
     /// Returns what a document has to know of who asks.
     pub(in crate::edge) fn asks(&self, doc: &DocId) -> Asker {
-        self.principal.asks(doc)
+        self.carried.clone().unwrap_or_else(|| self.principal.asks(doc))
     }
 
     /// Returns the name that others see, where it is known: it is not for the client to choose.
@@ -103,7 +118,8 @@ impl Caller {
 
     /// Returns who asks, where that is known.
     pub(in crate::edge) fn subject(&self) -> Option<&Subject> {
-        self.holds.as_ref().map(|holds| &holds.claims.subject)
+        let carried = self.carried.as_ref().and_then(|asker| asker.subject.as_ref());
+        self.holds.as_ref().map(|holds| &holds.claims.subject).or(carried)
     }
 }
 

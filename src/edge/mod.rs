@@ -11,6 +11,7 @@
 //! but the revision that its client stands at.
 
 mod api;
+mod asker;
 mod assets;
 mod audit;
 mod carried;

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::access::Denied;
 use crate::doc::{Failure, Refusal};
 use crate::edge::model::ProblemBody;
 
@@ -28,7 +29,9 @@ impl From<Refusal> for Problem {
             | Refusal::Replaced
             | Refusal::Occupied { .. } => StatusCode::CONFLICT,
             Refusal::TooLarge { .. } | Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::TooManyVersions { .. } => StatusCode::CONFLICT,
+            Refusal::TooManyVersions { .. } | Refusal::TooManyMembers(_) => StatusCode::CONFLICT,
+            Refusal::Denied(Denied::Unknown(_)) => StatusCode::UNAUTHORIZED,
+            Refusal::Denied(Denied::Forbidden(_)) => StatusCode::FORBIDDEN,
             Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::ReadOnly => StatusCode::FORBIDDEN,
             Refusal::NoDocument => StatusCode::NOT_FOUND,

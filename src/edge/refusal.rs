@@ -1,5 +1,6 @@
 //! How a document's refusal is told to a client.
 
+use crate::access::Denied;
 use crate::doc::Refusal;
 use crate::types::Seq;
 use crate::wire::{ErrorCode, Millis, ServerMessage};
@@ -17,12 +18,14 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::BadBase { .. } => ErrorCode::BadBase,
         Refusal::Pipelined { .. } => ErrorCode::Pipelined,
         Refusal::Gap { .. } => ErrorCode::Gap,
-        Refusal::TooLarge { .. } | Refusal::TooLong { .. } | Refusal::TooManyVersions { .. } => {
-            ErrorCode::TooLarge
-        }
+        Refusal::TooLarge { .. }
+        | Refusal::TooLong { .. }
+        | Refusal::TooManyVersions { .. }
+        | Refusal::TooManyMembers(_) => ErrorCode::TooLarge,
         Refusal::Internal { .. } => ErrorCode::Internal,
         Refusal::Full { .. } => ErrorCode::Rate,
-        Refusal::ReadOnly => ErrorCode::Forbidden,
+        Refusal::Denied(Denied::Unknown(_)) => ErrorCode::Unauthenticated,
+        Refusal::ReadOnly | Refusal::Denied(Denied::Forbidden(_)) => ErrorCode::Forbidden,
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,
         Refusal::Moved => ErrorCode::Moved,

@@ -285,6 +285,7 @@ mod tests {
             base_rev: Revision(base_rev),
             at: Timestamp(0),
             author: Author::anonymous(),
+            by: None,
             kind: EventKind::Deleted,
         };
         let doc = Doc { revision: Revision(7), ..Doc::default() };

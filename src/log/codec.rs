@@ -10,6 +10,7 @@
 //!         | 1 node boot prev?                          claim
 //!         | 2 epoch to?                                release
 //!         | 3 epoch doc base_rev at author kind        event
+//!         | 4 by (as 3)                                event that somebody known has asked for
 //! entry   = session seq author base components
 //! component = 0 chars | 1 text | 2 chars               retain, insert, delete
 //! ```
@@ -21,6 +22,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::access::{AccessChange, BadBits, BadSubject, Rights, Subject, Visibility};
 use crate::log::record::{Claim, Entry, Event, EventKind, Frame, Record, Release};
 use crate::text;
 use crate::types::{
@@ -81,6 +83,12 @@ pub enum DecodeError {
     /// An author name is none.
     #[error("the record holds an invalid author")]
     Author(#[from] BadAuthor),
+    /// A subject is none.
+    #[error("the record holds an invalid subject")]
+    Subject(#[from] BadSubject),
+    /// A set of rights is none.
+    #[error("the record holds invalid rights")]
+    Rights(#[from] BadBits),
 }
 
 /// The body of a record; written with [`Entries`] for `L`, read with a list.
@@ -91,6 +99,7 @@ enum Body<'a, L> {
     Claim { node: &'a str, boot: u64, prev: Option<Epoch> },
     Release { epoch: Epoch, to: Option<&'a str> },
     Event(EventBody<'a>),
+    EventBy { by: &'a str, event: EventBody<'a> },
 }
 
 /// An entry; written with [`Components`] for `L`, read with a list.
@@ -132,6 +141,16 @@ enum KindBody<'a> {
     HistoryCut { before: Revision },
     VersionNamed { name: &'a str, rev: Revision },
     SessionReturned { session: SessionId, seq: Seq, rev: Revision },
+    AccessChanged(ChangeBody<'a>),
+    Restored { rev: Revision },
+    Exported { rev: Revision },
+}
+
+#[derive(Serialize, Deserialize)]
+enum ChangeBody<'a> {
+    Owner(Option<&'a str>),
+    Public(bool),
+    Member(&'a str, u8),
 }
 
 /// Writes entries without building a list of them.
@@ -215,6 +234,9 @@ fn event_body(event: &Event) -> (Body<'_, Entries<'_>>, usize) {
         EventKind::SessionReturned { session, seq, rev } => {
             KindBody::SessionReturned { session: *session, seq: *seq, rev: *rev }
         }
+        EventKind::AccessChanged(change) => KindBody::AccessChanged(change_body(change)),
+        EventKind::Restored { rev } => KindBody::Restored { rev: *rev },
+        EventKind::Exported { rev } => KindBody::Exported { rev: *rev },
     };
     let body = EventBody {
         epoch: event.epoch,
@@ -224,7 +246,21 @@ fn event_body(event: &Event) -> (Body<'_, Entries<'_>>, usize) {
         author: event.author.as_str(),
         kind,
     };
-    (Body::Event(body), 256)
+    let body = match &event.by {
+        Some(by) => Body::EventBy { by: by.as_str(), event: body },
+        None => Body::Event(body),
+    };
+    (body, 256)
+}
+
+fn change_body(change: &AccessChange) -> ChangeBody<'_> {
+    match change {
+        AccessChange::Owner(owner) => ChangeBody::Owner(owner.as_ref().map(Subject::as_str)),
+        AccessChange::Visibility(visibility) => {
+            ChangeBody::Public(*visibility == Visibility::Public)
+        }
+        AccessChange::Member(member, rights) => ChangeBody::Member(member.as_str(), rights.bits()),
+    }
 }
 
 /// Reads a record back.
@@ -259,6 +295,9 @@ pub(in crate::log) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::Release(Release { epoch, to })
         }
         Body::Event(body) => Record::Event(event(body)?),
+        Body::EventBy { by, event: body } => {
+            Record::Event(Event { by: Some(by.parse()?), ..event(body)? })
+        }
     })
 }
 
@@ -296,6 +335,9 @@ fn event(body: EventBody<'_>) -> Result<Event, DecodeError> {
         KindBody::SessionReturned { session, seq, rev } => {
             EventKind::SessionReturned { session, seq, rev }
         }
+        KindBody::AccessChanged(body) => EventKind::AccessChanged(change(body)?),
+        KindBody::Restored { rev } => EventKind::Restored { rev },
+        KindBody::Exported { rev } => EventKind::Exported { rev },
     };
     Ok(Event {
         epoch: body.epoch,
@@ -303,7 +345,19 @@ fn event(body: EventBody<'_>) -> Result<Event, DecodeError> {
         base_rev: body.base_rev,
         at: body.at,
         author: author(body.author)?,
+        by: None,
         kind,
+    })
+}
+
+fn change(body: ChangeBody<'_>) -> Result<AccessChange, DecodeError> {
+    Ok(match body {
+        ChangeBody::Owner(owner) => AccessChange::Owner(owner.map(str::parse).transpose()?),
+        ChangeBody::Public(true) => AccessChange::Visibility(Visibility::Public),
+        ChangeBody::Public(false) => AccessChange::Visibility(Visibility::Private),
+        ChangeBody::Member(member, bits) => {
+            AccessChange::Member(member.parse()?, Rights::try_from(bits)?)
+        }
     })
 }
 

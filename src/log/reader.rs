@@ -274,7 +274,10 @@ impl Judge {
                     | EventKind::Undeleted
                     | EventKind::Quarantined { .. }
                     | EventKind::HistoryCut { .. }
-                    | EventKind::VersionNamed { .. } => {}
+                    | EventKind::VersionNamed { .. }
+                    | EventKind::AccessChanged(_)
+                    | EventKind::Restored { .. }
+                    | EventKind::Exported { .. } => {}
                 }
             }
             Record::Claim(_) | Record::Release(_) => {}

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::access::{AccessChange, Subject};
 use crate::log::codec::{self, DecodeError};
 use crate::text::{Component, Operation};
 use crate::types::{Author, DocId, Epoch, NodeId, Revision, Seq, SessionId, Timestamp};
@@ -84,6 +85,8 @@ pub struct Event {
     pub at: Timestamp,
     /// In whose name.
     pub author: Author,
+    /// Who asked for it, where that is known: the name that others see can be chosen.
+    pub by: Option<Subject>,
     /// What happened.
     pub kind: EventKind,
 }
@@ -126,6 +129,19 @@ pub enum EventKind {
         /// Its last batch.
         seq: Seq,
         /// The revision that the batch became.
+        rev: Revision,
+    },
+    /// Who may do what is changed. The first one of a document makes it exist, so that it has its
+    /// owner before anything is in it.
+    AccessChanged(AccessChange),
+    /// The revision before was made to bring an earlier text back.
+    Restored {
+        /// Which revision's.
+        rev: Revision,
+    },
+    /// The history was handed out as a whole.
+    Exported {
+        /// Up to which revision.
         rev: Revision,
     },
 }

@@ -23,7 +23,8 @@ use crate::doc::{
 use crate::relay::carets::Carets;
 use crate::relay::client::{Link, Waiting};
 use crate::relay::handle::Handle;
-use crate::relay::message::{self, Alone, Ask, Caret, Client, Told, encode};
+use crate::relay::message::{self, Alone, Ask, Caret, Told, encode};
+use crate::relay::subscription::client;
 use crate::relay::text::Text;
 use crate::relay::{Metrics, Peers};
 use crate::task::Tasks;
@@ -216,22 +217,12 @@ impl Copy {
         join: Join,
         reply: oneshot::Sender<Result<Seat, Refusal>>,
     ) {
-        let client = Client {
-            session: join.session,
-            socket: join.socket.id,
-            replaces: join.socket.replaces,
-            rev: join.rev,
-            mode: join.mode.into(),
-            ordered: join.ordered,
-            user: join.user.clone().map(|user| (user.name, user.color)),
-            author: join.author.clone(),
-        };
         let mut state = self.state.lock();
         if state.live() != Some(handle.sub) {
             // Whoever waits hears that it is gone.
             return;
         }
-        let ask = Ask::Attach { sub: handle.sub, client };
+        let ask = Ask::Attach { sub: handle.sub, client: client(&join) };
         if let Some(call) = handle.link.call(handle.sub, &ask, Waiting::Copy(self.clone())) {
             state.attaching.insert(call, Attaching { sub: handle.sub, join, reply });
         }
@@ -492,14 +483,15 @@ impl Copy {
         Ok(())
     }
 
-    /// Returns the revisions after `from`, if all of them are kept.
+    /// Returns the revisions after `from` for a client that is here, if all of them are kept.
     pub(in crate::relay) fn missed(
         &self,
         sub: u64,
+        conn: ConnId,
         from: Revision,
     ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
         let mut state = self.state.lock();
-        if state.live() != Some(sub) {
+        if state.live() != Some(sub) || !state.audience.holds(conn) {
             return Err(Closed);
         }
         // What is gathered reaches the outbox first: it is part of what was missed.

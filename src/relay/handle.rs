@@ -61,13 +61,13 @@ impl Handle {
         }
     }
 
-    /// Returns the revisions after `from`, or nothing where the copy no longer has them: what the
-    /// owner has may be ahead of what the copy has told.
+    /// Returns the revisions after `from` for a connection, or nothing where the copy no longer has
+    /// them: what the owner has may be ahead of what the copy has told.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub fn missed(&self, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
-        self.copy.missed(self.sub, from)
+    /// [`Closed`], also where the connection is over.
+    pub fn missed(&self, conn: ConnId, from: Revision) -> Result<Option<Vec<Arc<Change>>>, Closed> {
+        self.copy.missed(self.sub, conn, from)
     }
 
     /// Asks the owner for the revisions after `from`.

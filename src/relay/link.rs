@@ -20,8 +20,9 @@ use crate::relay::network::Stream;
 use crate::relay::tls;
 use crate::types::{NodeId, common};
 
-/// The versions of the messages that this program speaks, the oldest and the newest.
-pub const SPEAKS: (u16, u16) = (1, 1);
+/// The versions of the messages that this program speaks, the oldest and the newest. Version 1
+/// did not say who asks.
+pub const SPEAKS: (u16, u16) = (2, 2);
 
 /// What stands before each frame.
 const LENGTH_BYTES: usize = 4;

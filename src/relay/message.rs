@@ -1,4 +1,4 @@
-//! The bytes of what nodes say to each other, version 1.
+//! The bytes of what nodes say to each other, version 2.
 //!
 //! A message is a call's number (0 where no answer is wanted), a kind, and what the kind has, in
 //! postcard. The order of kinds and fields is the format: a new kind comes last and raises the
@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::{self, Asker, Denied, Rights, Subject, TooManyMembers};
 use crate::doc::{self, ConnId, Mode, Presence, PresenceRow, Refusal, User};
 use crate::relay::error::{DecodeError, HelloError};
 use crate::text::{Component, Operation};
@@ -168,6 +169,8 @@ pub struct Client {
     pub session: SessionId,
     pub socket: u64,
     pub replaces: Option<u64>,
+    pub subject: Option<Subject>,
+    pub granted: Rights,
     pub rev: Option<Revision>,
     pub mode: Access,
     pub ordered: bool,
@@ -325,8 +328,41 @@ pub struct Request {
     pub target: String,
     /// What the body is.
     pub content_type: Option<String>,
+    /// Who asks: the node that the request came to has found out.
+    pub who: Who,
     /// The body.
     pub body: Blob,
+}
+
+/// Who asks for something about one document.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Who, where that is known.
+    pub subject: Option<Subject>,
+    /// What was granted for the document, whatever it says itself.
+    pub granted: Rights,
+    /// The name that others see.
+    pub name: Author,
+}
+
+impl Who {
+    /// Returns the server itself, or anybody where it is open.
+    pub fn anything() -> Self {
+        let Asker { subject, granted } = Asker::anything();
+        Self { subject, granted, name: Author::anonymous() }
+    }
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Who({:?}, {:?})", self.subject, self.granted)
+    }
+}
+
+impl From<Who> for Asker {
+    fn from(who: Who) -> Self {
+        Self { subject: who.subject, granted: who.granted }
+    }
 }
 
 /// Its answer.
@@ -359,6 +395,39 @@ pub enum Denial {
     Moved,
     Unavailable(String, Duration),
     Occupied(u64),
+    TooManyMembers,
+    Denied { known: bool, right: Right },
+}
+
+/// A right that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Right {
+    Read,
+    Write,
+    History,
+    Admin,
+}
+
+impl From<access::Right> for Right {
+    fn from(right: access::Right) -> Self {
+        match right {
+            access::Right::Read => Self::Read,
+            access::Right::Write => Self::Write,
+            access::Right::History => Self::History,
+            access::Right::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<Right> for access::Right {
+    fn from(right: Right) -> Self {
+        match right {
+            Right::Read => Self::Read,
+            Right::Write => Self::Write,
+            Right::History => Self::History,
+            Right::Admin => Self::Admin,
+        }
+    }
 }
 
 impl From<&Refusal> for Denial {
@@ -384,6 +453,13 @@ impl From<&Refusal> for Denial {
             Refusal::Moved => Self::Moved,
             Refusal::Unavailable { reason, retry } => Self::Unavailable(reason.clone(), *retry),
             Refusal::Occupied { by } => Self::Occupied(*by),
+            Refusal::TooManyMembers(TooManyMembers) => Self::TooManyMembers,
+            Refusal::Denied(Denied::Unknown(right)) => {
+                Self::Denied { known: false, right: (*right).into() }
+            }
+            Refusal::Denied(Denied::Forbidden(right)) => {
+                Self::Denied { known: true, right: (*right).into() }
+            }
         }
     }
 }
@@ -410,6 +486,9 @@ impl From<Denial> for Refusal {
             Denial::Moved => Self::Moved,
             Denial::Unavailable(reason, retry) => Self::Unavailable { reason, retry },
             Denial::Occupied(by) => Self::Occupied { by },
+            Denial::TooManyMembers => Self::TooManyMembers(TooManyMembers),
+            Denial::Denied { known: false, right } => Self::Denied(Denied::Unknown(right.into())),
+            Denial::Denied { known: true, right } => Self::Denied(Denied::Forbidden(right.into())),
         }
     }
 }

@@ -43,7 +43,7 @@ pub use handle::Handle;
 pub use link::{Identity, SPEAKS};
 pub use message::{
     Access, Alone, Ask, Blob, Caret, Client, Content, Denial, Hello, Message, Op, People, Person,
-    Request, Response, Row, Told, decode, encode,
+    Request, Response, Row, Told, Who, decode, encode,
 };
 pub use metrics::Metrics;
 pub use network::{Listener, Network, Stream, Tcp};

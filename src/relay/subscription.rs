@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Asker;
 use crate::doc::{
     Batch, Closed, ConnId, Content, Event, Handle, Heard, Join, Listen, NotTaken, Outbox, Refusal,
     Socket, User, Welcome,
@@ -192,7 +193,7 @@ impl Subscription {
                                 (call, carrier, joined.unwrap_or(Err(Refusal::Moved)))
                             }));
                         }
-                        other => self.take(handle, call, other, (bytes, received)).await,
+                        other => self.take((handle, copy), call, other, (bytes, received)).await,
                     }
                     self.waiting.fetch_sub(bytes, Ordering::Relaxed);
                 }
@@ -234,7 +235,13 @@ impl Subscription {
         self.carrier.outgoing.force(encode(call, &Told::Refused(Denial::from(refusal))));
     }
 
-    async fn take(&mut self, handle: &Handle, call: u64, ask: Ask, came: (usize, Instant)) {
+    async fn take(
+        &mut self,
+        (handle, copy): (&Handle, ConnId),
+        call: u64,
+        ask: Ask,
+        came: (usize, Instant),
+    ) {
         match ask {
             Ask::Detach { conn, .. } => {
                 if self.clients.remove(&ConnId(conn)) {
@@ -265,7 +272,7 @@ impl Subscription {
                 }
             }
             Ask::Missed { from, .. } => {
-                let missed = handle.missed(from).await.unwrap_or_else(|Closed| None);
+                let missed = handle.missed(copy, from).await.unwrap_or_else(|Closed| None);
                 let told = Told::Missed(missed.map(|changes| rows(&changes)));
                 let mut frame = Frame::from(encode(call, &told));
                 if frame.bytes() > self.ports.limits().frame_bytes_max {
@@ -314,15 +321,32 @@ pub(crate) fn full(call: u64, ask: &Ask) -> Option<bytes::Bytes> {
     }
 }
 
+/// Returns what the owner is told of a client.
+pub(crate) fn client(join: &Join) -> Client {
+    Client {
+        session: join.session,
+        socket: join.socket.id,
+        replaces: join.socket.replaces,
+        subject: join.asker.subject.clone(),
+        granted: join.asker.granted,
+        rev: join.rev,
+        mode: join.mode.into(),
+        ordered: join.ordered,
+        user: join.user.clone().map(|user| (user.name, user.color)),
+        author: join.author.clone(),
+    }
+}
+
 fn join(client: Client, copy: ConnId, outbox: Arc<dyn Outbox>) -> Join {
-    let Client { session, socket, replaces, rev, mode, ordered, user, author } = client;
+    let Client { session, socket, replaces, subject, granted, rev, mode, ordered, user, author } =
+        client;
     let fits = |(name, color): &(String, String)| {
         name.len() <= AUTHOR_BYTES_MAX && color.len() <= "#rrggbb".len()
     };
     let user = user.filter(fits).map(|(name, color)| User { name, color });
     let (mode, through) = (mode.into(), Some(copy));
-    let socket = Socket { id: socket, replaces };
-    Join { session, socket, rev, mode, ordered, user, author, through, outbox }
+    let (socket, asker) = (Socket { id: socket, replaces }, Asker { subject, granted });
+    Join { session, socket, asker, rev, mode, ordered, user, author, through, outbox }
 }
 
 /// Opens a document that this node owns.

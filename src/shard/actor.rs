@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use crate::doc::{self, Access, Outcome, Refusal, State};
+use crate::doc::{self, Outcome, Refusal, Service, State};
 use crate::shard::handle::{Handle, Ports, stopping};
 use crate::shard::hydrate::{hydrate, quarantined};
 use crate::shard::writer::{Command, STALL_AFTER};
@@ -58,7 +58,7 @@ pub(crate) struct Start {
     pub(crate) shard: ShardId,
     pub(crate) ports: Ports,
     pub(crate) writer: mpsc::UnboundedSender<Command>,
-    pub(crate) access: Access,
+    pub(crate) service: Service,
 }
 
 /// The actor; its state is [`Running`].
@@ -93,7 +93,7 @@ impl Actor for ShardActor {
         me: ActorRef<Message>,
         start: Start,
     ) -> Result<Running, ActorProcessingErr> {
-        let Start { shard, ports, writer, access } = start;
+        let Start { shard, ports, writer, service } = start;
         let handle = Handle::new(shard, me.clone(), writer.clone(), &ports);
         let doc_ports = doc::Ports {
             shard: Arc::new(handle),
@@ -104,7 +104,7 @@ impl Actor for ShardActor {
             metrics: ports.doc_metrics.clone(),
             tasks: ports.tasks.clone(),
             budget: ports.budget.clone(),
-            access,
+            service,
         };
         let (docs, names) = (FxHashMap::default(), FxHashMap::default());
         Ok(Running {

@@ -10,7 +10,7 @@ use tracing::error;
 
 use crate::checkpoint::Store;
 use crate::clock::Clock;
-use crate::doc::{self, Access, Append, Refusal};
+use crate::doc::{self, Append, Refusal, Service};
 use crate::log::{Log, Marks};
 use crate::shard::actor::{Message, ShardActor, Start};
 use crate::shard::claim::{Claimant, Claimed, Claiming, index};
@@ -149,7 +149,7 @@ pub(crate) async fn serve(
     let (sweep, sweeps) = mpsc::unbounded_channel();
     let writer = Writer::new(ports.clone(), shard, claimed, (commands.clone(), inbox), sweep);
     let (tasks, fatal) = (ports.tasks.clone(), ports.fatal.clone());
-    let start = Start { shard, ports, writer: commands, access: Access::Full };
+    let start = Start { shard, ports, writer: commands, service: Service::Full };
     let handle = spawn(start, epoch).await?;
     tasks.spawn_vital("writer", fatal.clone(), writer.run());
     tasks.spawn_vital("janitor", fatal, janitor(handle.clone(), sweeps, tasks.token().clone()));
@@ -215,7 +215,7 @@ async fn serve_what_is_left(
         tell_offsets(tail, inbox, token).await;
         lost.dec();
     });
-    spawn(Start { shard, ports, writer, access: Access::ReadOnly }, None).await
+    spawn(Start { shard, ports, writer, service: Service::ReadOnly }, None).await
 }
 
 /// Takes the writer's place where nothing is written: tells which records a document has.

@@ -2,6 +2,7 @@
 
 use rand::{Rng, RngExt};
 
+use crate::access::{AccessChange, Right, Rights, Subject, Visibility};
 use crate::log::{Claim, Entry, Event, EventKind, Frame, Record, Release};
 use crate::text::Operation;
 use crate::types::{Author, DocId, Epoch, NodeId, Revision, Seq, SessionId, Timestamp};
@@ -15,16 +16,12 @@ pub fn every_kind() -> Vec<(&'static str, Record)> {
     let replace = Operation::builder().insert("é😀\r\n").delete(300).retain(1).delete(1).build();
     let keystroke = entry(7, 130, "ann", insert);
     let mixed = vec![keystroke.clone(), entry(8, 1, "", replace), entry(7, 131, "ann", nothing())];
-    let event = |kind| {
-        Record::Event(Event {
-            epoch: Epoch(300),
-            doc: doc("notes"),
-            base_rev: Revision(4711),
-            at: Timestamp(1_790_000_000_000),
-            author: author("bob"),
-            kind,
-        })
-    };
+    let event = |kind| event(None, kind);
+    let asked = |kind| self::event(Some(subject("bob@example.org")), kind);
+    let owner = |owner| EventKind::AccessChanged(AccessChange::Owner(owner));
+    let visibility = |all| EventKind::AccessChanged(AccessChange::Visibility(all));
+    let member =
+        |rights| EventKind::AccessChanged(AccessChange::Member(subject("auth0|5f7c"), rights));
     let reason = "the hash of revision 12 differs".to_owned();
     let sessions = vec![SessionId([1; 16]), SessionId([2; 16])];
     let returned =
@@ -46,6 +43,15 @@ pub fn every_kind() -> Vec<(&'static str, Record)> {
         ("event-history-cut", event(EventKind::HistoryCut { before: Revision(1000) })),
         ("event-version-named", event(version)),
         ("event-session-returned", event(returned)),
+        ("event-owned", asked(owner(Some(subject("bob@example.org"))))),
+        ("event-disowned", event(owner(None))),
+        ("event-public", asked(visibility(Visibility::Public))),
+        ("event-private", asked(visibility(Visibility::Private))),
+        ("event-member", asked(member(Right::Write.into()))),
+        ("event-no-member", asked(member(Rights::NONE))),
+        ("event-restored", asked(EventKind::Restored { rev: Revision(12) })),
+        ("event-exported", asked(EventKind::Exported { rev: Revision(4711) })),
+        ("event-cut-on-request", asked(EventKind::HistoryCut { before: Revision(1000) })),
     ]
 }
 
@@ -117,6 +123,18 @@ fn frame(name: &str, entries: Vec<Entry>) -> Record {
     })
 }
 
+fn event(by: Option<Subject>, kind: EventKind) -> Record {
+    Record::Event(Event {
+        epoch: Epoch(300),
+        doc: doc("notes"),
+        base_rev: Revision(4711),
+        at: Timestamp(1_790_000_000_000),
+        author: author("bob"),
+        by,
+        kind,
+    })
+}
+
 fn entry(session: u8, seq: u64, name: &str, op: Operation) -> Entry {
     Entry {
         session: SessionId([session; 16]),
@@ -133,6 +151,10 @@ fn nothing() -> Operation {
 
 fn doc(name: &str) -> DocId {
     name.parse().expect("a valid id")
+}
+
+fn subject(name: &str) -> Subject {
+    name.parse().expect("a valid subject")
 }
 
 fn node(name: &str) -> NodeId {

@@ -2,6 +2,7 @@
 //! checksums that hold.
 
 use bytes::Bytes;
+use quire::access::{Access, Rights, Visibility};
 use quire::checkpoint::{
     Life, Manifest, NamedVersion, SealedSegment, SessionRow, Snapshot, WindowRow,
 };
@@ -21,7 +22,7 @@ fn decoders_survive_any_bytes() {
         check_body(&manifest, random(&mut rng));
         check_body(&manifest, mutated(&mut rng, &body));
         let mut versioned = random(&mut rng);
-        versioned.insert(0, 1);
+        versioned.insert(0, rng.random_range(1..=2));
         check_manifest(&versioned);
         check_body(&manifest, versioned);
     }
@@ -134,5 +135,18 @@ fn sample(rng: &mut ChaCha8Rng) -> Snapshot {
         sealed,
         versions,
         cut: Revision(next(rng)),
+        access: access(rng),
     }
+}
+
+fn access(rng: &mut ChaCha8Rng) -> Access {
+    let subject = |n: u32| format!("member-{n}").parse().expect("a subject");
+    let mut access = Access::default();
+    access.owner = rng.random::<bool>().then(|| subject(0));
+    access.visibility = Visibility::Public;
+    for _ in 0..rng.random_range(0..9) {
+        let rights = Rights::from_bits(rng.random_range(0..16)).expect("four rights");
+        access.admit(subject(rng.random_range(0..99)), rights).expect("there is room");
+    }
+    access
 }

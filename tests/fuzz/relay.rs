@@ -4,9 +4,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quire::access::{Rights, Subject};
 use quire::relay::{
     Access, Alone, Ask, Blob, Caret, Client, Content, DecodeError, Denial, Hello, Message, Op,
-    People, Person, Request, Response, Row, Told, decode, encode,
+    People, Person, Request, Response, Row, Told, Who, decode, encode,
 };
 use quire::testing::random_operation;
 use quire::types::{
@@ -52,7 +53,21 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
     let (session, mode) = (SessionId(rng.random()), Access::View);
     let (socket, from) = (number(rng), Some(rev));
     let replaces = (number(rng) > 9).then_some(socket);
-    let client = Client { session, socket, replaces, rev: from, mode, ordered: true, user, author };
+    let subject: Option<Subject> = "ada@example.org".parse().ok();
+    let granted = Rights::from_bits(rng.random_range(0..16)).expect("four rights");
+    let who = Who { subject: subject.clone(), granted, name: author.clone() };
+    let client = Client {
+        session,
+        socket,
+        replaces,
+        subject,
+        granted,
+        rev: from,
+        mode,
+        ordered: true,
+        user,
+        author,
+    };
     let body = Blob(Bytes::from(text(rng)));
     let (method, target) = ("PUT".to_owned(), text(rng));
     vec![
@@ -67,7 +82,7 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
             carets: vec![Caret { conn, rev, sel: Some((number(rng), number(rng))) }],
         },
         Ask::Missed { sub, from: rev },
-        Ask::Request(Request { method, target, content_type: Some(text(rng)), body }),
+        Ask::Request(Request { method, target, content_type: Some(text(rng)), who, body }),
         Ask::Warm { shard: ShardId(7) },
         Ask::Released { shard: ShardId(7), offset: Offset(number(rng)) },
     ]

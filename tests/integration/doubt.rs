@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::ready;
 use futures_util::poll;
+use quire::access::{Asker, Right};
 use quire::doc::{self, Failure, Write};
 use quire::log::{self, AppendError, Appended, Log, ReadError, Refusal};
 use quire::shard;
@@ -72,14 +73,14 @@ async fn an_owner_that_ends_in_doubt_writes_and_acknowledges_nothing_more() {
     let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
     let doc = owner.open(id("a")).await.expect("it opens");
     let end = log.marks(SHARD).await.expect("it is in memory").high;
-    let letter = |session| doc.write(SessionId([session; 16]), one_letter());
+    let letter = |session| doc.write(SessionId([session; 16]), Asker::anything(), one_letter());
     log.loses.store(true, Ordering::Relaxed);
     let (mut lost, mut next) = (pin!(letter(1)), pin!(letter(2)));
     assert!(poll!(&mut lost).is_pending());
     timeout(PATIENCE, log.asked.notified()).await.expect("it finds out what became of it");
     assert!(poll!(&mut next).is_pending());
     // It has been handed to the writer once this is answered.
-    doc.past().await.expect("it is open");
+    doc.past(&Asker::anything(), Right::History).await.expect("it is open");
     owner.end();
     log.answers.notify_one();
     assert_eq!(timeout(PATIENCE, lost).await.expect("it ends"), Err(Failure::Closed));
@@ -96,7 +97,7 @@ async fn nobody_waits_for_a_document_whose_owner_is_in_doubt_for_long() {
     let owner = shard::start(SHARD, ports.clone()).await.expect("it starts");
     let doc = owner.open(id("a")).await.expect("it opens");
     log.loses.store(true, Ordering::Relaxed);
-    let mut lost = pin!(doc.write(SessionId([1; 16]), one_letter()));
+    let mut lost = pin!(doc.write(SessionId([1; 16]), Asker::anything(), one_letter()));
     assert!(poll!(&mut lost).is_pending());
     timeout(PATIENCE, log.asked.notified()).await.expect("it finds out what became of it");
     let other = timeout(PATIENCE, owner.open(id("b"))).await.expect("it is answered");
@@ -138,9 +139,10 @@ async fn an_owner_whose_log_gives_out_offsets_again_ends_the_process() {
     }
     // So many others write that the log is as long as before when it is looked at.
     log.again.store(1, Ordering::Relaxed);
+    let written = doc.write(SessionId([1; 16]), Asker::anything(), one_letter());
     let reason = tokio::select! {
         reason = ports.fatal.wait() => reason,
-        done = timeout(PATIENCE, doc.write(SessionId([1; 16]), one_letter())) => panic!("{done:?}"),
+        done = timeout(PATIENCE, written) => panic!("{done:?}"),
     };
     assert!(reason.contains("were there: stop every node and restore the log"), "{reason}");
 }

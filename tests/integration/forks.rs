@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quire::access::{Asker, Right};
 use quire::doc::{self, Batch, Join};
 use quire::text::Operation;
 use quire::types::{Author, Revision, Seq, SessionId};
@@ -29,7 +30,7 @@ async fn a_long_fork_keeps_its_author_who_leaves_while_it_is_merged() {
     handle.leave(conn);
     let merged = async {
         loop {
-            let past = handle.past().await.expect("it is open");
+            let past = handle.past(&Asker::anything(), Right::History).await.expect("it is open");
             if past.head() == Revision(4) {
                 return past.page(Revision(4), 1).await.expect("it is at hand");
             }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quire::access::Asker;
 use quire::checkpoint::{self, Store};
-use quire::doc::{self, Event, Handle, Join, Mode, Outbox, Refusal, Write};
+use quire::doc::{self, Event, Handle, Join, Mode, Outbox, Refusal, Welcome, Write};
 use quire::log::{self, Log};
 use quire::router::Router;
 use quire::shard::{self, Ports};
@@ -85,15 +86,25 @@ pub(crate) fn ports(under: Under, node: &str) -> Ports {
 
 /// Connects a viewer.
 pub(crate) async fn join(handle: &Handle) -> Arc<Told> {
-    let told = Arc::new(Told::default());
-    let join = Join { mode: Mode::View, ..Join::new(SessionId(rand::random()), told.clone()) };
-    handle.join(join).await.expect("it is open").expect("it is taken");
+    let (welcome, told) = join_as(handle, Asker::anything(), Mode::View).await;
+    welcome.expect("it is taken");
     told
+}
+
+/// Connects somebody.
+pub(crate) async fn join_as(
+    handle: &Handle,
+    asker: Asker,
+    mode: Mode,
+) -> (Result<Welcome, Refusal>, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let join = Join { asker, mode, ..Join::new(SessionId(rand::random()), told.clone()) };
+    (handle.join(join).await.expect("it is open"), told)
 }
 
 /// Writes one letter at the beginning.
 pub(crate) async fn write(handle: &Handle, base: u64) -> Revision {
     let op = Operation::builder().insert("x").build();
     let edit = Write::Edit { author: Author::anonymous(), base: Revision(base), op };
-    handle.write(SessionId(rand::random()), edit).await.expect("it is taken")
+    handle.write(SessionId(rand::random()), Asker::anything(), edit).await.expect("it is taken")
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use quire::access::{Asker, Right};
 use quire::checkpoint::{self, Store};
 use quire::clock::Clock;
 use quire::cluster::handoff::Deadlines;
@@ -208,7 +209,7 @@ impl Cluster {
         loop {
             for node in self.nodes.values() {
                 if let Ok(handle) = node.router.open(doc).await
-                    && let Ok(past) = handle.past().await
+                    && let Ok(past) = handle.past(&Asker::anything(), Right::History).await
                 {
                     let head = past.head();
                     return past.text_at(head).await.expect("it is there");
@@ -245,7 +246,9 @@ impl Node {
 async fn write_at(node: &Node, doc: &DocId, word: &str) -> bool {
     let opened = timeout(PATIENCE, node.router.open(doc)).await.expect("it opens or not");
     let Ok(handle) = opened else { return false };
-    let past = timeout(PATIENCE, handle.past()).await.expect("it tells or not");
+    let past = timeout(PATIENCE, handle.past(&Asker::anything(), Right::History))
+        .await
+        .expect("it tells or not");
     let Ok(past) = past else { return false };
     let base: Revision = past.head();
     let Ok(text) = past.text_at(base).await else { return false };
@@ -254,7 +257,7 @@ async fn write_at(node: &Node, doc: &DocId, word: &str) -> bool {
     }
     let op = Operation::builder().insert(word).build();
     let edit = Write::Edit { author: Author::anonymous(), base, op };
-    let written = handle.write(SessionId(rand::random()), edit);
+    let written = handle.write(SessionId(rand::random()), Asker::anything(), edit);
     match timeout(PATIENCE, written).await.expect("it is written or not") {
         Ok(_) => true,
         // It may have been written: that is looked for.

@@ -6,7 +6,7 @@ use prometheus::Registry;
 use quire::doc::{self, ConnId, Join, Refusal, Welcome};
 use quire::relay::{
     Access, Addresses, Ask, Blob, Caret, Config, Content, Denial, Handle, Hello, Identity, Metrics,
-    Peers, Request, SPEAKS, Tcp, Told, decode, encode,
+    Peers, Request, SPEAKS, Tcp, Told, Who, decode, encode,
 };
 use quire::task::Tasks;
 use quire::types::{NodeId, ParticipantId, Revision, Seq, SessionId};
@@ -116,7 +116,13 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
         second.greet().await;
         let (_, call) = second.subscribed(Content::Changes(Vec::new())).await;
         let (method, target) = ("GET".to_owned(), "/".to_owned());
-        let request = Request { method, target, content_type: None, body: Blob("".into()) };
+        let request = Request {
+            method,
+            target,
+            content_type: None,
+            who: Who::anything(),
+            body: Blob("".into()),
+        };
         let (carried, ()) = tokio::join!(peers.carry(&one, request), async {
             // What answers the request comes behind, and so is heard after it.
             let (request, _) = first.asked().await;

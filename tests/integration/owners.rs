@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use quire::access::{Asker, Right};
 use quire::checkpoint::{self, CheckpointId, Store};
 use quire::doc::{self, Failure, Refusal};
 use quire::log::{self, Batch, EventKind, Log, Marks, ReadError, Record};
@@ -38,7 +39,7 @@ fn owner(log: &Arc<dyn Log>, store: &Arc<dyn Store>, name: &str) -> Ports {
 async fn go_on(owner: &Handle, log: &log::Memory, doc: &str) {
     let before = log.marks(SHARD).await.expect("it is in memory").low;
     let handle = owner.open(id(doc)).await.expect("it opens");
-    let head = handle.past().await.expect("it is open").head();
+    let head = handle.past(&Asker::anything(), Right::History).await.expect("it is open").head();
     write(&handle, head.0).await;
     handle.save().await.expect("the store takes it");
     while log.marks(SHARD).await.expect("it is in memory").low == before {
@@ -140,7 +141,11 @@ async fn take_over_from_one_who_trims(when: When) {
     let old = first.open(id("busy")).await.expect("it is open");
     let op = Operation::builder().insert("late").build();
     let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(4), op };
-    assert_eq!(old.write(SessionId([7; 16]), late).await, Err(Failure::Closed), "it is replaced");
+    assert_eq!(
+        old.write(SessionId([7; 16]), Asker::anything(), late).await,
+        Err(Failure::Closed),
+        "it is replaced"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +163,13 @@ async fn a_log_whose_end_is_not_there_yet_is_waited_for_and_not_for_ever() {
         shard::start(SHARD, owner(&under, &store, name)).await
     };
     let second = start("second", 20).await.expect("the end was told, and comes late");
-    let head = second.open(id("a")).await.expect("it opens").past().await.expect("it is open");
+    let head = second
+        .open(id("a"))
+        .await
+        .expect("it opens")
+        .past(&Asker::anything(), Right::History)
+        .await
+        .expect("it is open");
     assert_eq!(head.head(), Revision(1));
     let lost = start("third", 3_600).await.err().expect("it does not come");
     assert!(matches!(lost, StartError::Shrunk { .. }), "{lost}");
@@ -193,7 +204,10 @@ async fn a_document_is_opened_while_the_log_is_trimmed_for_another() {
     let opened = timeout(PATIENCE, second.open(id("torn"))).await.expect("it is answered");
     assert!(trimmed.has_ended(), "the log was trimmed meanwhile");
     let handle = opened.expect("what it needs is there");
-    assert_eq!(handle.past().await.expect("it is open").head(), Revision(1));
+    assert_eq!(
+        handle.past(&Asker::anything(), Right::History).await.expect("it is open").head(),
+        Revision(1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,12 +224,17 @@ async fn an_owner_whose_place_in_the_log_was_trimmed_steps_down() {
     go_on(&second, &memory, "doc").await;
     let op = Operation::builder().insert("late").build();
     let late = doc::Write::Edit { author: Author::anonymous(), base: Revision(1), op };
-    let late = timeout(PATIENCE, old.write(SessionId([7; 16]), late)).await;
+    let late = timeout(PATIENCE, old.write(SessionId([7; 16]), Asker::anything(), late)).await;
     assert_eq!(late.expect("it gives up"), Err(Failure::Closed), "it is not acknowledged");
     assert!(matches!(told.closed().await, Refusal::Moved), "clients look elsewhere");
     assert_eq!(ports.metrics.fenced.get(), 1, "it knows that the shard is another's");
     go_on(&second, &memory, "doc").await;
-    let past = second.open(id("doc")).await.expect("it is open").past().await;
+    let past = second
+        .open(id("doc"))
+        .await
+        .expect("it is open")
+        .past(&Asker::anything(), Right::History)
+        .await;
     let past = past.expect("it is open");
     assert_eq!(past.text_at(Revision(3)).await.as_deref(), Ok("xxx"), "the late edit is void");
 }
@@ -238,7 +257,7 @@ async fn with_conflict(age: Duration, idle_after: Duration) -> (Handle, Ports) {
     write(&bad, 0).await;
     let op = Operation::builder().insert("y").build();
     let edit = doc::Write::Edit { author: Author::anonymous(), base: Revision(0), op };
-    other.write(SessionId([7; 16]), edit).await.expect("it is taken");
+    other.write(SessionId([7; 16]), Asker::anything(), edit).await.expect("it is taken");
     other.save().await.expect("nothing else is stored yet");
     (handle, ports)
 }
@@ -310,7 +329,7 @@ async fn a_later_start_of_the_node_has_the_shard_whatever_its_number() {
     let second = shard::start(SHARD, later.clone()).await.expect("it takes over");
     let op = Operation::builder().insert("y").build();
     let edit = doc::Write::Edit { author: Author::anonymous(), base: Revision(1), op };
-    let refused = handle.write(SessionId([7; 16]), edit).await;
+    let refused = handle.write(SessionId([7; 16]), Asker::anything(), edit).await;
     assert!(refused.is_err(), "it is not the first one's any more");
     assert_eq!((before.metrics.fenced.get(), later.metrics.fenced.get()), (1, 0));
     write(&second.open(id("a")).await.expect("it opens"), 1).await;
@@ -345,11 +364,12 @@ async fn a_document_whose_checkpoint_is_above_the_end_of_the_log_can_only_be_rea
     let cut = cut_off(&log, 4).await;
     let second = shard::start(SHARD, owner(&cut, &store, "node")).await.expect("it takes over");
     let handle = second.open(id("a")).await.expect("it can be read");
-    let past = handle.past().await.expect("it is open");
+    let past = handle.past(&Asker::anything(), Right::History).await.expect("it is open");
     assert_eq!(past.text_at(past.head()).await.expect("it is there"), "xxxxxxxxxx");
     let op = Operation::builder().insert("y").build();
     let edit = doc::Write::Edit { author: Author::anonymous(), base: past.head(), op };
-    let refused = handle.write(SessionId([7; 16]), edit).await.expect_err("it is refused");
+    let refused =
+        handle.write(SessionId([7; 16]), Asker::anything(), edit).await.expect_err("it is refused");
     assert!(matches!(refused, Failure::Refused(Refusal::Unavailable { .. })), "{refused:?}");
     write(&second.open(id("other")).await.expect("it opens"), 1).await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quire::access::Asker;
 use quire::doc::Write;
 use quire::log::EventKind;
 use quire::types::{Author, SessionId};
@@ -390,7 +391,7 @@ async fn whoever_is_sent_away_is_counted_under_the_reason_that_was_told() {
     let handle = node.router().open(&id("apart")).await.expect("it is open");
     let kind = EventKind::Quarantined { reason: "for a test".to_owned() };
     let apart = Write::Event { author: Author::anonymous(), kind };
-    handle.write(SessionId([7; 16]), apart).await.expect("it is taken");
+    handle.write(SessionId([7; 16]), Asker::anything(), apart).await.expect("it is taken");
     let (error, code, reason) = raw.close().await;
     assert_eq!((error["retry_ms"].as_u64(), code), (Some(30_000), 4503), "{error}");
     assert_eq!(reason, "unavailable");

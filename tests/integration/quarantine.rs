@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quire::access::{Asker, Right};
 use quire::checkpoint::{Memory, Store};
 use quire::doc::{Failure, Refusal};
 use quire::log::Log;
-use quire::types::{LogId, Offset, Revision, ShardId};
+use quire::types::{LogId, Offset, Revision, SessionId, ShardId};
 
 use crate::inner::{Under, id, router, write};
 
@@ -63,7 +64,7 @@ async fn a_log_that_has_lost_records_is_read_and_not_written() {
 
     let second = router(under(&log, &store)).await;
     let left = second.open(&id("saved")).await.expect("its checkpoint is whole");
-    let past = left.past().await.expect("it is open");
+    let past = left.past(&Asker::anything(), Right::History).await.expect("it is open");
     assert_eq!(past.head(), Revision(1));
     let told = crate::inner::join(&left).await;
     assert!(told.events.lock().is_empty(), "whoever reads is welcome");
@@ -72,7 +73,7 @@ async fn a_log_that_has_lost_records_is_read_and_not_written() {
         base: Revision(1),
         op: quire::text::Operation::builder().insert("x").build(),
     };
-    let refused = left.write(quire::types::SessionId([9; 16]), write).await;
+    let refused = left.write(SessionId([9; 16]), Asker::anything(), write).await;
     let Err(Failure::Refused(Refusal::Unavailable { reason, .. })) = refused else {
         panic!("nothing is written: {refused:?}");
     };

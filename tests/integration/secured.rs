@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quire::client::{Document, Options};
-use quire::relay::{Blob, Hello, HelloError, Network, PeerError, Request, Tcp, Tls};
+use quire::relay::{Blob, Hello, HelloError, Network, PeerError, Request, Tcp, Tls, Who};
 use quire::types::NodeId;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::crypto::ring;
@@ -188,7 +188,7 @@ async fn a_peer_that_says_nothing_keeps_nobody_else_waiting() {
 
 fn request() -> Request {
     let (method, target) = ("GET".to_owned(), "/v1/docs/a".to_owned());
-    Request { method, target, content_type: None, body: Blob("".into()) }
+    Request { method, target, content_type: None, who: Who::anything(), body: Blob("".into()) }
 }
 
 /// Dials as a node does.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use quire::access::{Asker, Right};
 use quire::checkpoint;
 use quire::config::Config;
-use quire::doc::{self, Event, Failure, Refusal};
+use quire::doc::{self, Event, Failure, Mode, Refusal};
 use quire::log;
 use quire::node::Node;
 use quire::shard::{self, Ports, Room};
@@ -16,7 +17,7 @@ use quire::types::{Author, LogId, Revision, SessionId, ShardId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, Under, id, join, ports, router, write as insert};
+use crate::inner::{PATIENCE, Under, id, join_as, ports, router, write as insert};
 use crate::raw::{Raw, node};
 
 /// The length of a batch: some tens of them are more than sockets hold.
@@ -204,15 +205,21 @@ async fn a_batch_without_room_is_put_off_and_taken_later() {
     let router = router(Under { log: log.clone(), config, ..Under::default() }).await;
     let handle = router.open(&id("a")).await.expect("it opens");
     log.appends.freeze();
-    let first = handle.write(SessionId([1; 16]), edit(0, "taken, and on its way to the log"));
+    let first = handle.write(
+        SessionId([1; 16]),
+        Asker::anything(),
+        edit(0, "taken, and on its way to the log"),
+    );
     tokio::pin!(first);
     assert!(futures_util::poll!(&mut first).is_pending());
-    let refused =
-        handle.write(SessionId([2; 16]), edit(0, "there is no room for this one now")).await;
+    let refused = handle
+        .write(SessionId([2; 16]), Asker::anything(), edit(0, "there is no room for this one now"))
+        .await;
     assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
     log.appends.thaw();
     assert_eq!(first.await, Ok(Revision(1)));
-    let later = handle.write(SessionId([2; 16]), edit(1, "now there is room")).await;
+    let later =
+        handle.write(SessionId([2; 16]), Asker::anything(), edit(1, "now there is room")).await;
     assert_eq!(later, Ok(Revision(2)));
     router.drain().await;
 }
@@ -224,13 +231,16 @@ async fn edits_are_put_off_where_too_much_is_not_covered_by_checkpoints() {
     let ports = Ports { room: Arc::new(Room::new(60)), ..ports(under, "node") };
     let shard = shard::start(ShardId(0), ports).await.expect("it starts");
     let handle = shard.open(id("a")).await.expect("it opens");
-    let first = handle.write(SessionId([1; 16]), edit(0, "longer than there is room for")).await;
+    let first = handle
+        .write(SessionId([1; 16]), Asker::anything(), edit(0, "longer than there is room for"))
+        .await;
     assert_eq!(first, Ok(Revision(1)));
     // What is uncovered is counted right after it was told.
     let put_off = async {
         let mut base = 1;
         loop {
-            match handle.write(SessionId(rand::random()), edit(base, "x")).await {
+            match handle.write(SessionId(rand::random()), Asker::anything(), edit(base, "x")).await
+            {
                 Ok(Revision(head)) => base = head,
                 refused => return refused,
             }
@@ -239,9 +249,13 @@ async fn edits_are_put_off_where_too_much_is_not_covered_by_checkpoints() {
     let refused = timeout(PATIENCE, put_off).await.expect("there is no room");
     assert!(matches!(refused, Err(Failure::Refused(Refusal::Full { .. }))), "{refused:?}");
     handle.save().await.expect("it is in memory");
-    let head = handle.past().await.expect("it is open").head();
+    let head = handle.past(&Asker::anything(), Right::History).await.expect("it is open").head();
     let taken = async {
-        while handle.write(SessionId(rand::random()), edit(head.0, "y")).await.is_err() {
+        while handle
+            .write(SessionId(rand::random()), Asker::anything(), edit(head.0, "y"))
+            .await
+            .is_err()
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -261,12 +275,14 @@ async fn what_waits_for_a_tick_is_part_of_what_was_missed() {
     let router = router(Under { config, ..Under::default() }).await;
     let handle = router.open(&id("a")).await.expect("it opens");
     insert(&handle, 0).await;
-    let viewer = join(&handle).await;
+    let (welcome, viewer) = join_as(&handle, Asker::anything(), Mode::View).await;
+    let conn = welcome.expect("it is taken").conn;
     for base in 1..3 {
         insert(&handle, base).await;
     }
     assert!(viewer.events.lock().is_empty(), "it waits for the tick");
-    let missed = handle.missed(Revision(1)).await.expect("it is open").expect("it is at hand");
+    let missed = handle.missed(conn, Revision(1)).await.expect("it is open");
+    let missed = missed.expect("it is at hand");
     assert_eq!(missed.iter().map(|change| change.rev.0).collect::<Vec<_>>(), [2, 3]);
     // What comes with the next tick begins after what was handed out just now.
     let rest = |event: &Event| match event {

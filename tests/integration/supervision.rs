@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use quire::access::{Asker, Right};
 use quire::doc::{self, Event, Join, Outcome, Refusal};
 use quire::log::{self, Claim, Entry, Frame, Log, Record};
 use quire::router::Router;
@@ -31,7 +32,7 @@ async fn a_document_that_fails_tells_its_clients_and_is_rebuilt() {
     let again = loop {
         // Until the shard has noticed, it may give out the one that failed.
         let again = router.open(&id("bad")).await.expect("it opens");
-        if again.past().await.is_ok() {
+        if again.past(&Asker::anything(), Right::History).await.is_ok() {
             break again;
         }
     };
@@ -70,7 +71,7 @@ async fn an_accepted_record_that_does_not_fit_sets_its_document_apart() {
         assert!(matches!(refused, Err(Refusal::Quarantined { .. })), "{refused:?}");
     }
     let good = router.open(&id("good")).await.expect("it opens");
-    let past = good.past().await.expect("it is open");
+    let past = good.past(&Asker::anything(), Right::History).await.expect("it is open");
     assert_eq!(past.text_at(past.head()).await.as_deref(), Ok("text"));
     router.drain().await;
 }

@@ -99,7 +99,12 @@ impl Truth {
                 self.versions.insert(name.clone(), *rev);
             }
             EventKind::Quarantined { reason } => panic!("quarantined: {reason}"),
-            EventKind::Created | EventKind::Deleted | EventKind::Undeleted => {}
+            EventKind::Created
+            | EventKind::Deleted
+            | EventKind::Undeleted
+            | EventKind::AccessChanged(_)
+            | EventKind::Restored { .. }
+            | EventKind::Exported { .. } => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quire::access::{Asker, Right};
 use quire::doc::Failure;
 use quire::router::Router;
 use quire::types::{DocId, Revision, Seq, ShardId};
@@ -92,7 +93,7 @@ impl Oracle {
     pub(crate) async fn check_server(&self, router: impl Fn(&DocId) -> Router, when: &str) {
         for (doc, truth) in &self.docs {
             let handle = router(doc).open(doc).await.expect("nothing fails any more");
-            let past = handle.past().await.expect("it is open");
+            let past = handle.past(&Asker::anything(), Right::History).await.expect("it is open");
             let head = past.head();
             assert_eq!(head, truth.head(), "{doc} {when}");
             assert_eq!(past.text_at(head).await.as_deref(), Ok(truth.text()), "{doc} {when}");
@@ -119,7 +120,7 @@ impl Oracle {
                 }
             }
             let rebuilt = router.rebuild(&doc).await.expect("nothing fails any more");
-            let past = handle.past().await.expect("it is open");
+            let past = handle.past(&Asker::anything(), Right::History).await.expect("it is open");
             let rebuilt = (rebuilt.head(), rebuilt.text());
             let verified = past.verify(rebuilt).await.expect("nothing fails any more");
             assert!(verified.equal, "{doc}: {verified:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::Registry;
+use quire::access::{Asker, Right};
 use quire::checkpoint::{BlobKind, Memory as MemoryStore, Store, StoredManifest};
 use quire::clock::Clock;
 use quire::doc::{self, Failure, Past, Refusal, Write};
@@ -333,7 +334,11 @@ impl World {
     async fn past(&self, doc: usize) -> Past {
         loop {
             let opened = self.router().open(&doc_id(doc)).await;
-            if let Ok(past) = opened.expect("nothing fails any more").past().await {
+            if let Ok(past) = opened
+                .expect("nothing fails any more")
+                .past(&Asker::anything(), Right::History)
+                .await
+            {
                 return past;
             }
         }
@@ -351,7 +356,7 @@ impl World {
                 let kind = EventKind::HistoryCut { before };
                 let write = Write::Event { author: Author::anonymous(), kind };
                 let handle = self.router().open(&doc_id(doc)).await?;
-                handle.write(SessionId([0; 16]), write).await
+                handle.write(SessionId([0; 16]), Asker::anything(), write).await
             };
             match write.await {
                 // It was closing just now, or it was never written.

@@ -149,7 +149,7 @@ impl Early {
 pub(in crate::edge::session) fn join(
     hello: &Hello,
     caller: &Caller,
-    _doc: &DocId,
+    doc: &DocId,
     socket: Socket,
     outbox: Arc<Outbox>,
 ) -> Join {
@@ -158,6 +158,7 @@ pub(in crate::edge::session) fn join(
     Join {
         session: hello.session,
         socket,
+        asker: caller.asks(doc),
         rev: hello.rev,
         mode: match hello.mode {
             crate::wire::Mode::Edit => Mode::Edit,

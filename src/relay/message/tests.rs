@@ -77,6 +77,11 @@ fn every_refusal_survives_the_way() {
         Refusal::Moved,
         Refusal::Unavailable { reason: text(), retry },
         Refusal::Occupied { by: 11 },
+        Refusal::TooManyMembers(TooManyMembers),
+        Refusal::Denied(Denied::Unknown(access::Right::Read)),
+        Refusal::Denied(Denied::Unknown(access::Right::Write)),
+        Refusal::Denied(Denied::Forbidden(access::Right::History)),
+        Refusal::Denied(Denied::Forbidden(access::Right::Admin)),
     ] {
         assert_eq!(Refusal::from(Denial::from(&refusal)), refusal);
     }
@@ -94,6 +99,8 @@ fn asks() -> Vec<Ask> {
         session: SessionId([5; 16]),
         socket: 6,
         replaces: Some(5),
+        subject: "ada@x".parse().ok(),
+        granted: access::Right::Write.into(),
         rev: Some(Revision(7)),
         mode: Access::View,
         ordered: true,
@@ -103,6 +110,8 @@ fn asks() -> Vec<Ask> {
     let body = Blob("{}".into());
     let (method, target) = ("PUT".to_owned(), "/v1/docs/a".to_owned());
     let content_type = Some("text/plain".to_owned());
+    let who =
+        Who { subject: "ada@x".parse().ok(), granted: Rights::ALL, name: client.author.clone() };
     vec![
         Ask::Ping,
         Ask::Subscribe { sub, doc: "a".parse().unwrap(), from: Some(Revision(7)) },
@@ -112,7 +121,7 @@ fn asks() -> Vec<Ask> {
         Ask::Submit { sub, conn, seq: Seq(2), base: Revision(7), op: row().op },
         Ask::Place { sub, carets: vec![Caret { conn, rev: Revision(7), sel: Some((1, 2)) }] },
         Ask::Missed { sub, from: Revision(7) },
-        Ask::Request(Request { method, target, content_type, body }),
+        Ask::Request(Request { method, target, content_type, who, body }),
         Ask::Warm { shard: ShardId(3) },
         Ask::Released { shard: ShardId(3), offset: Offset(900) },
     ]
@@ -157,6 +166,9 @@ fn tolds() -> Vec<Told> {
         refused(Denial::Replaced),
         refused(Denial::Quarantined("why".to_owned())),
         refused(Denial::Full(second)),
+        refused(Denial::TooManyMembers),
+        alone(Alone::Closed(Denial::Denied { known: true, right: Right::Read })),
+        alone(Alone::Closed(Denial::Denied { known: false, right: Right::Admin })),
     ]
 }
 
@@ -182,14 +194,17 @@ fn bytes_of_every_kind_stay_as_they_are() {
             "02010101610107",
             "020201",
             concat!(
-                "02030105050505050505050505050505050505060105",
-                "010701010103416461072330303636636303616461"
+                "02030105050505050505050505050505050505060105010561646140780301",
+                "0701010103416461072330303636636303616461"
             ),
             "020401ac02",
             "020501ac0202070300030102c3a90202",
             "02060101ac0207010102",
             "02070107",
-            "0208035055540a2f76312f646f63732f61010a746578742f706c61696e027b7d",
+            concat!(
+                "0208035055540a2f76312f646f63732f61010a746578742f706c61696e",
+                "010561646140780f03616461027b7d"
+            ),
             "020903",
             "020a038407"
         ]
@@ -225,7 +240,10 @@ fn bytes_of_every_kind_stay_as_they_are() {
             "020b01ac02020209",
             "020b01ac0202020a",
             "020b01ac0202020b03776879",
-            "020b01ac0202020c0100"
+            "020b01ac0202020c0100",
+            "020b01ac02020210",
+            "020b01ac0203110100",
+            "020b01ac0203110003"
         ]
     );
 }

@@ -84,6 +84,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         "serde",
         &[
             "src/types.rs",
+            "src/access.rs",
             "src/wire/",
             "src/auth/json.rs",
             "src/log/codec.rs",
