@@ -31,6 +31,7 @@ mod quarantine;
 mod raw;
 mod readiness;
 mod relay;
+mod revoking;
 mod secured;
 mod server;
 mod slow;
