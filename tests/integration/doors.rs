@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use crate::raw::{Listens, Raw, hello, node};
 use crate::server::Server;
 
-const SECRET: &str = "a secret of these tests, long enough";
+pub(crate) const SECRET: &str = "a secret of these tests, long enough";
 
 /// Starts a node that takes tokens which are signed with [`SECRET`].
 async fn guarded(folder: &Path, change: impl FnOnce(&mut Config)) -> Node {
@@ -58,7 +58,7 @@ fn signed(key: &SigningKey, subject: &str, rights: &[(&str, &str)], lasts: Durat
     issue(&draft, key).expect("it signs").expose_secret().to_owned()
 }
 
-fn hour(subject: &str, rights: &[(&str, &str)]) -> String {
+pub(crate) fn hour(subject: &str, rights: &[(&str, &str)]) -> String {
     token(subject, rights, Duration::from_secs(3_600))
 }
 

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quire::auth::{Claims, Refusal, Revocations};
 use quire::clock::Clock;
@@ -14,8 +15,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::doors::{SECRET, hour};
 use crate::inner::PATIENCE;
 use crate::operators::{Cluster, command, text};
+use crate::raw::{Raw, hello};
 
 type Told = watch::Receiver<Arc<Revocations>>;
 
@@ -195,6 +198,57 @@ async fn what_one_node_revokes_every_node_refuses() {
     assert!(events.contains("token j2 is revoked"), "{events}");
     assert!(events.contains("ada gave the command: revoke --subject sss"), "{events}");
     assert!(events.contains("(she has left)"), "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_sockets_of_every_node_end_when_one_node_revokes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, secret) = (folder.path().join("key"), folder.path().join("secret"));
+    std::fs::write(&key, SECRET).expect("it is written");
+    std::fs::write(&secret, "another secret, of all nodes' logins").expect("it is written");
+    let mut config = Config::default();
+    config.auth.keys = key.display().to_string();
+    config.auth.secret_file = secret.display().to_string();
+    // Whoever signs in again at once is let in.
+    config.auth.leeway = Duration::ZERO;
+    let cluster = Cluster::with(&["a", "b", "c"], config).await;
+    let (anna, ben) = (hour("anna", &[("*", "write")]), hour("ben", &[("*", "write")]));
+    let mut of_anna = Vec::new();
+    let mut of_ben = Vec::new();
+    for node in &cluster.nodes {
+        // One document, whose owner is one of them.
+        of_anna.push(enter(node, &anna, of_anna.len()).await);
+        of_ben.push(enter(node, &ben, of_ben.len() + 3).await);
+    }
+    cluster.done(1, &["revoke", "--subject", "anna"]).await;
+    for socket in &mut of_anna {
+        let (told, code) = socket.end().await;
+        assert_eq!((&told["code"], code), (&json!("unauthenticated"), 4401));
+    }
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        let bearer = format!("Bearer {anna}");
+        let mut late = Raw::upgrade_with(node, "/ws/notes", &[("authorization", &bearer)])
+            .await
+            .expect("it is told inside");
+        assert_eq!(late.end().await.1, 4401, "{number}");
+    }
+    // Others stay.
+    of_ben[0].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    for (number, socket) in of_ben.iter_mut().enumerate() {
+        let kind = if number == 0 { "ack" } else { "op" };
+        socket.hear(kind).await;
+    }
+}
+
+/// Opens a document at a node with a token.
+async fn enter(node: &Node, token: &str, session: usize) -> Raw {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut raw = Raw::upgrade_with(node, "/ws/notes", &headers).await.expect("it is taken");
+    let digit = char::from_digit(session as u32 + 1, 10).expect("a digit");
+    raw.send(&hello(digit, "")).await;
+    raw.hear("welcome").await;
+    raw
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -217,17 +217,18 @@ pub(crate) struct Drained {
 
 /// Names tokens.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "tokens", required = true, multiple = false, args = ["jti", "subject"])]
+#[group(skip)]
 pub(crate) struct Revoked {
     /// The id of one token, its claim jti
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", required_unless_present = "subject")]
+    #[arg(conflicts_with_all = ["subject", "issued_up_to"])]
     jti: Option<TokenId>,
     /// Whose tokens, all of them: their claim sub
     #[arg(long, value_name = "NAME")]
     subject: Option<access::Subject>,
     /// Of a subject, only those issued up to this time: 2026-11-28T14:00:00Z [default: all that
     /// are good now]
-    #[arg(long, value_name = "TIME", conflicts_with = "jti")]
+    #[arg(long, value_name = "TIME")]
     issued_up_to: Option<Timestamp>,
     /// When the last of them has expired anyway [default: when all have that are good now]
     #[arg(long, value_name = "TIME")]
