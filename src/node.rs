@@ -10,6 +10,8 @@ mod issuer;
 pub mod leave;
 pub mod links;
 mod metrics;
+mod revoked;
+mod whose;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -24,7 +26,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::checkpoint::{self, Progress, Store};
+use crate::auth::Revocations;
+use crate::checkpoint::{self, Store};
 use crate::clock::Clock;
 #[cfg(feature = "cql")]
 use crate::config::Remote;
@@ -32,13 +35,15 @@ use crate::config::{Config, Engine};
 use crate::edge::{self, Health, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
-use crate::node::cluster::{Clustered, Joining, Listening, open_control};
+use crate::node::cluster::{Clustered, Joining, Listening, open_control, serve_alone};
 use crate::node::leave::Handed;
 use crate::node::metrics::Gauges;
+use crate::node::revoked::{Kept, Told};
+use crate::node::whose::check_log;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
 use crate::task::{Fatal, Tasks};
-use crate::types::{DocId, LogId, Offset, ShardId};
+use crate::types::{DocId, LogId, ShardId};
 use crate::{admin, doc, telemetry};
 
 pub use crate::node::cluster::Versions;
@@ -52,9 +57,8 @@ pub struct Node {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     router: Router,
-    /// All shards, where the node is alone.
-    #[cfg(any(test, feature = "testing"))]
-    alone: Option<Arc<Alone>>,
+    /// What is revoked, and all shards, where the node is alone.
+    alone: Option<(Arc<Kept>, Arc<Alone>)>,
     /// Its part in a cluster, where it is not.
     clustered: Option<Clustered>,
     health: Health,
@@ -349,20 +353,22 @@ impl Node {
         let at = open.at();
         let Open { bound, admin } = open;
         let (alone, clustered) = match joining {
-            None => (Some(Arc::new(start_shards(&ports).await?)), None),
+            None => {
+                let kept = Kept::open(config)?;
+                (Some((kept, Arc::new(start_shards(&ports).await?))), None)
+            }
             Some(joining) => {
                 let gauges = Gauges::new(&edge_metrics, &doc_metrics);
                 let joining = Clustered::join(config, joining, &ports, (at, gauges), &registry);
                 (None, Some(joining.await?))
             }
         };
-        let over = |alone: &Arc<Alone>| Router::over(alone.clone());
+        let over = |(_, shards): &(_, Arc<Alone>)| Router::over(shards.clone());
         let router = alone.as_ref().map(over).or(clustered.as_ref().map(Clustered::router));
         let router = router.expect("it is the one or the other");
         let health = clustered.as_ref().map(Clustered::health).unwrap_or_default();
         let accepting = CancellationToken::new();
-        // Nothing is revoked yet.
-        let (_, revoked) = watch::channel(Arc::default());
+        let revoked = told(&alone, &clustered);
         let doors = doors::doors(config, clock, &registry, &edge_tasks, revoked)?;
         let shared = Arc::new(Shared {
             router: router.clone(),
@@ -377,6 +383,8 @@ impl Node {
         });
         if let Some(clustered) = &clustered {
             clustered.serve(shared.clone(), admin, config, &shard_tasks);
+        } else if let Some((kept, _)) = &alone {
+            serve_alone(kept.clone(), admin, (config, &ports.clock), &edge_tasks);
         }
         let serving = edge::serve(bound, shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
@@ -388,7 +396,6 @@ impl Node {
             log,
             store,
             router,
-            #[cfg(any(test, feature = "testing"))]
             alone,
             clustered,
             health,
@@ -398,6 +405,11 @@ impl Node {
             accepting,
             shutdown_grace: config.edge.shutdown_grace,
         })
+    }
+
+    /// Returns what tells what is revoked.
+    pub fn revoked(&self) -> watch::Receiver<Arc<Revocations>> {
+        told(&self.alone, &self.clustered)
     }
 
     /// Returns what the node keeps its documents in, for tests.
@@ -418,7 +430,7 @@ impl Node {
     /// If it is one of a cluster.
     #[cfg(any(test, feature = "testing"))]
     pub fn shards(&self) -> &Arc<Alone> {
-        self.alone.as_ref().expect("it is alone")
+        &self.alone.as_ref().expect("it is alone").1
     }
 
     /// Stops accepting, hands its shards over where there are others, or else saves every document,
@@ -496,34 +508,10 @@ async fn within<T>(part: &str, ending: impl Future<Output = T>) -> Option<T> {
 /// How long a stop asks for what is not in checkpoints.
 const UNSAVED_MAX: Duration = Duration::from_secs(1);
 
-/// Where the store keeps, as if it were a shard's progress, how many logs it had before each log:
-/// the current one has the highest number.
-const LOGS: ShardId = ShardId(i32::MAX as u32);
-
-/// Refuses checkpoints of another log, also of one before: what only that log had would be missing
-/// without a word.
-async fn check_log(log: &dyn Log, store: &dyn Store, adopt: bool) -> anyhow::Result<()> {
-    let (mut own, mut newest, mut any) = (None, 0, false);
-    for known in store.logs().await? {
-        let number = store.progress(LOGS, known).await?.map_or(0, |row| row.low_water.0);
-        any = true;
-        newest = newest.max(number);
-        own = if known == log.id() { Some(number) } else { own };
-    }
-    if own.is_some_and(|own| own == newest && own > 0) {
-        return Ok(());
-    }
-    if adopt || !any || own.is_some_and(|own| own == newest) {
-        let (log, low_water) = (log.id(), Offset(newest + 1));
-        let row = Progress { log, low_water, epoch: None, released: false };
-        return Ok(store.advance(LOGS, row).await?);
-    }
-    anyhow::bail!(
-        "the checkpoints belong to another log than the one that was found ({:032x}): it was made \
-         anew, is one from before, or another cluster's; correct --log or --checkpoints, move both \
-         with quire migrate, or, where the other log is lost, start once with --adopt-log",
-        log.id().0
-    )
+/// Returns what tells what is revoked.
+fn told(alone: &Option<(Arc<Kept>, Arc<Alone>)>, clustered: &Option<Clustered>) -> Told {
+    let alone = alone.as_ref().map(|(kept, _)| kept.told());
+    alone.or(clustered.as_ref().map(Clustered::revoked)).expect("it is the one or the other")
 }
 
 /// Returns the room of all bodies: at least as much as one may take.

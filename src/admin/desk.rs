@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -14,17 +15,20 @@ use crate::access::{Asker, Right};
 use crate::admin::error::LATE;
 use crate::admin::events::Events;
 use crate::admin::model::{
-    Burden, Chosen, Done, Dry, Explained, Given, Node, Plan, Shard, Status, Where,
+    self, Ask, Burden, Chosen, Done, Dry, Explained, Given, Listed, Node, Plan, Shard, Status,
+    Where,
 };
 use crate::admin::order::{self, Now, Target};
 use crate::admin::view::Hearing;
 use crate::admin::{Config, Refused, view};
+use crate::auth::Policy;
 use crate::clock::Clock;
-use crate::cluster::{self, Control, Order, Pending, Record, Void, member};
+use crate::cluster::{self, Change, Control, Order, Pending, Record, Revoked, Token, Void, member};
 use crate::relay::{Blob, Request, Who};
 use crate::router::Router;
 use crate::shard::Directory;
-use crate::types::{DocId, NodeId, ShardId};
+use crate::task::Tasks;
+use crate::types::{DocId, NodeId, ShardId, Timestamp};
 
 /// How long an owner may take to tell of its shards or documents.
 const TOLD_MAX: Duration = Duration::from_secs(3);
@@ -37,32 +41,75 @@ pub(crate) const BURDENS: &str = "/v1/admin/burdens";
 
 /// What the desk works with.
 pub struct Ports {
-    /// The node as a member of its cluster.
+    /// What the node is.
+    pub part: Part,
+    /// Tells the time that commands carry.
+    pub clock: Clock,
+    /// The limits.
+    pub config: Config,
+    /// Which tokens are good.
+    pub policy: Policy,
+    /// Is cancelled when the node stops.
+    pub token: CancellationToken,
+}
+
+/// Tells what part a node has in a cluster.
+pub enum Part {
+    /// It is one of its members.
+    Member(Member),
+    /// None: it is alone.
+    Alone(Arc<dyn Keeps>),
+}
+
+/// Is a node of a cluster.
+pub struct Member {
+    /// It as a member.
     pub member: member::Handle,
     /// Where shards are.
     pub directory: Arc<dyn Directory>,
     /// Reaches documents, and other nodes.
     pub router: Router,
-    /// Tells the time that commands carry.
-    pub clock: Clock,
-    /// The limits.
-    pub config: Config,
-    /// Is cancelled when the node stops.
-    pub token: CancellationToken,
+}
+
+/// Keeps what is revoked on a node that is alone.
+pub trait Keeps: Send + Sync {
+    /// Returns what is revoked.
+    fn revoked(&self) -> Arc<Revoked>;
+
+    /// Revokes, and returns when that is durable, with what has changed. Blocks.
+    ///
+    /// # Errors
+    /// Where the list is full, or could not be written: nothing has changed then.
+    fn revoke(&self, entry: &Entry) -> Result<Vec<Change>, Refused>;
+}
+
+/// Is what is to be revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Which tokens.
+    pub token: Token,
+    /// When the last of them has expired anyway.
+    pub until: Timestamp,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Answers operators.
 pub struct Desk {
     ports: Ports,
     events: Arc<Events>,
+    /// How many commands a node that is alone has taken; held while it takes one.
+    taken: Mutex<u64>,
 }
 
 impl Desk {
     /// Opens the desk: from now on it sees what happens.
     pub fn open(ports: Ports) -> Arc<Self> {
         let events = Arc::new(Events::new(ports.config.events_kept, ports.clock.clone()));
-        ports.member.observe(events.clone());
-        Arc::new(Self { ports, events })
+        if let Part::Member(Member { member, .. }) = &ports.part {
+            member.observe(events.clone());
+        }
+        Arc::new(Self { ports, events, taken: Mutex::new(0) })
     }
 
     pub(crate) fn events(&self) -> &Arc<Events> {
@@ -73,27 +120,44 @@ impl Desk {
         &self.ports.token
     }
 
-    fn control(&self) -> Arc<Control> {
-        self.ports.member.control()
+    fn part(&self) -> Result<&Member, Refused> {
+        match &self.ports.part {
+            Part::Member(member) => Ok(member),
+            Part::Alone(_) => Err(Refused::Alone),
+        }
+    }
+
+    fn control(&self) -> Result<Arc<Control>, Refused> {
+        Ok(self.part()?.member.control())
     }
 
     fn now(&self, control: &Control) -> Now {
-        let (shards, limits) = (control.shards(), control.limits());
-        Now { shards, limits, at: self.ports.clock.now() }
+        let (shards, limits, at) = (control.shards(), control.limits(), self.ports.clock.now());
+        let policy = &self.ports.policy;
+        let (issued, expired) = (policy.issued_until(at), policy.good_until(at));
+        Now { shards, limits, at, issued, expired }
     }
 
-    pub(crate) fn status(&self) -> Status {
-        let member = &self.ports.member;
+    pub(crate) fn status(&self) -> Result<Status, Refused> {
+        let member = &self.part()?.member;
         let (suspended, unreadable) = (member.is_suspended(), member.unread().records);
-        view::status(&member.control(), member.node(), Hearing { suspended, unreadable })
+        Ok(view::status(&member.control(), member.node(), Hearing { suspended, unreadable }))
     }
 
-    pub(crate) fn nodes(&self) -> Vec<Node> {
-        view::nodes(&self.control())
+    pub(crate) fn nodes(&self) -> Result<Vec<Node>, Refused> {
+        Ok(view::nodes(&*self.control()?))
+    }
+
+    /// Tells what is revoked, a part of it.
+    pub(crate) fn revoked(&self, part: &model::Part) -> Result<Listed, Refused> {
+        match &self.ports.part {
+            Part::Member(Member { member, .. }) => view::revoked(member.control().revoked(), part),
+            Part::Alone(keeps) => view::revoked(&keeps.revoked(), part),
+        }
     }
 
     pub(crate) fn shards(&self, chosen: &Chosen) -> Result<Vec<Shard>, Refused> {
-        let control = self.control();
+        let control = self.control()?;
         let node = chosen.node.as_deref().map(order::node).transpose()?;
         if let Some(node) = node.as_ref().filter(|node| control.member(node).is_none()) {
             return Err(unknown(node));
@@ -103,7 +167,7 @@ impl Desk {
 
     /// Tells where a document is.
     pub(crate) async fn find(&self, doc: &str) -> Result<Where, Refused> {
-        let control = self.control();
+        let control = self.control()?;
         let text = if doc.starts_with("doc:") { doc.to_owned() } else { format!("doc:{doc}") };
         let Target { shard, doc: Some(doc) } = order::target(&text, control.shards())? else {
             return Err(Refused::BadTarget { text });
@@ -123,7 +187,7 @@ impl Desk {
 
     /// Tells why a shard is where it is, and what would move it.
     pub(crate) async fn explain(&self, what: &str) -> Result<Explained, Refused> {
-        let control = self.control();
+        let control = self.control()?;
         let Target { shard, doc } = order::target(what, control.shards())?;
         if shard.0 >= control.shards() {
             let shards = control.shards();
@@ -144,7 +208,7 @@ impl Desk {
 
     /// Tells what is to move, or what else would if a command were given.
     pub(crate) async fn plan(&self, dry: &Dry) -> Result<Plan, Refused> {
-        let control = self.control();
+        let control = self.control()?;
         let (of, plan) = match &dry.ask {
             None => (None, cluster::Plan::of(&control)),
             Some(ask) => {
@@ -175,21 +239,25 @@ impl Desk {
     }
 
     /// Writes a command into the control topic and tells what follows once it is read back.
-    pub(crate) async fn give(&self, given: &Given) -> Result<Done, Refused> {
-        if self.ports.member.is_suspended() {
+    pub(crate) async fn give(self: &Arc<Self>, given: &Given) -> Result<Done, Refused> {
+        let member = match &self.ports.part {
+            Part::Member(Member { member, .. }) => member,
+            Part::Alone(keeps) => return self.give_alone(given, keeps).await,
+        };
+        if member.is_suspended() {
             return Err(Refused::Suspended);
         }
-        let control = self.control();
+        let control = self.control()?;
         self.check_document(&given.ask, &control).await?;
         let command = order::command(given, self.now(&control))?;
         // What is refused here would be void: it need not be written.
         let plan = cluster::Plan::after(&control, &command)?;
         let order = command.order.clone();
         let record = Record::Command(command);
-        let writing = self.ports.member.write(&record);
+        let writing = member.write(&record);
         let late = |_| Refused::NotKnown(LATE.to_owned());
         timeout(WRITTEN_MAX, writing).await.map_err(late)??;
-        let now = self.control();
+        let now = self.control()?;
         let pending = cluster::Plan::of(&now).pending;
         // What has arrived already is among them: the events after `before` tell of it.
         let planned = plan.pending.iter().filter(|one| {
@@ -208,9 +276,34 @@ impl Desk {
         })
     }
 
+    /// Takes a command on a node that is alone. It is done, and noted, also where whoever gave it
+    /// has gone.
+    async fn give_alone(
+        self: &Arc<Self>,
+        given: &Given,
+        keeps: &Arc<dyn Keeps>,
+    ) -> Result<Done, Refused> {
+        let command = order::command(given, self.now(&Control::default()))?;
+        let Order::Revoke { token, until } = command.order.clone() else {
+            return Err(Refused::Alone);
+        };
+        let entry = Entry { token, until, now: command.by.at };
+        let done = order::spelled(&command.order);
+        let (desk, keeps) = (Arc::clone(self), Arc::clone(keeps));
+        let at = Tasks::offload(move || {
+            let mut taken = desk.taken.lock();
+            let changes = keeps.revoke(&entry)?;
+            *taken += 1;
+            desk.events.alone(*taken, command, changes);
+            Ok::<_, Refused>(*taken)
+        });
+        Ok(Done { before: at.await? - 1, done, moves: Vec::new(), notes: Vec::new() })
+    }
+
     /// Tells how much the shards of this node carry.
     pub(crate) async fn burdens(&self) -> Vec<Burden> {
-        let shards = self.ports.directory.here();
+        let Ok(part) = self.part() else { return Vec::new() };
+        let shards = part.directory.here();
         let told = join_all(shards.iter().map(|shard| async {
             let burden = shard.burden().await;
             Burden {
@@ -224,7 +317,7 @@ impl Desk {
     }
 
     async fn burdens_of(&self, owner: &NodeId) -> Option<Vec<Burden>> {
-        if owner == self.ports.member.node() {
+        if owner == self.part().ok()?.member.node() {
             return timeout(TOLD_MAX, self.burdens()).await.ok();
         }
         let (status, body) = self.ask(owner, BURDENS.to_owned()).await?;
@@ -235,16 +328,12 @@ impl Desk {
     async fn ask(&self, owner: &NodeId, target: String) -> Option<(StatusCode, Bytes)> {
         let (method, body) = ("GET".to_owned(), Blob(Bytes::new()));
         let request = Request { method, target, content_type: None, who: Who::anything(), body };
-        let asked = timeout(TOLD_MAX, self.ports.router.carry(owner, request)).await.ok()?;
+        let asked = timeout(TOLD_MAX, self.part().ok()?.router.carry(owner, request)).await.ok()?;
         let response = asked.ok()?;
         Some((StatusCode::from_u16(response.status).ok()?, response.body.0))
     }
 
-    async fn check_document(
-        &self,
-        ask: &crate::admin::model::Ask,
-        control: &Control,
-    ) -> Result<(), Refused> {
+    async fn check_document(&self, ask: &Ask, control: &Control) -> Result<(), Refused> {
         if let Some(Target { shard, doc: Some(doc) }) = order::about(ask, control.shards())? {
             let known = self.known(&doc, shard).await?;
             known.ok_or(Refused::UncheckedDocument { doc, shard })?;
@@ -263,7 +352,8 @@ impl Desk {
 
     /// Returns the last revision of a document, 0 where there is none.
     async fn head(&self, doc: &DocId) -> Option<u64> {
-        if let Some(owner) = self.ports.router.elsewhere(doc) {
+        let router = &self.part().ok()?.router;
+        if let Some(owner) = router.elsewhere(doc) {
             let target = format!("/v1/docs/{doc}/history?limit=1");
             let (status, body) = self.ask(&owner, target).await?;
             if status == StatusCode::NOT_FOUND {
@@ -272,7 +362,7 @@ impl Desk {
             let answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
             return answer.get("head")?.as_u64();
         }
-        let handle = self.ports.router.open(doc).await.ok()?;
+        let handle = router.open(doc).await.ok()?;
         let past = handle.past(&Asker::anything(), Right::Read).await.ok()?;
         Some(past.check_exists().map_or(0, |()| past.head().0))
     }

@@ -68,6 +68,45 @@ pub enum Refused {
     /// The record was written, or not.
     #[error("{0}")]
     NotKnown(String),
+    /// The node is no member of a cluster.
+    #[error(
+        "this node is alone, so that there are no other nodes, moves or limits of them: ask a node \
+         of a cluster, or start this one with --peer-listen"
+    )]
+    Alone,
+    /// A text names no token and no subject.
+    #[error("{what}: it stands in the token, see `quire token inspect`")]
+    BadToken {
+        /// What a name is.
+        what: String,
+    },
+    /// A text is no time.
+    #[error("{text:?} is no time: write one as 2026-11-28T14:10:02Z")]
+    BadTime {
+        /// The text.
+        text: String,
+    },
+    /// The end of a revocation is too far away.
+    #[error("nothing is revoked for longer than {days} days: give a nearer --until, or none")]
+    TooLasting {
+        /// How many days.
+        days: u64,
+    },
+    /// The place in a list is none.
+    #[error("there is no such place in the list: begin without --after, 1 to {max} at once")]
+    BadPart {
+        /// How many there are at once at most.
+        max: usize,
+    },
+    /// The list of what is revoked was not written.
+    #[error(
+        "it is not revoked, for the list could not be written ({reason}): see to the data folder, \
+         then give the command again"
+    )]
+    NotKept {
+        /// Why.
+        reason: String,
+    },
     /// A page of a browser asks.
     #[error("a page in a browser may not use this port: use the command line")]
     Browser,
@@ -93,9 +132,16 @@ impl Refused {
             Self::BadRequest { .. }
             | Self::BadNode { .. }
             | Self::BadTarget { .. }
-            | Self::BadText { .. } => StatusCode::BAD_REQUEST,
+            | Self::BadText { .. }
+            | Self::BadToken { .. }
+            | Self::BadTime { .. }
+            | Self::TooLasting { .. }
+            | Self::BadPart { .. } => StatusCode::BAD_REQUEST,
+            Self::Alone => StatusCode::CONFLICT,
             Self::UnknownDocument { .. } | Self::NoAddress => StatusCode::NOT_FOUND,
-            Self::Suspended | Self::UncheckedDocument { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Suspended | Self::UncheckedDocument { .. } | Self::NotKept { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NotKnown(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Browser => StatusCode::FORBIDDEN,
         }

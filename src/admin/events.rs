@@ -16,7 +16,9 @@ use crate::admin::events::kept::{Kept, Ring};
 use crate::admin::model::{Event, Placed};
 use crate::admin::order::{spelled, time};
 use crate::clock::Clock;
-use crate::cluster::{Change, Command, Control, Observer, Order, Outcome, Record, Status, Void};
+use crate::cluster::{
+    Change, Command, Control, Observer, Order, Outcome, Record, Status, Token, Void,
+};
 use crate::types::{NodeId, Offset, ShardId};
 
 /// How many moves are measured, the last ones.
@@ -99,7 +101,22 @@ impl Events {
 
 impl Observer for Events {
     fn observe(&self, record: &Record, outcome: &Result<Vec<Change>, Void>, control: &Control) {
-        let at = control.at().unwrap_or(Offset(0)).0;
+        self.take(control.at().unwrap_or(Offset(0)).0, record, (outcome, control));
+    }
+}
+
+impl Events {
+    /// Takes note of a command that counts on a node that is alone; `at` numbers it.
+    pub(crate) fn alone(&self, at: u64, command: Command, changes: Vec<Change>) {
+        self.take(at, &Record::Command(command), (&Ok(changes), &Control::default()));
+    }
+
+    fn take(
+        &self,
+        at: u64,
+        record: &Record,
+        (outcome, control): (&Result<Vec<Change>, Void>, &Control),
+    ) {
         let time = time(self.clock.now());
         if let Record::Command(command) = record {
             let refused = outcome.as_ref().err();
@@ -224,7 +241,14 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
         Change::GuardOff => {
             of("guard-off", "moves begin again: acknowledgements are fast".to_owned())
         }
-        Change::Revoked { .. } => of("revoked", "tokens are revoked".to_owned()),
+        Change::Revoked { token: Token::Id(id) } => of("revoked", format!("token {id} is revoked")),
+        Change::Revoked { token: Token::Subject { subject, issued } } => {
+            let issued = time(*issued);
+            of(
+                "revoked",
+                format!("tokens of {subject} that were issued up to {issued} are revoked"),
+            )
+        }
         Change::Corrected => {
             of("corrected", "a record was damaged: what the others know is taken over".to_owned())
         }

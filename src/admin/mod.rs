@@ -6,7 +6,8 @@
 //! quire events        ──►    events ◄────── every record that is read
 //! ```
 //! Nothing is decided here: a command means what [`Control`](crate::cluster::Control) makes of its
-//! record, for every node alike. There is no log-in: who reaches the port may move shards.
+//! record, for every node alike. There is no log-in: who reaches the port may move shards. A node
+//! that is alone has no control topic: it can only revoke, and keeps the list itself.
 
 mod config;
 mod desk;
@@ -21,7 +22,7 @@ mod routes;
 mod view;
 
 pub use config::Config;
-pub use desk::{Desk, Ports};
+pub use desk::{Desk, Entry, Keeps, Member, Part, Ports};
 pub use error::Refused;
 pub use events::Events;
 pub use listener::{bind, is_inner, serve};

@@ -269,6 +269,25 @@ pub enum Ask {
     Pause,
     /// Lets moves begin again.
     Resume,
+    /// Makes a token invalid.
+    RevokeToken {
+        /// Its id.
+        jti: String,
+        /// When it has expired, RFC 3339; if missing, when every token has that is good now.
+        #[serde(default)]
+        until: Option<String>,
+    },
+    /// Makes the tokens of a subject invalid.
+    RevokeSubject {
+        /// Who.
+        subject: String,
+        /// Those issued up to this time, RFC 3339; if missing, all that are good now.
+        #[serde(default)]
+        issued_up_to: Option<String>,
+        /// When the last of them has expired; if missing, when every token has that is good now.
+        #[serde(default)]
+        until: Option<String>,
+    },
 }
 
 /// A command.
@@ -326,11 +345,52 @@ pub struct Chosen {
     pub node: Option<String>,
 }
 
+/// Which part of what is revoked is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Part {
+    /// What comes after this, as [`Listed::next`] says it.
+    pub after: Option<String>,
+    /// How much at most: 1 to 1,000; 100 if missing.
+    pub limit: Option<usize>,
+}
+
+/// What is revoked, a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// How many entries there are in all.
+    pub count: usize,
+    /// How much room they take.
+    pub bytes: usize,
+    /// How much room there is.
+    pub bytes_max: usize,
+    /// The entries: tokens by their ids, then subjects.
+    pub revoked: Vec<Revoked>,
+    /// What to ask for next; none at the end.
+    pub next: Option<String>,
+}
+
+/// A token, or a subject, that is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The token's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Of a subject, up to when its tokens were issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_up_to: Option<String>,
+    /// Until when the entry is kept for sure.
+    pub until: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Event {
-    /// The control offset of its record.
+    /// The control offset of its record; on a node that is alone, its number since the start.
     pub at: u64,
     /// When the node that tells read it.
     pub time: String,

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use crate::access::Subject;
 use crate::admin::Refused;
 use crate::admin::model::{Ask, Given};
-use crate::cluster::{Command, Limits, Operator, Order, Text};
+use crate::auth::TokenId;
+use crate::cluster::{Command, Limits, Operator, Order, Text, Token};
 use crate::types::{DocId, NodeId, Offset, ShardId, Timestamp};
+
+/// For how long something is revoked at most, in days: a list that is full is not so for ever.
+const REVOKED_DAYS_MAX: u64 = 400;
 
 /// A shard, and the document that named it if one did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,10 @@ pub(crate) struct Now {
     pub(crate) limits: Limits,
     /// The time.
     pub(crate) at: Timestamp,
+    /// Up to when tokens that are good now can have been issued, by their own account.
+    pub(crate) issued: Timestamp,
+    /// When the last of them has expired.
+    pub(crate) expired: Timestamp,
 }
 
 /// Reads `7` as a shard, and anything else, or what stands behind `doc:`, as a document.
@@ -52,7 +61,9 @@ pub(crate) fn about(ask: &Ask, shards: u32) -> Result<Option<Target>, Refused> {
         | Ask::Undrain { .. }
         | Ask::Limits { .. }
         | Ask::Pause
-        | Ask::Resume => Ok(None),
+        | Ask::Resume
+        | Ask::RevokeToken { .. }
+        | Ask::RevokeSubject { .. } => Ok(None),
     }
 }
 
@@ -75,7 +86,43 @@ pub(crate) fn order(ask: &Ask, now: Now) -> Result<Order, Refused> {
         }),
         Ask::Pause => Order::Pause,
         Ask::Resume => Order::Resume,
+        Ask::RevokeToken { jti, until } => {
+            let id: TokenId = jti.parse().map_err(bad)?;
+            Order::Revoke {
+                token: Token::Id(text("token's id", id.as_str())?),
+                until: end(until, now)?,
+            }
+        }
+        Ask::RevokeSubject { subject, issued_up_to, until } => {
+            let name: Subject = subject.parse().map_err(bad)?;
+            let given = issued_up_to.as_deref().map(moment).transpose()?;
+            let issued = given.unwrap_or(now.issued);
+            let token = Token::Subject { subject: text("subject", name.as_str())?, issued };
+            Order::Revoke { token, until: end(until, now)? }
+        }
     })
+}
+
+/// Returns until when something is revoked.
+fn end(until: &Option<String>, now: Now) -> Result<Timestamp, Refused> {
+    let Some(until) = until else { return Ok(now.expired) };
+    let until = moment(until)?;
+    let most = now.at.0.saturating_add(REVOKED_DAYS_MAX * 24 * 3_600_000);
+    if until.0 > most {
+        return Err(Refused::TooLasting { days: REVOKED_DAYS_MAX });
+    }
+    Ok(until)
+}
+
+/// Reads a time.
+fn moment(text: &str) -> Result<Timestamp, Refused> {
+    let read = text.parse::<jiff::Timestamp>().ok();
+    let millis = read.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    millis.map(Timestamp).ok_or_else(|| Refused::BadTime { text: text.to_owned() })
+}
+
+fn bad(name: impl std::error::Error) -> Refused {
+    Refused::BadToken { what: name.to_string() }
 }
 
 /// Reads a command.
@@ -122,7 +169,13 @@ pub(crate) fn spelled(order: &Order) -> String {
         Order::Move { shard, to } => format!("move {shard} --to {}", to.0),
         Order::Guard { on: true } => "stop moves: acknowledgements are slow".to_owned(),
         Order::Guard { on: false } => "moves go on: acknowledgements are fast again".to_owned(),
-        Order::Revoke { .. } => "revoke tokens".to_owned(),
+        Order::Revoke { token: Token::Id(id), until } => {
+            format!("revoke --jti {id} --until {}", time(*until))
+        }
+        Order::Revoke { token: Token::Subject { subject, issued }, until } => {
+            let (issued, until) = (time(*issued), time(*until));
+            format!("revoke --subject {subject} --issued-up-to {issued} --until {until}")
+        }
     }
 }
 

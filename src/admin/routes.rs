@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use crate::admin::events::Cursor;
 use crate::admin::extract::{Asked, body};
-use crate::admin::model::{Chosen, Done, Dry, Event, Explained, Given, Node, Plan, Problem, Shard};
-use crate::admin::model::{Status, Wanted, Where};
+use crate::admin::model::{Chosen, Done, Dry, Event, Explained, Given, Listed, Node, Part, Plan};
+use crate::admin::model::{Problem, Shard, Status, Wanted, Where};
 use crate::admin::{Desk, Refused};
 
 /// After how much silence a stream of events sends an empty line: who has gone is noticed.
@@ -35,6 +35,7 @@ pub(crate) fn routes(desk: Arc<Desk>) -> Routes {
         .route("/v1/explain/{what}", get(explain))
         .route("/v1/plan", post(plan))
         .route("/v1/commands", post(give))
+        .route("/v1/revoked", get(revoked))
         .route("/v1/events", get(events))
         .fallback(async || Refused::NoAddress)
         .layer(from_fn(programs_only))
@@ -53,12 +54,12 @@ async fn programs_only(request: Request, next: Next) -> Response {
     response
 }
 
-async fn status(State(desk): State<Arc<Desk>>) -> Json<Status> {
-    Json(desk.status())
+async fn status(State(desk): State<Arc<Desk>>) -> Answer<Status> {
+    desk.status().map(Json)
 }
 
-async fn nodes(State(desk): State<Arc<Desk>>) -> Json<Vec<Node>> {
-    Json(desk.nodes())
+async fn nodes(State(desk): State<Arc<Desk>>) -> Answer<Vec<Node>> {
+    desk.nodes().map(Json)
 }
 
 async fn shards(State(desk): State<Arc<Desk>>, Asked(chosen): Asked<Chosen>) -> Answer<Vec<Shard>> {
@@ -81,6 +82,10 @@ async fn plan(State(desk): State<Arc<Desk>>, request: Request) -> Answer<Plan> {
 async fn give(State(desk): State<Arc<Desk>>, request: Request) -> Answer<Done> {
     let given: Given = body(request).await?;
     desk.give(&given).await.map(Json)
+}
+
+async fn revoked(State(desk): State<Arc<Desk>>, Asked(part): Asked<Part>) -> Answer<Listed> {
+    desk.revoked(&part).map(Json)
 }
 
 /// Streams events, one JSON object a line; where it follows, it ends when the node stops.

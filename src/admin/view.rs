@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::admin::model::{Burden, Limits, Move, Node, Shard, Status};
+use crate::admin::Refused;
+use crate::admin::model::{Burden, Limits, Listed, Move, Node, Part, Revoked, Shard, Status};
 use crate::admin::order::{millis, spelled, time};
 use crate::cluster::{
-    self, Command, Control, Lasts, Member, Operator, Order, Pending, Plan, Ring, Stage, Why,
+    self, Command, Control, Lasts, Member, Operator, Order, Pending, Plan, REVOKED_BYTES_MAX, Ring,
+    Stage, Why,
 };
 use crate::types::{NodeId, ShardId, Timestamp};
+
+/// How many entries of what is revoked are told at once, and how many where nobody says.
+const LISTED_MAX: usize = 1_000;
+const LISTED: usize = 100;
 
 fn name(node: &NodeId) -> String {
     node.0.to_string()
@@ -279,4 +285,87 @@ pub(crate) fn moved_by(control: &Control, id: ShardId) -> Vec<String> {
         }
     }
     moved_by
+}
+
+/// Returns a part of what is revoked.
+pub(crate) fn revoked(all: &cluster::Revoked, part: &Part) -> Result<Listed, Refused> {
+    let bad = Refused::BadPart { max: LISTED_MAX };
+    let limit = part.limit.unwrap_or(LISTED);
+    let after = match part.after.as_deref() {
+        None => None,
+        Some(text) => {
+            let place = text.split_once(':').filter(|(kind, _)| ["jti", "subject"].contains(kind));
+            Some(place.ok_or_else(|| bad.clone())?)
+        }
+    };
+    if !(1..=LISTED_MAX).contains(&limit) {
+        return Err(bad);
+    }
+    let tokens = all.tokens().map(|(id, until)| ("jti", id.as_str(), None, until));
+    let subjects = all
+        .subjects()
+        .map(|(subject, issued, until)| ("subject", subject.as_str(), Some(issued), until));
+    let mut left = tokens
+        .chain(subjects)
+        .skip_while(|(kind, name, ..)| after.is_some_and(|after| (*kind, *name) <= after));
+    let shown: Vec<_> = left.by_ref().take(limit).collect();
+    let next = left.next().and(shown.last()).map(|(kind, name, ..)| format!("{kind}:{name}"));
+    let entry = |(kind, name, issued, until): (&str, &str, Option<Timestamp>, Timestamp)| {
+        let named = |which: &str| (kind == which).then(|| name.to_owned());
+        let (jti, subject) = (named("jti"), named("subject"));
+        Revoked { jti, subject, issued_up_to: issued.map(time), until: time(until) }
+    };
+    Ok(Listed {
+        count: all.count(),
+        bytes: all.bytes(),
+        bytes_max: REVOKED_BYTES_MAX,
+        revoked: shown.into_iter().map(entry).collect(),
+        next,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Token;
+
+    #[test]
+    fn what_is_revoked_is_told_part_by_part() {
+        let mut all = cluster::Revoked::default();
+        let until = Timestamp(86_400_000);
+        // A name may hold what stands between kind and name.
+        for id in ["j:2", "j:1", "j"] {
+            let token = Token::Id(id.parse().unwrap());
+            all.revoke(&token, until, Timestamp(0)).unwrap();
+        }
+        for subject in ["s", "a:b"] {
+            let (subject, issued) = (subject.parse().unwrap(), Timestamp(1_000));
+            all.revoke(&Token::Subject { subject, issued }, until, Timestamp(0)).unwrap();
+        }
+        let (mut after, mut told) = (None, Vec::new());
+        loop {
+            let part = Part { after, limit: Some(2) };
+            let listed = revoked(&all, &part).unwrap();
+            assert_eq!((listed.count, listed.bytes), (5, all.bytes()));
+            assert!(listed.revoked.iter().all(|one| one.until == "1970-01-02T00:00:00Z"));
+            let names = listed.revoked.into_iter().map(|one| (one.jti, one.subject));
+            told.push(names.collect::<Vec<_>>());
+            after = listed.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let jti = |id: &str| (Some(id.to_owned()), None);
+        let subject = |name: &str| (None, Some(name.to_owned()));
+        let parts: [Vec<_>; 3] =
+            [vec![jti("j"), jti("j:1")], vec![jti("j:2"), subject("a:b")], vec![subject("s")]];
+        assert_eq!(told, parts);
+        let whole = revoked(&all, &Part::default()).unwrap();
+        assert_eq!((whole.revoked.len(), whole.next), (5, None));
+        assert_eq!(whole.revoked[4].issued_up_to.as_deref(), Some("1970-01-01T00:00:01Z"));
+        for (after, limit) in [(None, 0), (None, 1_001), (Some("x:y"), 1), (Some("jti"), 1)] {
+            let part = Part { after: after.map(str::to_owned), limit: Some(limit) };
+            assert_eq!(revoked(&all, &part), Err(Refused::BadPart { max: 1_000 }), "{part:?}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::auth::token::Policy;
+
 /// Says whom a node lets in, section `[auth]` of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -65,6 +67,16 @@ impl Config {
     /// Tells whether any key is named that a token could be signed with.
     pub fn has_keys(&self) -> bool {
         !self.keys.trim().is_empty() || !self.jwks_url.is_empty()
+    }
+
+    /// Returns which tokens are for this server.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            audiences: listed(&self.audiences).map(str::to_owned).collect(),
+            issuers: listed(&self.issuers).map(str::to_owned).collect(),
+            leeway: self.leeway,
+            lifetime_max: self.lifetime_max,
+        }
     }
 }
 

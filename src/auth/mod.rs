@@ -41,7 +41,7 @@ pub use metrics::Metrics;
 pub use names::{BadName, KeyId, TokenId};
 pub use pattern::{BadPattern, Pattern};
 pub use remote::{Fetch, NotFetched, Remote};
-pub use revocation::{REVOCATIONS_MAX, Revocations, TooManyRevocations};
+pub use revocation::Revocations;
 pub use rights::{GRANTS_MAX, Grant, Principal};
 pub use rotation::Pace;
 pub use secret::{Age, Secret};

@@ -78,6 +78,19 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Returns until when a token may be good that is taken at `now`.
+    pub fn good_until(&self, now: Timestamp) -> Timestamp {
+        let most = millis(self.lifetime_max).saturating_add(millis(self.leeway).saturating_mul(2));
+        Timestamp(now.0.saturating_add(most))
+    }
+
+    /// Returns what the latest time is that a token which is taken at `now` can have as its own.
+    pub fn issued_until(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_add(millis(self.leeway)))
+    }
+}
+
 /// Is what a verified token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {

@@ -7,23 +7,25 @@ mod change;
 mod command;
 mod members;
 mod ownership;
+mod revoked;
 mod state;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use change::Change;
-pub use command::{REVOKED_BYTES_MAX, REVOKED_MAX};
 pub use members::MEMBERS_MAX;
+pub use revoked::{REVOKED_BYTES_MAX, Revoked};
 pub use state::{Drain, Lasts, Load, Member, Move, Owner, Pin, Status};
 pub(in crate::cluster) use state::{Shard, State};
 
 use crate::cluster::error::Void;
 use crate::cluster::placement::{Placement, Standing};
-use crate::cluster::record::{Founded, Limits, Record, SHARDS_MAX, Snapshot, Token};
+use crate::cluster::record::{Founded, Limits, Record, SHARDS_MAX, Snapshot};
 use crate::cluster::snapshot;
-use crate::types::{NodeId, Offset, ShardId, Timestamp};
+use crate::types::{NodeId, Offset, ShardId};
 
 /// How many records are read before another snapshot is due.
 pub const SNAPSHOT_EVERY: u64 = 10_000;
@@ -173,8 +175,8 @@ impl Control {
         &self.state.pins
     }
 
-    /// Returns the revoked tokens, with when they expire anyway.
-    pub fn revoked(&self) -> &BTreeMap<Token, Timestamp> {
+    /// Returns what is revoked.
+    pub fn revoked(&self) -> &Arc<Revoked> {
         &self.state.revoked
     }
 

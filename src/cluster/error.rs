@@ -204,8 +204,11 @@ pub enum Void {
         /// In all.
         cluster: u32,
     },
-    /// The list of revoked tokens is full.
-    #[error("{count} tokens are revoked, no more fit: revoke a subject, or replace the key")]
+    /// The list of what is revoked is full.
+    #[error(
+        "{count} revocations are in force, and no more fit: revoke a subject instead of its tokens \
+         one by one, or replace the key that tokens are signed with"
+    )]
     TooManyRevoked {
         /// How many.
         count: usize,

@@ -23,7 +23,7 @@
 //!         | 11 join rules-min                                            join, since version 2
 //! order   = 0 node weight | 1 shard node | 2 shard | 3 node deadline? | 4 node
 //!         | 5 per-node cluster | 6 | 7 | 8 shard to | 9 on | 10 token until
-//! token   = 0 id | 1 subject
+//! token   = 0 id | 1 subject issued
 //! ```
 
 use std::borrow::Cow;
@@ -150,7 +150,7 @@ enum OrderBody<'a> {
 #[derive(Serialize, Deserialize)]
 enum TokenBody<'a> {
     Id(&'a str),
-    Subject(&'a str),
+    Subject(&'a str, Timestamp),
 }
 
 impl Record {
@@ -311,7 +311,7 @@ fn order_body(order: &Order) -> OrderBody<'_> {
         Order::Revoke { token, until } => {
             let token = match token {
                 Token::Id(id) => TokenBody::Id(id.as_str()),
-                Token::Subject(subject) => TokenBody::Subject(subject.as_str()),
+                Token::Subject { subject, issued } => TokenBody::Subject(subject.as_str(), *issued),
             };
             OrderBody::Revoke(token, *until)
         }
@@ -400,7 +400,9 @@ fn order(body: OrderBody<'_>) -> Result<Order, DecodeError> {
         OrderBody::Revoke(token, until) => {
             let token = match token {
                 TokenBody::Id(id) => Token::Id(id.parse()?),
-                TokenBody::Subject(subject) => Token::Subject(subject.parse()?),
+                TokenBody::Subject(subject, issued) => {
+                    Token::Subject { subject: subject.parse()?, issued }
+                }
             };
             Order::Revoke { token, until }
         }

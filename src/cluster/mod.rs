@@ -36,7 +36,7 @@ mod topic;
 pub use config::Config;
 pub use control::{
     Change, Control, Drain, Lasts, Load, MEMBERS_MAX, Member, Move, Owner, Pin, REVOKED_BYTES_MAX,
-    REVOKED_MAX, SNAPSHOT_EVERY, Status,
+    Revoked, SNAPSHOT_EVERY, Status,
 };
 pub use error::{Refusal, Void};
 pub use guard::{Advice, Guard, WINDOW};

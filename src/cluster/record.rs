@@ -326,7 +326,7 @@ pub enum Order {
     Revoke {
         /// Which.
         token: Token,
-        /// When they expire anyway.
+        /// When the last of them has expired anyway.
         until: Timestamp,
     },
 }
@@ -351,6 +351,11 @@ impl Default for Limits {
 pub enum Token {
     /// The one with this id.
     Id(Text<128>),
-    /// All of a subject.
-    Subject(Text<128>),
+    /// All of a subject that were issued up to a moment.
+    Subject {
+        /// Who.
+        subject: Text<255>,
+        /// The moment.
+        issued: Timestamp,
+    },
 }

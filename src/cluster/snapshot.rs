@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
 use crate::cluster::control::{
-    Drain, Lasts, Load, MEMBERS_MAX, Member, Pin, REVOKED_MAX, Shard, State, Status,
+    Drain, Lasts, Load, MEMBERS_MAX, Member, Pin, Revoked, Shard, State, Status,
 };
 use crate::cluster::record::{Addresses, Founded, Limits, SHARDS_MAX, Token, Version};
 use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
@@ -23,6 +24,9 @@ use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 /// The versions of the format.
 const PLAIN: u8 = 1;
 const WITH_LEAST: u8 = 2;
+
+/// The version of the format of a list of what is revoked.
+const LISTED: u8 = 1;
 
 const HASH_KEY: (u64, u64) = (0x7175_6972_652d_636f, 0x6e74_726f_6c2d_6670);
 
@@ -34,7 +38,7 @@ struct StateBody<'a> {
     members: Vec<MemberBody<'a>>,
     shards: Vec<ShardBody>,
     pins: Vec<(ShardId, u32, LastsBody)>,
-    revoked: Vec<(TokenBody<'a>, Timestamp)>,
+    revoked: RevokedBody<'a>,
     limits: (u32, u32),
     paused: bool,
     guard: bool,
@@ -75,9 +79,11 @@ enum LastsBody {
 }
 
 #[derive(Serialize, Deserialize)]
-enum TokenBody<'a> {
-    Id(&'a str),
-    Subject(&'a str),
+struct RevokedBody<'a> {
+    #[serde(borrow)]
+    tokens: Vec<(&'a str, Timestamp)>,
+    /// With up to when they were issued.
+    subjects: Vec<(&'a str, Timestamp, Timestamp)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,13 +114,6 @@ pub(in crate::cluster) fn encode(state: &State) -> Bytes {
         };
         (*shard, place(&pin.node), lasts)
     });
-    let revoked = state.revoked.iter().map(|(token, until)| {
-        let token = match token {
-            Token::Id(id) => TokenBody::Id(id.as_str()),
-            Token::Subject(subject) => TokenBody::Subject(subject.as_str()),
-        };
-        (token, *until)
-    });
     let founded = state.founded.as_ref();
     let body = StateBody {
         founded: founded.map(|founded| (founded.cluster, founded.shards, founded.at)),
@@ -122,7 +121,7 @@ pub(in crate::cluster) fn encode(state: &State) -> Bytes {
         members: members.collect(),
         shards: shards.collect(),
         pins: pins.collect(),
-        revoked: revoked.collect(),
+        revoked: revoked_body(&state.revoked),
         limits: (state.limits.per_node, state.limits.cluster),
         paused: state.paused,
         guard: state.guard,
@@ -136,6 +135,45 @@ pub(in crate::cluster) fn encode(state: &State) -> Bytes {
         postcard::to_extend(&(body, least), vec![WITH_LEAST])
     };
     Bytes::from(bytes.expect("a vector grows, and every list knows its length"))
+}
+
+/// Returns the bytes of a list of what is revoked by itself: version, body, checksum.
+pub(in crate::cluster) fn encode_revoked(revoked: &Revoked) -> Vec<u8> {
+    let bytes = postcard::to_extend(&revoked_body(revoked), vec![LISTED]);
+    let mut bytes = bytes.expect("a vector grows, and every list knows its length");
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// Reads such a list back; none if the bytes are none.
+pub(in crate::cluster) fn decode_revoked(bytes: &[u8]) -> Option<Revoked> {
+    let (checked, crc) = bytes.split_last_chunk()?;
+    if crc32fast::hash(checked) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let (&LISTED, body) = checked.split_first()? else { return None };
+    let revoked = revoked(postcard::from_bytes(body).ok()?)?;
+    (encode_revoked(&revoked) == bytes).then_some(revoked)
+}
+
+fn revoked_body(revoked: &Revoked) -> RevokedBody<'_> {
+    let tokens = revoked.tokens().map(|(id, until)| (id.as_str(), until));
+    let subjects = revoked.subjects();
+    let subjects = subjects.map(|(subject, issued, until)| (subject.as_str(), issued, until));
+    RevokedBody { tokens: tokens.collect(), subjects: subjects.collect() }
+}
+
+/// Returns the list; none if it is longer than any.
+fn revoked(body: RevokedBody<'_>) -> Option<Revoked> {
+    let mut revoked = Revoked::default();
+    let mut add = |token: &Token, until| revoked.revoke(token, until, Timestamp(0)).ok();
+    for (id, until) in body.tokens {
+        add(&Token::Id(id.parse().ok()?), until)?;
+    }
+    for (subject, issued, until) in body.subjects {
+        add(&Token::Subject { subject: subject.parse().ok()?, issued }, until)?;
+    }
+    Some(revoked)
 }
 
 fn member_body<'a>(
@@ -178,7 +216,7 @@ pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
         WITH_LEAST => postcard::take_from_bytes(rest).ok()?,
         _ => return None,
     };
-    let bounded = body.members.len() <= MEMBERS_MAX && body.revoked.len() <= REVOKED_MAX;
+    let bounded = body.members.len() <= MEMBERS_MAX;
     if least.len() != body.members.len() || !rest.is_empty() || !bounded {
         return None;
     }
@@ -197,13 +235,6 @@ pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
         };
         Some((shard, Pin { node: name(&names, place)?, lasts }))
     });
-    let revoked = body.revoked.into_iter().map(|(token, until)| {
-        let token = match token {
-            TokenBody::Id(id) => Token::Id(id.parse().ok()?),
-            TokenBody::Subject(subject) => Token::Subject(subject.parse().ok()?),
-        };
-        Some((token, until))
-    });
     let (per_node, cluster_limit) = body.limits;
     let state = State {
         founded: Some(Founded { cluster, shards: count, at }),
@@ -211,7 +242,7 @@ pub(in crate::cluster) fn decode(bytes: &[u8]) -> Option<State> {
         members,
         shards: shards.collect::<Option<_>>()?,
         pins: pins.collect::<Option<_>>()?,
-        revoked: revoked.collect::<Option<_>>()?,
+        revoked: Arc::new(revoked(body.revoked)?),
         limits: Limits { per_node, cluster: cluster_limit },
         paused: body.paused,
         guard: body.guard,
@@ -299,6 +330,7 @@ mod tests {
     use super::*;
     use crate::cluster::record::Order;
     use crate::cluster::testing::{Topic, begun, command, disowned, down, heartbeat, node, text};
+    use crate::testing::hex;
 
     /// A state with something in every place.
     fn full() -> State {
@@ -313,7 +345,8 @@ mod tests {
         let last = topic.control.owner(ShardId(3)).unwrap();
         topic.ok(&disowned(last.node.0.as_str(), 1, &[(3, last.epoch.0)]));
         topic.ok(&command(Order::Pin { shard: ShardId(2), node: node("b") }));
-        for token in [Token::Id(text("j")), Token::Subject(text("s"))] {
+        let of = Token::Subject { subject: text("s"), issued: Timestamp(98) };
+        for token in [Token::Id(text("j")), of] {
             topic.ok(&command(Order::Revoke { token, until: Timestamp(99) }));
         }
         topic.ok(&command(Order::Guard { on: true }));
@@ -328,10 +361,10 @@ mod tests {
             "0101070401010103016101000163017001610a0a013001020101010109000101016201000163",
             "017001610a0a013001020101000105010200016301000163017001610a0a0130010201010000",
             "00040101010201ec07010103000102010001ed0700000101010101ee07000001020001ef0700",
-            "00020001010201000200016a630101736302140001010c",
+            "000200010102010001016a63010173626302140001010c",
         ];
         assert_eq!(hex, golden.concat());
-        assert_eq!(fingerprint(&bytes), 0xae0b0b8580c66f98);
+        assert_eq!(fingerprint(&bytes), 0x760f84d13ddb1bb8);
         assert_eq!(decode(&bytes), Some(full()));
     }
 
@@ -353,6 +386,35 @@ mod tests {
         assert_eq!(decode(&[&bytes, &[0][..]].concat()), None);
         assert_eq!(decode(&[&[WITH_LEAST + 1], &bytes[1..]].concat()), None);
         assert_eq!(decode(&[]), None);
+    }
+
+    #[test]
+    fn bytes_of_a_list_stay_as_they_are_and_damaged_ones_are_refused() {
+        let mut list = Revoked::default();
+        assert_eq!(decode_revoked(&encode_revoked(&list)), Some(list.clone()));
+        for token in [
+            Token::Id(text("j")),
+            Token::Subject { subject: text(&"s".repeat(255)), issued: Timestamp(98) },
+        ] {
+            list.revoke(&token, Timestamp(99), Timestamp(0)).unwrap();
+        }
+        let bytes = encode_revoked(&list);
+        let subject = "73".repeat(255);
+        let golden = format!("0101016a6301ff01{subject}6263a556ecb4");
+        assert_eq!(hex(&bytes), golden);
+        assert_eq!(decode_revoked(&bytes), Some(list.clone()));
+        for at in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[at] ^= 0x10;
+            assert_eq!(decode_revoked(&torn), None, "{at}");
+            assert_eq!(decode_revoked(&bytes[..at]), None, "{at}");
+        }
+        let sealed = |body: &[u8]| [body, &crc32fast::hash(body).to_le_bytes()].concat();
+        assert_eq!(decode_revoked(&sealed(&[1, 0, 0])), Some(Revoked::default()));
+        // Another version, something behind it, and what is not in order.
+        for body in [&[2, 0, 0][..], &[1, 0, 0, 0], &[1, 2, 1, b'b', 9, 1, b'a', 9, 0]] {
+            assert_eq!(decode_revoked(&sealed(body)), None, "{body:?}");
+        }
     }
 
     proptest! {

@@ -190,8 +190,9 @@ fn order() -> impl Strategy<Value = Order> {
         any::<bool>().prop_map(|on| Order::Guard { on }),
         ("[a-c]{1,2}", time())
             .prop_map(|(id, until)| { Order::Revoke { token: Token::Id(text(&id)), until } }),
-        ("[a-c]{1,2}", time()).prop_map(|(subject, until)| {
-            Order::Revoke { token: Token::Subject(text(&subject)), until }
+        ("[a-c]{1,2}", time(), time()).prop_map(|(subject, issued, until)| {
+            let subject = text(&subject);
+            Order::Revoke { token: Token::Subject { subject, issued }, until }
         }),
     ]
 }

@@ -145,24 +145,19 @@ fn forgetful(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
     Some(Mistake { origin, key: String::new(), what })
 }
 
-/// Tells if operators are to be served by a node that is alone, or where strangers reach it.
+/// Tells if operators are to be served where strangers reach them.
 fn exposed(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
     let admin = values.get("admin-listen")?;
     let address: SocketAddr = admin.value.as_str()?.parse().ok()?;
     let allowed = values.get("admin.allow-public")?.value.as_bool() == Some(true);
-    let alone = values.get("peer-listen")?.value.as_str() == Some("");
-    let what = if alone {
-        "operators are served by nodes of a cluster: set peer-listen, too, or leave it out"
-            .to_owned()
-    } else if !allowed && !is_inner(address.ip()) {
-        format!(
-            "whoever reaches {address} could move shards, for there is no log-in: choose \
-             127.0.0.1 or a private address, or set admin.allow-public where a firewall keeps \
-             strangers out"
-        )
-    } else {
+    if allowed || is_inner(address.ip()) {
         return None;
-    };
+    }
+    let what = format!(
+        "whoever reaches {address} could move shards and revoke tokens, for there is no log-in: \
+         choose 127.0.0.1 or a private address, or set admin.allow-public where a firewall keeps \
+         strangers out"
+    );
     Some(Mistake { origin: admin.origin.clone()?, key: "admin-listen".to_owned(), what })
 }
 

@@ -79,8 +79,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("peer-listen", r#""""#, Kind::AddressOrNone,
         "Where other nodes of a cluster are served; empty: the node is alone and owns all shards."),
     opt("admin-listen", r#""""#, Kind::AddressOrNone,
-        "Where operators of a cluster are served, without log-in; empty: nowhere. Loopback or a \
-         private address, unless admin.allow-public is set."),
+        "Where operators are served, without log-in; empty: nowhere. Loopback or a private \
+         address, unless admin.allow-public is set."),
     opt("log", r#""embedded""#, Kind::Engine(ENGINES, "kafka://"),
         "Where the log is kept: the data folder, memory (gone with the process), or Kafka."),
     opt("checkpoints", r#""embedded""#, Kind::Engine(ENGINES, "cql://"),

@@ -23,7 +23,7 @@ pub struct Config {
     /// The address and port for other nodes of a cluster; none by default: the node is alone.
     #[serde(deserialize_with = "address_or_none")]
     pub peer_listen: Option<SocketAddr>,
-    /// The address and port for operators of a cluster; none by default.
+    /// The address and port for operators; none by default.
     #[serde(deserialize_with = "address_or_none")]
     pub admin_listen: Option<SocketAddr>,
     /// Where the log is kept; default `embedded`.

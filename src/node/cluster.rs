@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::admin::{self, Branched, Desk};
+use crate::admin::{self, Branched, Desk, Part};
 use crate::clock::Clock;
 use crate::cluster::member::{self, Identity};
 use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Timing, Version};
@@ -24,6 +24,7 @@ use crate::log::Log;
 use crate::node::leave::{self, Handed, command, text};
 use crate::node::links;
 use crate::node::metrics::{self, Gauges};
+use crate::node::revoked::{self, Followed, Kept, Told};
 use crate::relay::{self, Peers};
 use crate::router::Router;
 use crate::shard::{Keeper, Keeping, Ports, keep};
@@ -65,6 +66,7 @@ pub(crate) struct Joining {
 pub(crate) struct Clustered {
     member: member::Handle,
     keeper: Keeper,
+    revoked: Arc<Followed>,
     peers: Peers,
     me: relay::Identity,
     listener: parking_lot::Mutex<Option<TcpListener>>,
@@ -99,6 +101,10 @@ impl Clustered {
         let member = member::join(identity, (cluster, ports.log.shards()), member_ports).await?;
         info!(node = %member.node().0, "a member of the cluster");
         leave::stay(&member, &ports.clock).await?;
+        let revoked = Followed::begin(&member);
+        let following = revoked.clone().follow(member.clone());
+        ports.tasks.spawn_vital("revocations", ports.fatal.clone(), following);
+        revoked::warn_of_own(config);
         let (node, boot) = (member.node().clone(), member.boot());
         let me = relay::Identity { cluster, node, boot, speaks: versions.speaks };
         let metrics = relay::Metrics::register(registry)?;
@@ -124,7 +130,7 @@ impl Clustered {
         let (listener, clock) =
             (parking_lot::Mutex::new(Some(bound.into_listener())), ports.clock.clone());
         let config = config.relay.clone();
-        Ok(Self { member, keeper, peers, me, listener, tls, metrics, config, clock })
+        Ok(Self { member, keeper, revoked, peers, me, listener, tls, metrics, config, clock })
     }
 
     /// Returns what finds documents in the whole cluster.
@@ -138,6 +144,11 @@ impl Clustered {
         Health::of(Arc::new(move || member.is_suspended()))
     }
 
+    /// Returns what tells what is revoked.
+    pub(crate) fn revoked(&self) -> Told {
+        self.revoked.told()
+    }
+
     /// Begins to answer other nodes, and operators where they have a port.
     pub(crate) fn serve(
         &self,
@@ -147,18 +158,17 @@ impl Clustered {
         tasks: &Tasks,
     ) {
         let desk = Desk::open(admin::Ports {
-            member: self.member.clone(),
-            directory: Arc::new(self.keeper.clone()),
-            router: self.router(),
+            part: Part::Member(admin::Member {
+                member: self.member.clone(),
+                directory: Arc::new(self.keeper.clone()),
+                router: self.router(),
+            }),
             clock: self.clock.clone(),
             config: config.admin.clone(),
+            policy: config.auth.policy(),
             token: shared.token.clone(),
         });
-        if let Some(bound) = admin {
-            info!(address = %bound.address, "operators are served");
-            let serving = admin::serve(bound, desk.clone(), shared.tasks.clone());
-            shared.tasks.spawn("admin", serving);
-        }
+        serve_operators(admin, &desk, &shared.tasks);
         let Some(listener) = self.listener.lock().take() else { return };
         let ports = Arc::new(relay::Ports {
             me: self.me.clone(),
@@ -184,6 +194,30 @@ impl Clustered {
     /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
         leave::leave(&self.member).await;
+    }
+}
+
+/// Answers the operators of a node that is alone, where they have a port.
+pub(crate) fn serve_alone(
+    kept: Arc<Kept>,
+    admin: Option<Bound>,
+    (config, clock): (&Config, &Clock),
+    tasks: &Tasks,
+) {
+    let desk = Desk::open(admin::Ports {
+        part: Part::Alone(kept),
+        clock: clock.clone(),
+        config: config.admin.clone(),
+        policy: config.auth.policy(),
+        token: tasks.token().clone(),
+    });
+    serve_operators(admin, &desk, tasks);
+}
+
+fn serve_operators(admin: Option<Bound>, desk: &Arc<Desk>, tasks: &Tasks) {
+    if let Some(bound) = admin {
+        info!(address = %bound.address, "operators are served");
+        tasks.spawn("admin", admin::serve(bound, desk.clone(), tasks.clone()));
     }
 }
 

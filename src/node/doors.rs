@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::auth::{
-    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Policy, Remote, Revocations, Secret,
-    Tickets, Verifier, jwks, listed,
+    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Remote, Revocations, Secret, Tickets,
+    Verifier, jwks, listed,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
@@ -54,12 +54,7 @@ pub(in crate::node) fn doors(
         let issuer = Arc::new(Issuer::new(&auth.jwks_url)?);
         Keys::Fetched(Remote::start(own, issuer, Pace::default(), metrics.clone(), tasks))
     };
-    let policy = Policy {
-        audiences: listed(&auth.audiences).map(str::to_owned).collect(),
-        issuers: listed(&auth.issuers).map(str::to_owned).collect(),
-        leeway: auth.leeway,
-        lifetime_max: auth.lifetime_max,
-    };
+    let policy = auth.policy();
     if policy.audiences.is_empty() {
         bail!(
             "auth.audiences is empty, so that no token is for this server: name it, say \"quire\""

@@ -119,11 +119,6 @@ fn bad_files_are_refused_with_the_line() {
             &["q.toml:2: edge.op-bytes-max = \"2MiB\" exceeds edge.frame-bytes-max = \"1MiB\""],
         ),
         (
-            "admin-listen = \"127.0.0.1:8081\"",
-            &["q.toml:1: admin-listen: operators are served by nodes of a cluster: set \
-                 peer-listen, too, or leave it out"],
-        ),
-        (
             "listen = \"0.0.0.0:80\"",
             &["q.toml:1: listen: nobody could be let in at 0.0.0.0:80: set auth.keys or \
                  auth.jwks-url for those with tokens, or --open and --open-public for everybody"],
@@ -137,9 +132,10 @@ fn bad_files_are_refused_with_the_line() {
             &["q.toml:2: auth.open: a node that is open takes no tokens: leave auth.open or"],
         ),
         (
-            "peer-listen = \"10.0.0.1:1\"\nadmin-listen = \"0.0.0.0:8081\"",
-            &["q.toml:2: admin-listen: whoever reaches 0.0.0.0:8081 could move shards, for there \
-                 is no log-in: choose 127.0.0.1 or a private address, or set admin.allow-public"],
+            "shards = 2\nadmin-listen = \"0.0.0.0:8081\"",
+            &["q.toml:2: admin-listen: whoever reaches 0.0.0.0:8081 could move shards and revoke \
+                 tokens, for there is no log-in: choose 127.0.0.1 or a private address, or set \
+                 admin.allow-public"],
         ),
         (
             "[relay]\ntls-ca-file = \"ca.pem\"\ntls-certificate-file = \"node.pem\"",
@@ -192,7 +188,7 @@ fn everybody_is_let_in_on_loopback_or_where_it_is_said_twice() {
 fn operators_are_served_where_strangers_do_not_reach_them() {
     for file in [
         "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"10.0.0.1:1\"",
-        "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"[::1]:1\"",
+        "admin-listen = \"[::1]:1\"",
         "peer-listen = \"0.0.0.0:1\"\nadmin-listen = \"0.0.0.0:1\"\n[admin]\nallow-public = true",
     ] {
         let loaded = Given { file, ..Given::default() }.load().expect("it is right");

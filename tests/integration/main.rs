@@ -31,6 +31,7 @@ mod quarantine;
 mod raw;
 mod readiness;
 mod relay;
+mod revoking;
 mod rights;
 mod secured;
 mod server;

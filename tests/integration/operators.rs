@@ -10,13 +10,14 @@ use std::time::Duration;
 use quire::checkpoint;
 use quire::client::{Document, Options, Status};
 use quire::clock::Clock;
+use quire::cluster::{self, Operator, Order, REVOKED_BYTES_MAX, Record, Token};
 use quire::config::Config;
 use quire::edge;
-use quire::log::Memory;
+use quire::log::{Log, Memory};
 use quire::node::{Node, Stores, Versions};
 use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
 use quire::text::Operation;
-use quire::types::{LogId, NodeId};
+use quire::types::{LogId, NodeId, ShardId, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -161,6 +162,21 @@ impl Cluster {
         json!([shards, nodes, status["limits"], status["paused"], status["pins"]])
     }
 
+    /// Revokes as much as there is room for, and returns how many subjects that are.
+    pub(crate) async fn fill(&self, now: Timestamp) -> usize {
+        let count = REVOKED_BYTES_MAX / (255 + 22);
+        let by = Operator { name: "ada".parse().unwrap(), why: "".parse().unwrap(), at: now };
+        let until = Timestamp(now.0 + 3_600_000);
+        for number in 0..count {
+            let subject = format!("{number:0255}").parse().expect("it fits");
+            let order = Order::Revoke { token: Token::Subject { subject, issued: now }, until };
+            let command = cluster::Command { by: by.clone(), expected: None, order };
+            let record = Record::Command(command).encode();
+            self.control.append(ShardId(0), record).await.expect("it is in memory");
+        }
+        count
+    }
+
     /// Writes a document through a node.
     async fn write(&self, number: usize, doc: &str) {
         let url = format!("http://{}", self.nodes[number].address);
@@ -182,7 +198,7 @@ impl Drop for Killed {
     }
 }
 
-fn command(admin: &str, args: &[&str]) -> Command {
+pub(crate) fn command(admin: &str, args: &[&str]) -> Command {
     let mut command = Command::new(QUIRE);
     command.args(args).args(["--url", admin]).env("NO_PROXY", "127.0.0.1").env("USER", "ada");
     if args.contains(&"--wait") {
@@ -192,7 +208,7 @@ fn command(admin: &str, args: &[&str]) -> Command {
     command
 }
 
-fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("it prints text")
 }
 

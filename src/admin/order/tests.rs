@@ -1,9 +1,12 @@
 //! What operators may write, and what they are told otherwise.
 
 use super::*;
+use crate::auth::Policy;
 
 fn now() -> Now {
-    Now { shards: 16, limits: Limits::default(), at: Timestamp(1_000) }
+    let (limits, at, policy) = (Limits::default(), Timestamp(1_000), Policy::default());
+    let (issued, expired) = (policy.issued_until(at), policy.good_until(at));
+    Now { shards: 16, limits, at, issued, expired }
 }
 
 fn check(ask: Ask, expected: Result<Order, &str>) {
@@ -79,6 +82,50 @@ fn orders_are_read_with_their_shards_and_nodes() {
 }
 
 #[test]
+fn what_is_revoked_lasts_as_long_as_what_it_stops() {
+    let text = |text: &str| text.to_owned();
+    let time = |text: &str| Some(text.to_owned());
+    let of = |subject: &str, issued| Token::Subject {
+        subject: subject.parse().unwrap(),
+        issued: Timestamp(issued),
+    };
+    let id = Token::Id("j1".parse().unwrap());
+    // 31 days, and 30 s on each end.
+    let longest = Timestamp(1_000 + 31 * 86_400_000 + 60_000);
+    let until = longest;
+    check(
+        Ask::RevokeToken { jti: text("j1"), until: None },
+        Ok(Order::Revoke { token: id.clone(), until }),
+    );
+    let until = time("1970-01-02T00:00:00Z");
+    check(
+        Ask::RevokeToken { jti: text("j1"), until: until.clone() },
+        Ok(Order::Revoke { token: id, until: Timestamp(86_400_000) }),
+    );
+    let subject = |subject: &str, issued_up_to, until| Ask::RevokeSubject {
+        subject: subject.to_owned(),
+        issued_up_to,
+        until,
+    };
+    let long = "s".repeat(255);
+    // Whose clock is ahead has issued tokens that seem to be from later on, and are taken.
+    check(
+        subject(&long, None, None),
+        Ok(Order::Revoke { token: of(&long, 31_000), until: longest }),
+    );
+    check(
+        subject("s", time("1970-01-01T00:00:09.5+00:00"), until),
+        Ok(Order::Revoke { token: of("s", 9_500), until: Timestamp(86_400_000) }),
+    );
+    check(subject(&"s".repeat(256), None, None), Err("1 to 255 visible ASCII"));
+    check(subject("a b", None, None), Err("1 to 255 visible ASCII"));
+    check(Ask::RevokeToken { jti: text(""), until: None }, Err("1 to 128 visible ASCII"));
+    check(subject("s", time("tomorrow"), None), Err("\"tomorrow\" is no time"));
+    check(subject("s", None, time("1969-12-31T00:00:00Z")), Err("is no time"));
+    check(subject("s", None, time("1971-02-06T00:00:00Z")), Err("for longer than 400 days"));
+}
+
+#[test]
 fn who_and_why_must_fit_a_record() {
     let given = |by: &str, why: &str| Given {
         by: by.to_owned(),
@@ -119,6 +166,7 @@ fn every_refusal_has_a_reason_and_a_next_step() {
         Void::WeightRange { weight: 0 },
         Void::LimitsRange { per_node: 0, cluster: 0 },
         Void::Stale { changed_at: Offset(7) },
+        Void::TooManyRevoked { count: 9 },
     ];
     let doc: DocId = "notes".parse().unwrap();
     let own = [
@@ -130,6 +178,12 @@ fn every_refusal_has_a_reason_and_a_next_step() {
         Refused::UncheckedDocument { doc, shard },
         Refused::Suspended,
         Refused::NotKnown(crate::admin::error::LATE.to_owned()),
+        Refused::Alone,
+        bad("".parse::<Subject>().unwrap_err()),
+        Refused::BadTime { text: "x".to_owned() },
+        Refused::TooLasting { days: 400 },
+        Refused::BadPart { max: 1_000 },
+        Refused::NotKept { reason: "x".to_owned() },
         Refused::Browser,
         Refused::NoAddress,
     ];

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use humantime_serde::re::humantime::parse_duration;
+use jiff::Timestamp;
 use reqwest::Url;
 
+use crate::access;
 use crate::admin::model::Ask;
+use crate::auth::TokenId;
 use crate::cli::config::Output;
 
 /// Names the commands.
@@ -150,6 +153,26 @@ pub(crate) enum Verb {
         #[command(flatten)]
         at: At,
     },
+    /// Make tokens invalid before they expire, on all nodes
+    Revoke {
+        #[command(flatten)]
+        revoked: Revoked,
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List what is revoked
+    Revoked {
+        /// What comes after this, as the end of the list before says it
+        #[arg(long, value_name = "PLACE")]
+        after: Option<String>,
+        /// How much at once, 1 to 1000
+        #[arg(long, value_name = "ENTRIES", default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        at: At,
+    },
     /// Tell what has happened, as far as the node remembers
     Events {
         /// Go on with what happens, until it is interrupted
@@ -190,6 +213,39 @@ pub(crate) struct Drained {
     /// and after it, they are as fast as the limits allow
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     deadline: Option<Duration>,
+}
+
+/// Names tokens.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(crate) struct Revoked {
+    /// The id of one token, its claim jti
+    #[arg(long, value_name = "ID", required_unless_present = "subject")]
+    #[arg(conflicts_with_all = ["subject", "issued_up_to"])]
+    jti: Option<TokenId>,
+    /// Whose tokens, all of them: their claim sub
+    #[arg(long, value_name = "NAME")]
+    subject: Option<access::Subject>,
+    /// Of a subject, only those issued up to this time: 2026-11-28T14:00:00Z [default: all that
+    /// are good now]
+    #[arg(long, value_name = "TIME")]
+    issued_up_to: Option<Timestamp>,
+    /// When the last of them has expired anyway [default: when all have that are good now]
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+}
+
+impl Revoked {
+    /// Returns the command; none where it names no tokens.
+    pub(crate) fn ask(self) -> Option<Ask> {
+        let Self { jti, subject, issued_up_to, until } = self;
+        let until = until.map(|time| time.to_string());
+        if let Some(jti) = jti {
+            return Some(Ask::RevokeToken { jti: jti.to_string(), until });
+        }
+        let (subject, issued) = (subject?.to_string(), issued_up_to.map(|time| time.to_string()));
+        Some(Ask::RevokeSubject { subject, issued_up_to: issued, until })
+    }
 }
 
 /// Names what can be tried in a plan.
@@ -268,17 +324,24 @@ impl At {
     }
 }
 
-/// Says who gives a command, why, and whether to wait until it is done.
+/// Says who gives a command, and why.
 #[derive(Debug, clap::Args)]
-pub(crate) struct By {
+pub(crate) struct Who {
     /// Who gives the command: everybody can see it
     #[arg(long = "as", value_name = "NAME", global = true)]
     #[arg(env = "USER", hide_env = true, default_value = "operator")]
     pub(crate) name: String,
     /// Why: everybody can see it
-    #[arg(long, value_name = "TEXT", global = true, default_value = "")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT", global = true, default_value = "")]
     #[arg(hide_default_value = true)]
     pub(crate) why: String,
+}
+
+/// Says who gives a command, why, and whether to wait until it is done.
+#[derive(Debug, clap::Args)]
+pub(crate) struct By {
+    #[command(flatten)]
+    pub(crate) who: Who,
     /// Wait until what moves because of it has moved
     #[arg(long, global = true)]
     pub(crate) wait: bool,

@@ -1,6 +1,8 @@
 //! Answers of the admin port as tables.
 
-use crate::admin::model::{Done, Event, Explained, Limits, Move, Node, Plan, Shard, Status, Where};
+use crate::admin::model::{
+    Done, Event, Explained, Limits, Listed, Move, Node, Plan, Revoked, Shard, Status, Where,
+};
 use crate::cli::table::{Align, Table, one_line};
 
 /// Spells a text that may be missing.
@@ -241,6 +243,33 @@ pub(crate) fn done(done: &Done) -> String {
             out.push_str(&format!("shard {} moves from {from} to {to}\n", one.shard));
         }
         moves => out.push_str(&format!("{} shards move because of it\n", moves.len())),
+    }
+    out
+}
+
+/// Spells a command that moves nothing.
+pub(crate) fn given(done: &Done) -> String {
+    format!("done: {}\n", one_line(&done.done))
+}
+
+/// Spells what is revoked.
+pub(crate) fn revoked(listed: &Listed) -> String {
+    let columns = [
+        ("WHAT", Align::Left),
+        ("NAME", Align::Left),
+        ("ISSUED UP TO", Align::Left),
+        ("UNTIL", Align::Left),
+    ];
+    let row = |one: &Revoked| {
+        let what = if one.jti.is_some() { "token" } else { "subject" };
+        let name = or_none(&one.jti.clone().or_else(|| one.subject.clone()));
+        [what.to_owned(), name, or_none(&one.issued_up_to), one_line(&one.until)]
+    };
+    let mut out = Table::new(columns, 0).rows(&listed.revoked.iter().map(row).collect::<Vec<_>>());
+    let Listed { count, bytes, bytes_max, .. } = listed;
+    out.push_str(&format!("{count} in all, {bytes} of {bytes_max} bytes\n"));
+    if let Some(next) = &listed.next {
+        out.push_str(&format!("there are more: --after {}\n", one_line(next)));
     }
     out
 }

@@ -8,11 +8,11 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::admin::model::{
-    Ask, Done, Dry, Event, Explained, Given, Node, Plan, Shard, Status, Where,
+    Ask, Done, Dry, Event, Explained, Given, Listed, Node, Plan, Shard, Status, Where,
 };
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;
-use crate::cli::operate::args::{At, By, Tried, Verb};
+use crate::cli::operate::args::{At, By, Tried, Verb, Who};
 use crate::cli::operate::client::Client;
 use crate::cli::operate::print;
 use crate::cli::operate::progress::{Progress, Step};
@@ -61,6 +61,17 @@ async fn dispatch(verb: Verb) -> anyhow::Result<()> {
             let answer: Status = client(&at)?.get(&["status"], &[]).await?;
             show(&at, &answer.limits, print::limits)
         }
+        Verb::Revoked { after, limit, at } => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(after.map(|after| ("after", after)));
+            let answer: Listed = client(&at)?.get(&["revoked"], &query).await?;
+            show(&at, &answer, print::revoked)
+        }
+        Verb::Revoke { revoked, who, at } => {
+            let ask = revoked.ask().context("name the tokens: --jti or --subject")?;
+            let done = give(&client(&at)?, &who, ask, None).await?;
+            show(&at, &done, print::given)
+        }
         Verb::Events { follow, after, at } => events(&at, after, follow).await,
         other => change(other).await,
     }
@@ -93,6 +104,8 @@ async fn change(verb: Verb) -> anyhow::Result<()> {
         | Verb::Where { .. }
         | Verb::Explain { .. }
         | Verb::Plan { .. }
+        | Verb::Revoke { .. }
+        | Verb::Revoked { .. }
         | Verb::Events { .. } => return Ok(()),
     };
     carry_out(&at, &by, ask, None).await
@@ -106,11 +119,11 @@ async fn throttled(at: &At, by: &By, ask: &Ask, (plan, moves): (u64, u32)) -> an
     let client = client(at)?;
     let _: Plan = client.post(&["plan"], &Dry { ask: Some(ask.clone()) }).await?;
     let limits = Ask::Limits { per_node: Some(moves), cluster: Some(moves) };
-    give(&client, by, limits, Some(plan)).await
+    give(&client, &by.who, limits, Some(plan)).await
 }
 
-async fn give(client: &Client, by: &By, ask: Ask, expected: Option<u64>) -> anyhow::Result<Done> {
-    let given = Given { by: by.name.clone(), why: by.why.clone(), expected, ask };
+async fn give(client: &Client, who: &Who, ask: Ask, expected: Option<u64>) -> anyhow::Result<Done> {
+    let given = Given { by: who.name.clone(), why: who.why.clone(), expected, ask };
     client.post(&["commands"], &given).await
 }
 
@@ -120,7 +133,7 @@ async fn carry_out(at: &At, by: &By, ask: Ask, expected: Option<u64>) -> anyhow:
         Ask::Drain { node, .. } => Some(node.clone()),
         _ => None,
     };
-    let done = give(&client, by, ask, expected).await?;
+    let done = give(&client, &by.who, ask, expected).await?;
     show(at, &done, print::done)?;
     if !by.wait {
         return Ok(());

@@ -1,15 +1,11 @@
 //! Operators' commands: what they change, and what is refused.
 
+use std::sync::Arc;
+
 use crate::cluster::control::{Change, Drain, Lasts, Member, Pin, State};
 use crate::cluster::error::Void;
 use crate::cluster::record::{Command, Limits, Order, Token};
 use crate::types::{NodeId, Offset, ShardId, Timestamp};
-
-/// The most revoked tokens that are kept.
-pub const REVOKED_MAX: usize = 10_000;
-
-/// How much room they may take together, in bytes, so that a snapshot fits a record.
-pub const REVOKED_BYTES_MAX: usize = 512 * 1024;
 
 impl State {
     pub(in crate::cluster::control) fn command(
@@ -138,30 +134,16 @@ impl State {
         Ok(vec![Change::Limited(limits)])
     }
 
-    /// Remembers a token until it expires anyway. Expired ones are forgotten only where room is
-    /// short: a wrong clock of one operator must not bring tokens back.
     fn revoke(
         &mut self,
         token: &Token,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Change>, Void> {
-        if let Some(known) = self.revoked.get_mut(token) {
-            if *known >= until {
-                return Ok(Vec::new());
-            }
-            *known = until;
-            return Ok(vec![Change::Revoked { token: token.clone() }]);
+        if self.revoked.has(token, until) {
+            return Ok(Vec::new());
         }
-        let valid = |until: &Timestamp| *until > now;
-        if !fits(self.revoked.keys(), token) {
-            let left = self.revoked.iter().filter(|(_, until)| valid(until));
-            if !fits(left.map(|(token, _)| token), token) {
-                return Err(Void::TooManyRevoked { count: self.revoked.len() });
-            }
-            self.revoked.retain(|_, until| valid(until));
-        }
-        self.revoked.insert(token.clone(), until);
+        Arc::make_mut(&mut self.revoked).revoke(token, until, now)?;
         Ok(vec![Change::Revoked { token: token.clone() }])
     }
 
@@ -183,16 +165,4 @@ impl State {
 
 fn set(switch: &mut bool, on: bool, change: Change) -> Vec<Change> {
     if std::mem::replace(switch, on) == on { Vec::new() } else { vec![change] }
-}
-
-/// Tells whether another token fits beside these.
-fn fits<'a>(kept: impl Iterator<Item = &'a Token>, another: &'a Token) -> bool {
-    let (mut count, mut bytes) = (0, 0);
-    for token in kept.chain([another]) {
-        let (Token::Id(text) | Token::Subject(text)) = token;
-        count += 1;
-        // Kind, length and time besides the text.
-        bytes += text.as_str().len() + 13;
-    }
-    count <= REVOKED_MAX && bytes <= REVOKED_BYTES_MAX
 }

@@ -1,10 +1,12 @@
 //! What the control records add up to: plain data, and the questions about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cluster::control::Revoked;
 use crate::cluster::error::Void;
-use crate::cluster::record::{Addresses, Founded, Limits, Token, Version};
+use crate::cluster::record::{Addresses, Founded, Limits, Version};
 use crate::types::{Epoch, NodeId, Offset, ShardId, Timestamp};
 
 /// Is the whole state; the order of everything in it is fixed.
@@ -17,7 +19,7 @@ pub(in crate::cluster) struct State {
     /// As many as the cluster was founded with.
     pub(in crate::cluster) shards: Vec<Shard>,
     pub(in crate::cluster) pins: BTreeMap<ShardId, Pin>,
-    pub(in crate::cluster) revoked: BTreeMap<Token, Timestamp>,
+    pub(in crate::cluster) revoked: Arc<Revoked>,
     pub(in crate::cluster) limits: Limits,
     pub(in crate::cluster) paused: bool,
     pub(in crate::cluster) guard: bool,

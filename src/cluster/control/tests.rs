@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cluster::plan::{Plan, Stage};
-use crate::cluster::record::{Command, Join, MoveBegun, Order, Outcome, Owned};
+use crate::cluster::record::{Command, Join, MoveBegun, Order, Outcome, Owned, Token};
 use crate::cluster::testing::*;
-use crate::types::Epoch;
+use crate::types::{Epoch, Timestamp};
 
 /// The node that a shard is placed on.
 fn placed(topic: &Topic, shard: u32) -> String {
@@ -265,35 +265,28 @@ fn weights_and_drains_outlive_a_crash_as_an_operator_expects() {
 }
 
 #[test]
-fn revoked_tokens_have_a_bound() {
+fn what_is_revoked_has_a_bound() {
     let mut topic = Topic::with(1, &["a"]);
-    let revoke = |name: &str, until| {
-        let token = Token::Id(text(name));
+    let revoke = |subject: &str, issued, until| {
+        let token = Token::Subject { subject: text(subject), issued: Timestamp(issued) };
         command(Order::Revoke { token, until: Timestamp(until) })
     };
-    for at in 0..REVOKED_MAX {
+    let fit = REVOKED_BYTES_MAX / (255 + 22);
+    for at in 0..fit {
         // Not through the topic, which compares fingerprints.
-        let until = if at < 10 { 50 } else { 51 };
-        let record = revoke(&at.to_string(), until);
+        let record = revoke(&format!("{at:0255}"), 1, if at < 10 { 50 } else { 51 });
         topic.control.apply(Offset(topic.next), &record).unwrap();
         topic.next += 1;
     }
-    topic.ok(&revoke("one more", 99));
-    assert_eq!(topic.control.revoked().len(), REVOKED_MAX - 9, "the expired ones made room");
-    for at in 0..9 {
-        topic.ok(&revoke(&format!("more {at}"), 99));
+    let more = "m".repeat(255);
+    topic.ok(&revoke(&more, 1, 99));
+    assert_eq!(topic.control.revoked().count(), fit - 9, "the expired ones have made room");
+    for at in 1..10 {
+        topic.ok(&revoke(&format!("{at:x>255}"), 1, 99));
     }
-    topic.void(&revoke("too many", 99), &Void::TooManyRevoked { count: REVOKED_MAX });
-    assert_eq!(topic.ok(&revoke("500", 60)).len(), 1);
-    assert_eq!(topic.ok(&revoke("500", 55)).len(), 0);
-
-    let mut topic = Topic::with(1, &["a"]);
-    let long = REVOKED_BYTES_MAX / 141;
-    for at in 0..long {
-        topic.control.apply(Offset(topic.next), &revoke(&format!("{at:0128}"), 99)).unwrap();
-        topic.next += 1;
-    }
-    topic.void(&revoke(&"x".repeat(128), 99), &Void::TooManyRevoked { count: long });
+    topic.void(&revoke(&"y".repeat(255), 1, 99), &Void::TooManyRevoked { count: fit });
+    assert_eq!(topic.ok(&revoke(&more, 2, 60)).len(), 1);
+    assert_eq!(topic.ok(&revoke(&more, 1, 99)).len(), 0);
 }
 
 #[test]
@@ -337,10 +330,14 @@ fn the_largest_state_fits_a_snapshot() {
         let pin = Pin { node: last.clone(), lasts: Lasts::Always };
         control.state.pins.insert(ShardId(at), pin);
     }
-    for at in 0..REVOKED_BYTES_MAX / 141 {
+    let mut revoked = Revoked::default();
+    for at in 0..REVOKED_BYTES_MAX / (128 + 12) {
         let token = Token::Id(text(&format!("{at:0128}")));
-        control.state.revoked.insert(token, Timestamp(u64::MAX));
+        revoked.revoke(&token, Timestamp(u64::MAX), Timestamp(0)).unwrap();
     }
+    let room = REVOKED_BYTES_MAX - revoked.bytes();
+    assert!(room < 128 + 12, "it is full");
+    control.state.revoked = Arc::new(revoked);
     control.at = Some(Offset(u64::MAX - 1));
     let snapshot = control.to_snapshot().unwrap();
     let bytes = Record::Snapshot(snapshot.clone()).encode();

@@ -95,7 +95,10 @@ fn every_kind() -> Vec<(Record, &'static str)> {
         (command(Order::Move { shard, to: b }), "010903616e6e047465737409010408030162baf9b7c5"),
         (command(Order::Guard { on: true }), "010903616e6e0474657374090104090189d6983d"),
         (revoke(Token::Id(text("j"))), "010903616e6e04746573740901040a00016a638244648d"),
-        (revoke(Token::Subject(text("s"))), "010903616e6e04746573740901040a01017363ff8ad8ae"),
+        (
+            revoke(Token::Subject { subject: text("s"), issued: Timestamp(98) }),
+            "010903616e6e04746573740901040a010173626329d90e32",
+        ),
         (
             Record::Snapshot(Snapshot { at: Offset(7), state: Bytes::from_static(&[1, 2]) }),
             "010a070201021dd66859",

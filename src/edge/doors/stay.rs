@@ -103,10 +103,10 @@ mod tests {
         let clock = Clock::starting_at(Timestamp(50_000));
         let (publish, mut stay) = stay(&clock);
         let mut other = Revocations::default();
-        other.revoke_token("t2".parse().unwrap(), Timestamp(90_000)).unwrap();
+        other.revoke_token("t2".parse().unwrap());
         publish.send_replace(Arc::new(other.clone()));
         assert!(stay.ended().now_or_never().is_none(), "it is another one's");
-        other.revoke_subject("anna".parse().unwrap(), Timestamp(1_000), Timestamp(90_000)).unwrap();
+        other.revoke_subject("anna".parse().unwrap(), Timestamp(1_000));
         publish.send_replace(Arc::new(other));
         assert_eq!(stay.ended().await, Refused::Token(Refusal::Revoked));
     }

@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("router", &["relay", "shard", "doc"]),
     ("listener", &[]),
     ("edge", &["listener", "router", "relay", "doc", "wire", "auth"]),
-    ("admin", &["listener", "router", "relay", "shard", "cluster"]),
+    ("admin", &["listener", "router", "relay", "shard", "cluster", "auth"]),
     ("client", &["wire"]),
     ("load", &["client", "wire", "audit"]),
     ("audit", &["log", "checkpoint", "crdt"]),

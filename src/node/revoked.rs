@@ -1,0 +1,313 @@
+//! What is revoked, for whoever has to refuse it: followed in the control topic, or, on a node that
+//! is alone, kept in a small file of the data folder.
+//!
+//! ```text
+//! control topic ─► Control::revoked ─┐
+//!                                    ├─► watch of Revocations ─► whoever judges tokens
+//! file ─► Kept ◄── the admin port ───┘
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::admin::{Entry, Keeps, Refused};
+use crate::auth::Revocations;
+use crate::cluster::{Change, Refusal, Revoked, member};
+use crate::config::{Config, Engine};
+use crate::task::Tasks;
+
+/// The file of a node that is alone, and what it is written to before it has that name.
+const FILE: &str = "revoked.list";
+const NEW_FILE: &str = "revoked.list.new";
+
+/// How long a file can be at most, in bytes: longer than any list.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Tells what is revoked, from now on.
+pub(crate) type Told = watch::Receiver<Arc<Revocations>>;
+
+/// Follows what a cluster has revoked.
+pub(crate) struct Followed {
+    sender: watch::Sender<Arc<Revocations>>,
+}
+
+impl Followed {
+    /// Begins with what the member has read.
+    pub(crate) fn begin(member: &member::Handle) -> Arc<Self> {
+        let known = Arc::new(read(member.control().revoked()));
+        Arc::new(Self { sender: watch::Sender::new(known) })
+    }
+
+    /// Returns what is told.
+    pub(crate) fn told(&self) -> Told {
+        self.sender.subscribe()
+    }
+
+    /// Follows until the node reads the control topic no more.
+    pub(crate) async fn follow(self: Arc<Self>, member: member::Handle) {
+        let (mut control, mut known) = (member.control(), Arc::default());
+        loop {
+            let revoked = control.revoked();
+            // A topic that is begun again says nothing until its snapshot is read; what was revoked
+            // is so meanwhile.
+            if control.cluster().is_some() && !same(&known, revoked) {
+                known = revoked.clone();
+                let revoked = known.clone();
+                let read = Tasks::offload(move || read(&revoked)).await;
+                self.sender.send_if_modified(|told| {
+                    let new = **told != read;
+                    *told = Arc::new(read);
+                    new
+                });
+            }
+            let Ok(newer) = member.newer(control.at()).await else { return };
+            control = newer;
+        }
+    }
+}
+
+fn same(one: &Arc<Revoked>, other: &Arc<Revoked>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+/// Keeps what is revoked on a node that is alone.
+pub(crate) struct Kept {
+    /// Where; nowhere where everything else is in memory, too.
+    folder: Option<PathBuf>,
+    list: Mutex<Arc<Revoked>>,
+    sender: watch::Sender<Arc<Revocations>>,
+}
+
+impl Kept {
+    /// Reads what the node's data folder says.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is damaged; the message says what to do next.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<Self>> {
+        let folder = (config.log != Engine::Memory).then(|| config.data.clone());
+        let list = match &folder {
+            Some(folder) => Arc::new(stored(&folder.join(FILE))?.unwrap_or_default()),
+            None => Arc::default(),
+        };
+        let sender = watch::Sender::new(Arc::new(read(&list)));
+        Ok(Arc::new(Self { folder, list: Mutex::new(list), sender }))
+    }
+
+    /// Returns what is told.
+    pub(crate) fn told(&self) -> Told {
+        self.sender.subscribe()
+    }
+}
+
+impl Keeps for Kept {
+    fn revoked(&self) -> Arc<Revoked> {
+        self.list.lock().clone()
+    }
+
+    fn revoke(&self, Entry { token, until, now }: &Entry) -> Result<Vec<Change>, Refused> {
+        let known = self.revoked();
+        if known.has(token, *until) {
+            return Ok(Vec::new());
+        }
+        let mut list = Revoked::clone(&known);
+        list.revoke(token, *until, *now).map_err(Refusal::from)?;
+        if let Some(folder) = &self.folder {
+            let bytes = list.to_bytes();
+            let written = write(folder, &bytes);
+            // A colon would stand for the end of the reason.
+            let told = |error: io::Error| error.to_string().replace(": ", ", ");
+            written.map_err(|error| Refused::NotKept { reason: told(error) })?;
+        }
+        let told = Arc::new(read(&list));
+        *self.list.lock() = Arc::new(list);
+        self.sender.send_replace(told);
+        Ok(vec![Change::Revoked { token: token.clone() }])
+    }
+}
+
+/// Warns where a member of a cluster has a list of its own from before: nobody asks it any more.
+pub(crate) fn warn_of_own(config: &Config) {
+    let file = config.data.join(FILE);
+    if file.exists() {
+        let file = file.display();
+        warn!(
+            %file,
+            "what this node had revoked while it was alone is not revoked in the cluster: revoke \
+             there what is to stay so, then remove the file"
+        );
+    }
+}
+
+/// Reads a list; a name that no token can have stops nothing.
+fn read(revoked: &Revoked) -> Revocations {
+    let mut read = Revocations::default();
+    let tokens = revoked.tokens().filter_map(|(id, _)| id.as_str().parse().ok());
+    tokens.for_each(|id| read.revoke_token(id));
+    for (subject, issued, _) in revoked.subjects() {
+        if let Ok(subject) = subject.as_str().parse() {
+            read.revoke_subject(subject, issued);
+        }
+    }
+    read
+}
+
+/// Reads the list of a file; none if there is no file.
+fn stored(file: &Path) -> anyhow::Result<Option<Revoked>> {
+    let at = file.display();
+    let read = fs::metadata(file).and_then(|about| match about.len() {
+        0..=FILE_BYTES_MAX => fs::read(file),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
+    });
+    let list = match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
+        Err(error) => anyhow::bail!(
+            "the list of what is revoked, {at}, cannot be read ({error}): give this user the right \
+             to it"
+        ),
+        Ok(bytes) => Revoked::from_bytes(&bytes),
+    };
+    let damaged = format!(
+        "the list of what is revoked, {at}, is damaged, and without it revoked tokens would be \
+         good again: put a copy back; or, where there is none, move the file away, and replace the \
+         key that tokens are signed with or revoke again what is to stay revoked"
+    );
+    list.map(Some).context(damaged)
+}
+
+/// Writes the file anew: there is the old one or the new one, whatever happens.
+fn write(folder: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Where the log and the checkpoints are elsewhere, this is the first file of the folder.
+    fs::create_dir_all(folder)?;
+    let new = folder.join(NEW_FILE);
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(FILE))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::auth::Claims;
+    use crate::cluster::{REVOKED_BYTES_MAX, Token, Void};
+    use crate::types::{Author, Timestamp};
+
+    fn folder() -> (TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().join("data"), ..Config::default() };
+        (folder, config)
+    }
+
+    fn entry(token: Token) -> Entry {
+        Entry { token, until: Timestamp(99), now: Timestamp(50) }
+    }
+
+    fn id(id: &str) -> Token {
+        Token::Id(id.parse().unwrap())
+    }
+
+    fn of(subject: &str) -> Token {
+        Token::Subject { subject: subject.parse().unwrap(), issued: Timestamp(50) }
+    }
+
+    fn stops(told: &Told, subject: &str, id: &str, issued: u64) -> bool {
+        let claims = Claims {
+            subject: subject.parse().unwrap(),
+            name: Author::anonymous(),
+            expires: Timestamp(99),
+            issued: Some(Timestamp(issued)),
+            id: Some(id.parse().unwrap()),
+            grants: Vec::new(),
+        };
+        told.borrow().check(&claims).is_err()
+    }
+
+    #[test]
+    fn what_is_revoked_is_so_after_a_restart() {
+        let (_folder, config) = folder();
+        let long = "s".repeat(255);
+        let kept = Kept::open(&config).unwrap();
+        let mut told = kept.told();
+        assert!(!config.data.exists(), "nothing is written before there is something");
+        assert_eq!(kept.revoke(&entry(id("j"))).map(|changes| changes.len()), Ok(1));
+        assert_eq!(kept.revoke(&entry(id("j"))).map(|changes| changes.len()), Ok(0));
+        assert_eq!(kept.revoke(&entry(of(&long))).map(|changes| changes.len()), Ok(1));
+        assert!(told.has_changed().unwrap());
+        let check = |told: &Told| {
+            assert!(stops(told, "a", "j", 60) && stops(told, &long, "k", 50));
+            assert!(!stops(told, &long, "k", 51) && !stops(told, "a", "k", 1));
+        };
+        check(&told);
+        told.mark_unchanged();
+        let before = kept.revoked();
+        drop(kept);
+        let again = Kept::open(&config).unwrap();
+        check(&again.told());
+        assert_eq!(again.revoked(), before);
+    }
+
+    #[test]
+    fn a_node_in_memory_writes_nothing() {
+        let (_folder, mut config) = folder();
+        config.log = Engine::Memory;
+        let kept = Kept::open(&config).unwrap();
+        kept.revoke(&entry(id("j"))).unwrap();
+        assert!(stops(&kept.told(), "a", "j", 1));
+        assert!(!config.data.exists());
+        assert!(!stops(&Kept::open(&config).unwrap().told(), "a", "j", 1));
+    }
+
+    #[test]
+    fn a_full_list_and_a_folder_that_takes_nothing_change_nothing() {
+        let (_folder, config) = folder();
+        let kept = Kept::open(&config).unwrap();
+        fs::create_dir_all(config.data.join(NEW_FILE)).unwrap();
+        let refused = kept.revoke(&entry(id("j"))).unwrap_err();
+        assert!(matches!(refused, Refused::NotKept { .. }), "{refused}");
+        assert!(!stops(&kept.told(), "a", "j", 1), "it is not in force");
+        fs::remove_dir(config.data.join(NEW_FILE)).unwrap();
+        kept.revoke(&entry(id("j"))).unwrap();
+        let mut list = Revoked::default();
+        let mut count = 0;
+        while list.bytes() + 277 <= REVOKED_BYTES_MAX {
+            list.revoke(&of(&format!("{count:0255}")), Timestamp(99), Timestamp(0)).unwrap();
+            count += 1;
+        }
+        fs::write(config.data.join(FILE), list.to_bytes()).unwrap();
+        let kept = Kept::open(&config).unwrap();
+        let refused = kept.revoke(&entry(of(&"x".repeat(255)))).unwrap_err();
+        assert_eq!(refused, Refusal::from(Void::TooManyRevoked { count }).into());
+        assert_eq!(kept.revoked().count(), count);
+        assert_eq!(fs::read(config.data.join(FILE)).unwrap(), list.to_bytes());
+    }
+
+    #[test]
+    fn a_damaged_list_is_not_begun_without() {
+        let (_folder, config) = folder();
+        Kept::open(&config).unwrap().revoke(&entry(id("j"))).unwrap();
+        let file = config.data.join(FILE);
+        let good = fs::read(&file).unwrap();
+        // What a write that was cut off has left is no list.
+        fs::write(config.data.join(NEW_FILE), &good[..5]).unwrap();
+        assert_eq!(Kept::open(&config).unwrap().revoked().count(), 1);
+        let torn = [&good[..good.len() - 1], &[good[good.len() - 1] ^ 1]].concat();
+        let long = vec![0; 1 + usize::try_from(FILE_BYTES_MAX).unwrap()];
+        for bad in [&torn, &good[..5].to_vec(), &Vec::new(), &long] {
+            fs::write(&file, bad).unwrap();
+            let said = Kept::open(&config).err().expect("it does not begin").to_string();
+            assert!(said.contains("data/revoked.list, is damaged"), "{said}");
+            assert!(said.contains("put a copy back"), "{said}");
+        }
+    }
+}
