@@ -41,7 +41,7 @@ async fn bodies_that_are_read_at_once_have_a_bound_together() {
     };
     // A body that is announced and does not come takes its room all the same.
     let mut slow = tokio::net::TcpStream::connect(node.address).await.expect("it listens");
-    let head = "PUT /v1/docs/b HTTP/1.1\r\nhost: h\r\ncontent-length: 1048576\r\n\r\n";
+    let head = "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048576\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.expect("it is taken");
     let refused = async {
         while put(node.address).await != 503 {
