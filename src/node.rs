@@ -352,17 +352,8 @@ impl Node {
         };
         let at = open.at();
         let Open { bound, admin } = open;
-        let (alone, clustered) = match joining {
-            None => {
-                let kept = Kept::open(config)?;
-                (Some((kept, Arc::new(start_shards(&ports).await?))), None)
-            }
-            Some(joining) => {
-                let gauges = Gauges::new(&edge_metrics, &doc_metrics);
-                let joining = Clustered::join(config, joining, &ports, (at, gauges), &registry);
-                (None, Some(joining.await?))
-            }
-        };
+        let gauges = Gauges::new(&edge_metrics, &doc_metrics);
+        let (alone, clustered) = begin(config, joining, &ports, (at, gauges), &registry).await?;
         let over = |(_, shards): &(_, Arc<Alone>)| Router::over(shards.clone());
         let router = alone.as_ref().map(over).or(clustered.as_ref().map(Clustered::router));
         let router = router.expect("it is the one or the other");
@@ -572,6 +563,22 @@ pub(crate) async fn save_everything(
     router.drain().await;
     tasks.stop().await;
     Ok(failed)
+}
+
+/// Joins the cluster, or claims all shards where the node is alone.
+async fn begin(
+    config: &Config,
+    joining: Option<Joining>,
+    ports: &Ports,
+    told: (Listening, Gauges),
+    registry: &telemetry::Registry,
+) -> anyhow::Result<(Option<(Arc<Kept>, Arc<Alone>)>, Option<Clustered>)> {
+    if let Some(joining) = joining {
+        let joined = Clustered::join(config, joining, ports, told, registry).await?;
+        return Ok((None, Some(joined)));
+    }
+    let kept = Kept::open(config)?;
+    Ok((Some((kept, Arc::new(start_shards(ports).await?))), None))
 }
 
 async fn start_shards(ports: &Ports) -> anyhow::Result<Alone> {

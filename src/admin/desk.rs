@@ -76,7 +76,8 @@ pub trait Keeps: Send + Sync {
     /// Returns what is revoked.
     fn revoked(&self) -> Arc<Revoked>;
 
-    /// Revokes, and returns when that is durable, with what has changed. Blocks.
+    /// Revokes, and returns when that is durable, with what has changed. Blocks, and is called by
+    /// one at a time.
     ///
     /// # Errors
     /// Where the list is full, or could not be written: nothing has changed then.

@@ -241,19 +241,23 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
         Change::GuardOff => {
             of("guard-off", "moves begin again: acknowledgements are fast".to_owned())
         }
-        Change::Revoked { token: Token::Id(id) } => of("revoked", format!("token {id} is revoked")),
-        Change::Revoked { token: Token::Subject { subject, issued } } => {
-            let issued = time(*issued);
-            of(
-                "revoked",
-                format!("tokens of {subject} that were issued up to {issued} are revoked"),
-            )
-        }
+        Change::Revoked { token } => revoked(token),
         Change::Corrected => {
             of("corrected", "a record was damaged: what the others know is taken over".to_owned())
         }
         Change::Snapshot => return None,
     })
+}
+
+fn revoked(token: &Token) -> Event {
+    let text = match token {
+        Token::Id(id) => format!("token {id} is revoked"),
+        Token::Subject { subject, issued } => {
+            let issued = time(*issued);
+            format!("tokens of {subject} that were issued up to {issued} are revoked")
+        }
+    };
+    of("revoked", text)
 }
 
 fn of(kind: &str, text: String) -> Event {

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::admin::{Entry, Keeps, Refused};
 use crate::auth::Revocations;
-use crate::cluster::{Change, Refusal, Revoked, member};
+use crate::cluster::{Change, Control, Refusal, Revoked, member};
 use crate::config::{Config, Engine};
 use crate::task::Tasks;
 
@@ -54,12 +54,8 @@ impl Followed {
     pub(crate) async fn follow(self: Arc<Self>, member: member::Handle) {
         let (mut control, mut known) = (member.control(), Arc::default());
         loop {
-            let revoked = control.revoked();
-            // A topic that is begun again says nothing until its snapshot is read; what was revoked
-            // is so meanwhile.
-            if control.cluster().is_some() && !same(&known, revoked) {
+            if let Some(revoked) = news(&known, &control) {
                 known = revoked.clone();
-                let revoked = known.clone();
                 let read = Tasks::offload(move || read(&revoked)).await;
                 self.sender.send_if_modified(|told| {
                     let new = **told != read;
@@ -73,8 +69,12 @@ impl Followed {
     }
 }
 
-fn same(one: &Arc<Revoked>, other: &Arc<Revoked>) -> bool {
-    Arc::ptr_eq(one, other) || one == other
+/// Returns what is revoked, where that is not what is known. A topic that is begun again says
+/// nothing until its snapshot is read: what was revoked stays so meanwhile.
+fn news(known: &Arc<Revoked>, control: &Control) -> Option<Arc<Revoked>> {
+    let revoked = control.revoked();
+    let same = Arc::ptr_eq(known, revoked) || known == revoked;
+    (control.cluster().is_some() && !same).then(|| revoked.clone())
 }
 
 /// Keeps what is revoked on a node that is alone.
@@ -200,8 +200,10 @@ mod tests {
 
     use super::*;
     use crate::auth::Claims;
-    use crate::cluster::{REVOKED_BYTES_MAX, Token, Void};
-    use crate::types::{Author, Timestamp};
+    use crate::cluster::{
+        Command, Founded, Operator, Order, REVOKED_BYTES_MAX, Record, Token, Void,
+    };
+    use crate::types::{Author, Offset, Timestamp};
 
     fn folder() -> (TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();
@@ -231,6 +233,24 @@ mod tests {
             grants: Vec::new(),
         };
         told.borrow().check(&claims).is_err()
+    }
+
+    #[test]
+    fn what_is_revoked_stays_so_while_a_topic_is_begun_again() {
+        let mut control = Control::default();
+        let founded = Founded { cluster: 7, shards: 1, at: Timestamp(1) };
+        control.apply(Offset(0), &Record::Founded(founded)).unwrap();
+        let by =
+            Operator { name: "ada".parse().unwrap(), why: "".parse().unwrap(), at: Timestamp(50) };
+        let order = Order::Revoke { token: id("j"), until: Timestamp(99) };
+        assert_eq!(news(&Arc::default(), &control), None);
+        let command = Command { by, expected: None, order };
+        control.apply(Offset(1), &Record::Command(command)).unwrap();
+        let known = news(&Arc::default(), &control).expect("it is new");
+        assert_eq!(known.count(), 1);
+        assert_eq!(news(&known, &control), None);
+        assert_eq!(news(&Arc::new(Revoked::clone(&known)), &control), None);
+        assert_eq!(news(&known, &Control::default()), None, "nothing is read yet");
     }
 
     #[test]

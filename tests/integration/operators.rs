@@ -165,7 +165,8 @@ impl Cluster {
     /// Revokes as much as there is room for, and returns how many subjects that are.
     pub(crate) async fn fill(&self, now: Timestamp) -> usize {
         let count = REVOKED_BYTES_MAX / (255 + 22);
-        let by = Operator { name: "ada".parse().unwrap(), why: "".parse().unwrap(), at: now };
+        let (name, why) = ("ada".parse().expect("a name"), "".parse().expect("it fits"));
+        let by = Operator { name, why, at: now };
         let until = Timestamp(now.0 + 3_600_000);
         for number in 0..count {
             let subject = format!("{number:0255}").parse().expect("it fits");
