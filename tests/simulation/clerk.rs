@@ -1,5 +1,5 @@
-//! What the server itself writes into documents, as an import, a named version or a change of rights
-//! does.
+//! What the server itself writes into documents, as an import, a named version or a change of
+//! rights does.
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ impl Clerk {
     }
 }
 
-/// Writes a stamp, names a version or changes who may do what, in turns; what is refused, or ends in the open, is let be.
+/// Writes a stamp, names a version or changes who may do what, in turns; what is refused, or ends
+/// in the open, is let be.
 async fn write(life: &Life, doc: &DocId, session: SessionId, number: usize) -> Option<Revision> {
     let handle = life.router.open(doc).await.ok()?;
     let head = handle.past(&Asker::anything(), Right::History).await.ok()?.head();
