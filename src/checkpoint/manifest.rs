@@ -282,6 +282,7 @@ pub(crate) fn author(name: &str) -> Result<Author, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::MEMBERS_MAX;
     use crate::checkpoint::contract;
 
     fn sample() -> Manifest {
@@ -323,6 +324,23 @@ mod tests {
         assert_eq!(Manifest::decode(&[0; 3]), Err(DecodeError::Truncated));
         let endless = vec![0; MANIFEST_BYTES_MAX + 1];
         assert_eq!(Manifest::decode(&endless), Err(DecodeError::TooLong));
+    }
+
+    #[test]
+    fn an_access_that_is_none_is_refused() {
+        let read = |bytes: &[u8]| read_access(bytes).map(|access| access.members().len());
+        assert_eq!(read(&[1, b'o', 1, 1, b'm', 3]), Ok(1));
+        assert_eq!(read(&[1, b' ', 1]), Err(DecodeError::Invalid("a bad subject")));
+        assert_eq!(read(&[0, 2]), Err(DecodeError::Invalid("an unknown visibility")));
+        assert_eq!(read(&[0, 0, 0, 1]), Err(DecodeError::Invalid("a bad subject")));
+        assert_eq!(read(&[0, 0, 1, b'm', 16]), Err(DecodeError::Invalid("unknown rights")));
+        let mut many = Column::default();
+        many.fixed(&[0, 0]);
+        for n in 0..=MEMBERS_MAX {
+            many.bytes(format!("m{n}").as_bytes());
+            many.fixed(&[1]);
+        }
+        assert_eq!(read(many.as_slice()), Err(DecodeError::Invalid("too many members")));
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Fixture {
         }
         assert_eq!((again.head(), again.text()), (self.state.head(), self.state.text()));
         assert_eq!((again.access(), again.exists()), (self.state.access(), self.state.exists()));
+        assert_eq!(again.access_ordered, again.access, "nothing is open");
         for number in 0..9 {
             let (one, other) = (session(number), session(number));
             assert_eq!(again.last_seq(&one), self.state.last_seq(&other), "session {number}");

@@ -474,6 +474,14 @@ mod tests {
         check(&sealed(1, &[1, 1, b' ', 0, 0]), DecodeError::Id(BadDocId));
         check(&vec![0; RECORD_BYTES_MAX + 1], DecodeError::Length { bytes: RECORD_BYTES_MAX + 1 });
 
+        let subject = [4, 1, b' ', 0, 1, b'd', 0, 0, 0, 0];
+        check(&sealed(1, &subject), DecodeError::Subject(BadSubject));
+        check(&sealed(1, &[3, 0, 1, b'd', 0, 0, 0, 8, 2, 0, 1]), DecodeError::Subject(BadSubject));
+        check(
+            &sealed(1, &[3, 0, 1, b'd', 0, 0, 0, 8, 2, 1, b'm', 16]),
+            DecodeError::Rights(BadBits),
+        );
+
         let entry = |author: &[u8], components: &[u8]| {
             let author = [&[u8::try_from(author.len()).unwrap()], author].concat();
             let frame: &[u8] = &[0, 0, 1, b'd', 0, 0, 1];

@@ -42,7 +42,7 @@ impl Owner {
         let hello = frame(self.link()).await;
         Hello::decode(&hello).expect("it greets");
         let node = self.name.clone();
-        let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks: (1, 1) };
+        let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks: SPEAKS };
         self.send(&hello.encode()).await;
     }
 

@@ -9,9 +9,10 @@ use quire::doc::{self, Closed, EventKind, Failure, Handle, Mode, Refusal, Write}
 use quire::node::Node;
 use quire::types::{Author, Revision, SessionId};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::doors::{SECRET, hour};
-use crate::inner::{Under, id, join_as, router, write};
+use crate::inner::{PATIENCE, Under, id, join_as, router, write};
 use crate::operators::Cluster;
 use crate::raw::{Raw, hello};
 
@@ -74,7 +75,7 @@ impl Guarded {
 
     /// Returns how somebody is not taken.
     async fn refused(&self, at_owner: bool, name: &str, patterns: &[(&str, &str)]) -> (Value, u16) {
-        let (error, code) = self.come(at_owner, 'f', name, patterns).await.end().await;
+        let (error, code) = end(&mut self.come(at_owner, 'f', name, patterns).await).await;
         (error["code"].clone(), code)
     }
 
@@ -114,13 +115,19 @@ fn op(seq: u64, base: u64, letter: &str) -> String {
     json!({ "t": "op", "seq": seq, "base": base, "op": [letter] }).to_string()
 }
 
+/// Waits for the end of a connection, over which pings may come for as long as it lasts.
+async fn end(raw: &mut Raw) -> (Value, u16) {
+    timeout(PATIENCE, raw.end()).await.expect("it ends")
+}
+
 /// Waits until somebody is told that a participant is gone.
 async fn gone(raw: &mut Raw, id: &Value) {
     let is_gone = |message: &Value| {
         let list = message["list"].as_array().map_or(&[][..], Vec::as_slice);
         list.iter().any(|row| row["id"] == *id && row["gone"] == true)
     };
-    while !is_gone(&raw.next().await) {}
+    let waiting = async { while !is_gone(&raw.next().await) {} };
+    timeout(PATIENCE, waiting).await.expect("it is told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,18 +157,18 @@ async fn a_right_that_is_withdrawn_ends_sockets_at_every_node() {
         // To read is left: the socket stays, and takes no more.
         guarded.admit("mia", rights).await;
         mia.send(&op(2, seq + 1, "n")).await;
-        let (error, code) = mia.end().await;
+        let (error, code) = end(&mut mia).await;
         assert_eq!((&error["code"], &error["seq"], code), (&json!("forbidden"), &json!(2), 4403));
         let mut reader = guarded.come(at_owner, digit, "mia", &[]).await;
         let welcome = reader.hear("welcome").await;
         assert_eq!((&welcome["mode"], &welcome["seq"]), (&json!("view"), &json!(1)));
         reader.send(&op(2, seq + 1, "n")).await;
-        assert_eq!(reader.end().await.0["code"], "forbidden");
+        assert_eq!(end(&mut reader).await.0["code"], "forbidden");
         let mut reader = guarded.come(at_owner, digit, "mia", &[]).await;
         let you = reader.hear("welcome").await["you"].clone();
         // Nothing is left.
         guarded.admit("mia", "").await;
-        let (error, code) = reader.end().await;
+        let (error, code) = end(&mut reader).await;
         assert_eq!((error["code"].clone(), code), forbidden());
         gone(&mut olga, &you).await;
         assert_eq!(guarded.refused(at_owner, "mia", &[]).await, forbidden());
@@ -176,7 +183,7 @@ async fn a_right_that_is_withdrawn_ends_sockets_at_every_node() {
     }
     guarded.olga_does(AccessChange::Visibility(Visibility::Private)).await;
     for mut anybody in all {
-        let (error, code) = anybody.end().await;
+        let (error, code) = end(&mut anybody).await;
         assert_eq!((error["code"].clone(), code), unknown());
     }
     let past = guarded.handle.past(&known("olga"), Right::Read).await.expect("it is hers");

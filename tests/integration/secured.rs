@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quire::client::{Document, Options};
-use quire::relay::{Blob, Hello, HelloError, Network, PeerError, Request, Tcp, Tls, Who};
+use quire::relay::{Blob, Hello, HelloError, Network, PeerError, Request, SPEAKS, Tcp, Tls, Who};
 use quire::types::NodeId;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::crypto::ring;
@@ -79,7 +79,7 @@ async fn dial(nodes: &Nodes, config: ClientConfig) -> TlsStream<TcpStream> {
 
 /// Says hello over TLS and returns what the connection ends with.
 async fn greet(nodes: &Nodes, config: ClientConfig) -> String {
-    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: (1, 1) };
+    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: SPEAKS };
     let mut stream = dial(nodes, config).await;
     stream.write_all(&framed(&hello.encode())).await.expect("it is sent");
     let mut rest = Vec::new();
@@ -110,7 +110,7 @@ async fn people_on_both_nodes_of_a_secured_link_type_into_one_document() {
     assert_eq!((nodes.all[0].relay.links_in.get(), nodes.all[1].relay.links_out.get()), (1, 1));
     // Whoever does not speak TLS is no peer: the link of the two is not plain.
     let mut plain = TcpStream::connect(nodes.all[0].peer).await.expect("it listens");
-    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: (1, 1) };
+    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: SPEAKS };
     plain.write_all(&framed(&hello.encode())).await.expect("it is open");
     refused(&nodes, 0, "plain", 1).await;
 }
@@ -148,7 +148,7 @@ async fn who_has_no_certificate_of_the_cluster_is_not_taken() {
     refused(&nodes, 0, "certificate", 5).await;
     // It is right, and taken.
     let right = client(&ca.pem, Some(&ca.issue(&["node-8", "node-9"])));
-    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: (1, 1) };
+    let hello = Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: SPEAKS };
     let mut stream = dial(&nodes, right).await;
     stream.write_all(&framed(&hello.encode())).await.expect("it is open");
     let length = timeout(PATIENCE, stream.read_u32()).await.expect("in time");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quire::relay::{Ask, Denial, Hello, Told, decode, encode};
+use quire::relay::{Ask, Denial, Hello, SPEAKS, Told, decode, encode};
 use quire::shard::{PeerError, Peers};
 use quire::types::ShardId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use crate::nodes::{CLUSTER, Nodes, Settings, name};
 use crate::raw::Raw;
 
 fn greeting() -> Hello {
-    Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: (1, 1) }
+    Hello { cluster: CLUSTER, node: name(9), boot: 1, speaks: SPEAKS }
 }
 
 pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ async fn strangers_are_not_taken() {
     settings.relay.hello_timeout = Duration::from_millis(200);
     let nodes = Nodes::start(1, settings).await;
     let other_cluster = Hello { cluster: 8, ..greeting() };
-    let newer = Hello { speaks: (2, 3), ..greeting() };
+    let newer = Hello { speaks: (SPEAKS.1 + 1, SPEAKS.1 + 2), ..greeting() };
     let namesake = Hello { node: name(0), ..greeting() };
     for said in [
         b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(),
@@ -126,7 +126,7 @@ async fn a_node_that_dials_one_of_another_cluster_or_version_asks_it_for_nothing
     let namesake = Hello { node: name(0), ..greeting() };
     for (reason, hello) in [
         ("other-cluster", Hello { cluster: 8, ..namesake.clone() }),
-        ("version", Hello { speaks: (2, 3), ..namesake.clone() }),
+        ("version", Hello { speaks: (SPEAKS.1 + 1, SPEAKS.1 + 2), ..namesake.clone() }),
         ("own-name", Hello { node: name(1), ..namesake.clone() }),
     ] {
         let answering = async {

@@ -1,8 +1,9 @@
-//! What the server itself writes into documents, as an import, a restore or a named version does.
+//! What the server itself writes into documents, as an import, a named version or a change of
+//! rights does.
 
 use std::time::Duration;
 
-use quire::access::{Asker, Right};
+use quire::access::{AccessChange, Asker, Right, Rights, Subject, Visibility};
 use quire::doc::Write;
 use quire::log::EventKind;
 use quire::text::Operation;
@@ -16,7 +17,7 @@ use crate::trace::Trace;
 use crate::world::doc_id;
 
 /// How many things it writes.
-const WRITES: usize = 4;
+const WRITES: usize = 6;
 
 /// An edit that was reported as durable.
 #[derive(Debug)]
@@ -49,23 +50,41 @@ impl Clerk {
             };
             if let Some(rev) = written {
                 self.trace.note("the clerk has written", format!("{doc} at {rev}"));
-                filed.extend((number % 2 == 0).then_some(Filed { doc, session, rev }));
+                filed.extend(number.is_multiple_of(3).then_some(Filed { doc, session, rev }));
             }
         }
         filed
     }
 }
 
-/// Writes a stamp or names a version; what is refused, or ends in the open, is let be.
+/// Writes a stamp, names a version or changes who may do what, in turns; what is refused, or ends
+/// in the open, is let be.
 async fn write(life: &Life, doc: &DocId, session: SessionId, number: usize) -> Option<Revision> {
     let handle = life.router.open(doc).await.ok()?;
     let head = handle.past(&Asker::anything(), Right::History).await.ok()?.head();
     let author: Author = "clerk".parse().expect("a valid name");
-    let write = if number.is_multiple_of(2) {
-        Write::Edit { author, base: head, op: Operation::builder().insert("§").build() }
-    } else {
-        let kind = EventKind::VersionNamed { name: format!("version {number}"), rev: head };
-        Write::Event { author, kind }
+    let write = match number % 3 {
+        0 => Write::Edit { author, base: head, op: Operation::builder().insert("§").build() },
+        1 => {
+            let kind = EventKind::VersionNamed { name: format!("version {number}"), rev: head };
+            Write::Event { author, kind }
+        }
+        _ => {
+            let change = change(session, head);
+            Write::Event { author, kind: EventKind::AccessChanged(change) }
+        }
     };
     handle.write(session, Asker::anything(), write).await.ok()
+}
+
+/// Returns a change of every kind, as the numbers given have it.
+fn change(session: SessionId, head: Revision) -> AccessChange {
+    let [kind, rights, who, ..] = session.0;
+    let subject: Subject = format!("subject-{}", who % 3).parse().expect("a valid subject");
+    match kind % 4 {
+        0 => AccessChange::Owner((head.0 % 2 == 0).then_some(subject)),
+        1 => AccessChange::Visibility(Visibility::Public),
+        2 => AccessChange::Visibility(Visibility::Private),
+        _ => AccessChange::Member(subject, Rights::from_bits(rights % 16).expect("four rights")),
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use quire::access::{AccessChange, Rights, Subject, Visibility};
 use quire::log::{Claim, Entry, Event, EventKind, Frame, Record, Release, Stored};
 use quire::text::{Component, Operation};
 use quire::types::{DocId, Revision, Seq, SessionId};
@@ -18,6 +19,9 @@ pub(crate) struct Truth {
     pub(crate) batches: BTreeMap<(SessionId, Seq), Revision>,
     /// The versions by name.
     pub(crate) versions: BTreeMap<String, Revision>,
+    pub(crate) owner: Option<Subject>,
+    pub(crate) visibility: Visibility,
+    pub(crate) members: BTreeMap<Subject, Rights>,
     pub(crate) cut: Revision,
     pub(crate) expired: usize,
     pub(crate) returned: usize,
@@ -31,6 +35,9 @@ impl Default for Truth {
             entries: Vec::new(),
             batches: BTreeMap::new(),
             versions: BTreeMap::new(),
+            owner: None,
+            visibility: Visibility::Private,
+            members: BTreeMap::new(),
             cut: Revision(0),
             expired: 0,
             returned: 0,
@@ -98,11 +105,18 @@ impl Truth {
             EventKind::VersionNamed { name, rev } => {
                 self.versions.insert(name.clone(), *rev);
             }
+            EventKind::AccessChanged(AccessChange::Owner(owner)) => self.owner.clone_from(owner),
+            EventKind::AccessChanged(AccessChange::Visibility(now)) => self.visibility = *now,
+            EventKind::AccessChanged(AccessChange::Member(member, Rights::NONE)) => {
+                self.members.remove(member);
+            }
+            EventKind::AccessChanged(AccessChange::Member(member, rights)) => {
+                self.members.insert(member.clone(), *rights);
+            }
             EventKind::Quarantined { reason } => panic!("quarantined: {reason}"),
             EventKind::Created
             | EventKind::Deleted
             | EventKind::Undeleted
-            | EventKind::AccessChanged(_)
             | EventKind::Restored { .. }
             | EventKind::Exported { .. } => {}
         }

@@ -97,6 +97,9 @@ impl Oracle {
             let head = past.head();
             assert_eq!(head, truth.head(), "{doc} {when}");
             assert_eq!(past.text_at(head).await.as_deref(), Ok(truth.text()), "{doc} {when}");
+            let access = handle.access(&Asker::anything()).await.expect("it is open");
+            let grants = (&access.owner, access.visibility, access.members());
+            assert_eq!(grants, (&truth.owner, truth.visibility, &truth.members), "{doc} {when}");
             if truth.cut == Revision(0) {
                 let versions = past.versions().iter().map(|v| (v.name.clone(), v.rev));
                 assert_eq!(versions.collect::<BTreeMap<_, _>>(), truth.versions, "{doc} {when}");
