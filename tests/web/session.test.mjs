@@ -127,6 +127,16 @@ test('permanent codes stop and tell why; a new start goes on with the same sessi
   }
 });
 
+test('why a session stopped is not what an earlier connection was told', () => {
+  const world = open();
+  welcome(world);
+  say(world, { t: 'error', code: 'unavailable', fatal: true, msg: 'later', retry_ms: 30 });
+  drop(world, 4503);
+  world.clock.advance(30);
+  drop(world, 4404, 'it is gone');
+  assert.equal(world.session.status.reason, 'it is gone');
+});
+
 test('the state tells where the text is', () => {
   const world = open();
   welcome(world);

@@ -219,6 +219,7 @@ export class Session {
 
   #lost() {
     this.#welcomed = false;
+    this.#fatal = null;
     this.#clearTimers();
     this.replica.disconnect();
     this.#report();
@@ -226,7 +227,6 @@ export class Session {
 
   #refused(code, reason) {
     this.#stopped = { code, reason: this.#fatal ?? reason };
-    this.#fatal = null;
     this.#others.clear();
     this.#total = 1;
     this.#tellPresence();
