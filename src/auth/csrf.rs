@@ -102,7 +102,24 @@ impl Csrf {
         if !same(&cookie, &sent) {
             return Err(Forged::Differs);
         }
-        let (token, signature) = sent.split_at(SIGNED_BYTES);
+        self.judge(&sent, login, now)
+    }
+
+    /// Tells whether the token of a cookie is good for half of its time yet, so that it need not be
+    /// replaced: a page that is about to send it would find that the two differ.
+    pub fn lasts(&self, cookie: &str, login: LoginId, now: Timestamp) -> bool {
+        let later = Timestamp(now.0 + AGE_MAX.as_millis() as u64 / 2);
+        let judged = |at| decoded(cookie).and_then(|token| self.judge(&token, login, at));
+        judged(now) == Ok(Age::Current) && judged(later) == Ok(Age::Current)
+    }
+
+    fn judge(
+        &self,
+        token: &[u8; TOKEN_BYTES],
+        login: LoginId,
+        now: Timestamp,
+    ) -> Result<Age, Forged> {
+        let (token, signature) = token.split_at(SIGNED_BYTES);
         let signed = signed(token, login);
         let made_by = |key: &hmac::Key| hmac::verify(key, &signed, signature).is_ok();
         let age = match &self.keys.previous {
@@ -170,6 +187,22 @@ mod tests {
         assert_eq!(other, Err(Forged::Signature), "a token of another login");
         let second = csrf.issue(LOGIN, [2; 16], NOW);
         assert_eq!(csrf.check(&token, &second, LOGIN, NOW), Err(Forged::Differs));
+    }
+
+    #[test]
+    fn a_token_is_kept_for_half_of_its_time() {
+        let (csrf, next) = (Csrf::new(&secret(b'a'), None), Csrf::new(&secret(b'b'), None));
+        let token = csrf.issue(LOGIN, [1; 16], NOW);
+        let lasts = |csrf: &Csrf, id, hours: u64| {
+            csrf.lasts(&token, LoginId([id; 16]), Timestamp(NOW.0 + hours * 3_600_000))
+        };
+        assert!(lasts(&csrf, 7, 0) && lasts(&csrf, 7, 12));
+        assert!(!lasts(&csrf, 7, 13), "it is old");
+        assert!(!lasts(&csrf, 8, 0), "it is one of another login");
+        assert!(!lasts(&next, 7, 0), "it was not made here");
+        assert!(!csrf.lasts("", LOGIN, NOW), "it is none");
+        let soon = Csrf::new(&secret(b'b'), Some(&secret(b'a')));
+        assert!(!lasts(&soon, 7, 0), "its key is about to go");
     }
 
     /// Pages keep a token over an update of the server.

@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { build as bundle } from 'esbuild';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const PAGES = ['index.html', 'editor.html'];
-const ENTRIES = ['editor/home.js', 'editor/page.js', 'editor/app.css'];
+const PAGES = ['index.html', 'editor.html', 'login.html'];
+const ENTRIES = ['editor/home.js', 'editor/page.js', 'editor/login.js', 'editor/app.css'];
 const HASH_LENGTH = 10;
 
 /** Returns the files of dist/ as a map from path to bytes. */

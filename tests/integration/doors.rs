@@ -207,8 +207,12 @@ async fn a_login_is_renewed_ended_and_goes_on_with_a_newer_token() {
     let mut browser = Browser::sign_in(&node, &token).await;
     let answer = browser.ask(&node, Method::GET, "/auth/session", &[]).await;
     assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert!(!answer.headers().contains_key(SET_COOKIE), "other tabs keep their CSRF token");
     let who: Value = answer.json().await.expect("JSON");
     assert_eq!((&who["subject"], &who["open"]), (&"anna".into(), &false.into()));
+    let bare = Browser { login: browser.login.clone(), csrf: String::new() };
+    let answer = bare.ask(&node, Method::GET, "/auth/session", &[]).await;
+    browser.keep(&answer);
     assert!(!who.to_string().contains(&token[..20]), "nothing of the token is told");
 
     // A newer token: the page that was open keeps its CSRF token.

@@ -203,7 +203,6 @@ test('a reader sees everything and changes nothing', async () => {
 
 const STOPS = [
   [4400, 'The server did not understand this page', ['Copy text', 'Reload']],
-  [4401, 'You are signed out', ['Try again', 'Copy text']],
   [4403, 'You may not open this document', ['Try again', 'Copy text', 'All documents']],
   [4404, 'This document does not exist', ['Try again', 'Copy text', 'All documents']],
   [4409, 'The server misses an earlier change from this page', ['Copy text', 'Reload']],

@@ -21,7 +21,7 @@ test('dist is current: otherwise run node src/web/build.mjs', async () => {
 
 test('the pages hold no inline script or style, and name only files that are there', async () => {
   const built = await files();
-  for (const page of ['index.html', 'editor.html']) {
+  for (const page of ['index.html', 'editor.html', 'login.html']) {
     const html = built.get(page).toString();
     assert.doesNotMatch(html, /\sstyle=|<style|\son\w+=|<script(?![^>]* src=)|\{\{/);
     const named = [...html.matchAll(/\/(assets\/[^"]+)"/g)].map((match) => match[1]);

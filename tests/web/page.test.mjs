@@ -1,6 +1,7 @@
 /** What the pages decide without a browser: names, advice, and CodeMirror's way of counting. */
 
 import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -11,6 +12,7 @@ import { adviceFor } from '../../src/web/editor/advice.js';
 import { changesOf, operationOf, remotely, wholeCharacters }
   from '../../src/web/editor/binding.js';
 import { newName } from '../../src/web/editor/names.js';
+import { loginAddress, nextPlace } from '../../src/web/editor/place.js';
 import { asName, isName } from '../../src/web/editor/profile.js';
 import { Random, someOperation, someText } from './model/random.mjs';
 
@@ -37,6 +39,57 @@ test('names of documents are those that the protocol takes', () => {
   const made = new Set(Array.from({ length: 200 }, newName));
   assert.equal(made.size, 200);
   for (const name of made) assert.ok(isName(name));
+});
+
+test('signing in leads to a place of this server and nowhere else', () => {
+  const origin = 'https://docs.example';
+  const place = (next) => nextPlace(`?next=${encodeURIComponent(next)}`, origin);
+  for (const good of ['/', '/d/x', '/d/x?view', '/d/x?a=//b#c', '/%2f%2fevil.example']) {
+    assert.equal(place(good), origin + good);
+  }
+  for (const bad of ['', 'd/x', '//evil.example', '/\\evil.example', '\\\\evil.example',
+    'https://evil.example', 'https:/evil.example', 'javascript:alert(1)', '/\t/evil.example',
+    '/.//evil.example', '/a/..//evil.example', '\t//evil.example', ' /d/x', '/\n/evil.example',
+    '//docs.example@evil.example', 'data:text/html,x', `${origin}/d/x`]) {
+    assert.equal(place(bad), null, bad);
+  }
+  assert.equal(nextPlace('', origin), null);
+  const here = { pathname: '/d/a~b', search: '?view&x=1' };
+  assert.equal(nextPlace(new URL(loginAddress(here), origin).search, origin),
+    `${origin}/d/a~b?view&x=1`);
+});
+
+/** What the sources may do with what a browser keeps, file by file. */
+const KEEPERS = [
+  [/localStorage/, ['editor/profile.js']],
+  [/sessionStorage|indexedDB|\bcaches\b|cookieStore|serviceWorker|window\.name/, []],
+  [/\.cookie\b/, ['core/session.js', 'editor/account.js']],
+  [/\.cookie\s*=[^=]/, []],
+  [/pushState|replaceState/, []],
+  [/ticket|access_token|[?&]token/i, []],
+  [/console\./, []],
+  [/authorization|Bearer/i, ['editor/account.js']],
+  [/eval\(|innerHTML|outerHTML|insertAdjacentHTML|document\.write/, []],
+];
+
+test('no source keeps a secret, or puts one into an address', async () => {
+  const found = KEEPERS.map(() => new Set());
+  let read = 0;
+  for (const folder of ['core', 'editor']) {
+    const at = new URL(`../../src/web/${folder}/`, import.meta.url);
+    for (const name of (await readdir(at)).filter((each) => each.endsWith('.js'))) {
+      const source = await readFile(new URL(name, at), 'utf8');
+      const code = source.replace(/\/\*[^]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+      read += 1;
+      KEEPERS.forEach(([pattern], index) => {
+        if (pattern.test(code)) found[index].add(`${folder}/${name}`);
+      });
+    }
+  }
+  assert.ok(read > 20, 'the sources are there');
+  KEEPERS.forEach(([pattern, allowed], index) => {
+    assert.deepEqual([...found[index]].sort(), allowed, String(pattern));
+  });
 });
 
 test('every permanent code has advice of its own', () => {

@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { csrfToken } from '../../src/web/core/csrf.js';
 import { Session } from '../../src/web/core/session.js';
 import { Clock } from './model/clock.mjs';
 
 /** A session over sockets that the test holds the other end of. */
 function open({ unit = 1, user } = {}) {
   const clock = new Clock();
-  const world = { clock, sockets: [], statuses: [], presence: [], shows: [] };
+  const world = { clock, sockets: [], statuses: [], presence: [], shows: [], cookies: '' };
   class Socket {
     readyState = 1;
     sent = [];
@@ -25,6 +26,7 @@ function open({ unit = 1, user } = {}) {
     setTimeout: (act, ms) => clock.after(ms, act),
     clearTimeout: (event) => clock.cancel(event),
     random: () => unit,
+    cookies: () => world.cookies,
   };
   const listener = {
     show: (show) => world.shows.push(show),
@@ -102,7 +104,7 @@ test('a pause that the server asks for wins, once', () => {
 });
 
 test('permanent codes stop and tell why; a new start goes on with the same session', () => {
-  for (const code of [4400, 4401, 4403, 4404, 4408, 4409, 4410, 4413, 4426, 4499]) {
+  for (const code of [4400, 4403, 4404, 4408, 4409, 4410, 4413, 4426, 4499]) {
     const world = open();
     welcome(world);
     world.session.edit(['a']);
@@ -125,6 +127,125 @@ test('permanent codes stop and tell why; a new start goes on with the same sessi
     world.clock.advance(100);
     assert.equal(world.sockets.length, 2);
   }
+});
+
+test('the CSRF token of now goes with each connection, once there is one', () => {
+  const world = open();
+  welcome(world);
+  const pairs = ['a=1; __Host-quire-csrf=one', '__Host-quire-csrf=two; b=2', 'b=2'];
+  for (const cookies of pairs) {
+    world.cookies = cookies;
+    drop(world);
+    world.clock.advance(100);
+    welcome(world, { text: undefined, ops: [] });
+  }
+  assert.deepEqual(world.sockets.map(({ protocols }) => protocols),
+    [['quire.v1'], ['quire.v1', 'csrf.one'], ['quire.v1', 'csrf.two'], ['quire.v1']]);
+});
+
+test('what is no CSRF token is not taken from the cookies', () => {
+  const [name, long] = ['__Host-quire-csrf', 'x'.repeat(257)];
+  for (const cookies of ['', 'quire-csrf=a', `x${name}=a`, `${name}=`, `${name}=a b`, `${name}=a,b`,
+    `${name}=${long}`, 'y=__Host-quire-csrf=a', name]) {
+    assert.equal(csrfToken(cookies), null, cookies);
+  }
+  assert.equal(csrfToken(`x=1; ${name}=aB0_-; ${name}x=2`), 'aB0_-');
+});
+
+test('who is signed out writes on, and all of it is sent after the next login', () => {
+  const world = open();
+  welcome(world);
+  world.session.edit(['a']);
+  say(world, { t: 'error', code: 'unauthenticated', fatal: true, msg: 'the login has expired' });
+  drop(world, 4401);
+  assert.deepEqual(world.session.status, { state: 'signed-out', unsaved: 1, writable: true,
+    code: 4401, reason: 'the login has expired' });
+  world.session.edit([1, 'b']);
+  world.session.select([2, 2]);
+  world.session.probe();
+  world.clock.advance(600_000);
+  assert.equal(world.sockets.length, 1, 'nothing is tried without a login');
+  assert.equal(world.session.status.unsaved, 2);
+  world.session.resume();
+  assert.equal(world.session.status.state, 'offline');
+  welcome(world, { text: undefined, ops: [] });
+  const [hello, first] = world.sockets[1].sent;
+  assert.equal(hello.session, world.sockets[0].sent[0].session);
+  assert.equal(hello.rev, 3);
+  assert.deepEqual(first, { t: 'op', seq: 1, base: 3, op: ['a'] });
+  say(world, { t: 'ack', seq: 1, rev: 4 });
+  assert.deepEqual(world.sockets[1].sent.at(-1), { t: 'op', seq: 2, base: 4, op: [1, 'b'] });
+  say(world, { t: 'ack', seq: 2, rev: 5 });
+  assert.equal(world.session.status.state, 'saved');
+  assert.equal(world.session.replica.view.toString(), 'abtext');
+});
+
+test('a document that was never opened waits for a login, too', () => {
+  const world = open();
+  world.sockets[0].onopen();
+  drop(world, 4401, 'sign in');
+  assert.deepEqual(world.session.status,
+    { state: 'signed-out', unsaved: 0, writable: false, code: 4401, reason: 'sign in' });
+  world.session.resume();
+  welcome(world);
+  assert.equal(world.session.status.state, 'saved');
+});
+
+test('a new login resumes what the old one could not open, and nothing else', () => {
+  const resumed = (code) => {
+    const world = open();
+    welcome(world);
+    drop(world, code);
+    world.session.resume();
+    return world.sockets.length === 2;
+  };
+  const codes = [4400, 4401, 4403, 4404, 4408, 4409, 4410, 4413, 4426, 4499];
+  assert.deepEqual(codes.filter(resumed), [4401, 4403, 4404]);
+  const world = open();
+  welcome(world);
+  world.session.resume();
+  assert.equal(world.sockets[0].closed, 1000);
+  assert.equal(world.sockets.length, 2, 'an open connection is made anew with the new login');
+});
+
+test('signing out ends the connection and keeps the text', () => {
+  const world = open();
+  welcome(world);
+  world.session.edit(['a']);
+  world.session.signOut('you signed out');
+  assert.equal(world.sockets[0].closed, 1000);
+  assert.deepEqual(world.session.status, { state: 'signed-out', unsaved: 1, writable: true,
+    code: 4401, reason: 'you signed out' });
+  world.clock.advance(600_000);
+  assert.equal(world.sockets.length, 1);
+  world.session.resume();
+  welcome(world, { text: undefined, ops: [] });
+  assert.deepEqual(world.sockets[1].sent[1], { t: 'op', seq: 1, base: 3, op: ['a'] });
+});
+
+test('what was written before the right to write was withdrawn is kept and not sent', () => {
+  const world = open();
+  welcome(world);
+  world.session.edit(['a']);
+  drop(world, 4403);
+  world.session.start();
+  welcome(world, { text: undefined, ops: [], mode: 'view' });
+  assert.equal(world.sockets[1].sent.filter(({ t }) => t === 'op').length, 0);
+  assert.deepEqual(world.session.status, { state: 'saving', unsaved: 1, writable: false });
+  assert.equal(world.session.replica.view.toString(), 'atext');
+  world.session.resume();
+  welcome(world, { text: undefined, ops: [] });
+  assert.deepEqual(world.sockets[2].sent[1], { t: 'op', seq: 1, base: 3, op: ['a'] });
+});
+
+test('why a session stopped is not what an earlier connection was told', () => {
+  const world = open();
+  welcome(world);
+  say(world, { t: 'error', code: 'unavailable', fatal: true, msg: 'later', retry_ms: 30 });
+  drop(world, 4503);
+  world.clock.advance(30);
+  drop(world, 4404, 'it is gone');
+  assert.equal(world.session.status.reason, 'it is gone');
 });
 
 test('the state tells where the text is', () => {

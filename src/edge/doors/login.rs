@@ -39,16 +39,22 @@ pub(in crate::edge) async fn sign_in(
     guard.answer(&login)
 }
 
-/// Answers `GET /auth/session`: who is signed in. Their cookies last longer from now on.
+/// Answers `GET /auth/session`: who is signed in. Their cookies are made anew where it is time, and
+/// no sooner: another tab may be about to send the CSRF token that the cookie holds now.
 pub(in crate::edge) async fn session(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
-    let Some(cookie) = Cookies::read(&headers)?.login() else { return Err(Refused::Nobody) };
-    let opened = guard.logins.open(cookie, guard.verifier.clock.now());
-    let login = opened.map_err(|bad| guard.refuse(bad.into()))?.login;
+    let (cookies, now) = (Cookies::read(&headers)?, guard.verifier.clock.now());
+    let Some(cookie) = cookies.login() else { return Err(Refused::Nobody) };
+    let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
+    let login = opened.login;
     guard.check_revoked(&login.claims)?;
+    let csrf = cookies.csrf().unwrap_or_default();
+    if !opened.renew && guard.csrf.lasts(csrf, login.id, now) {
+        return Ok(Fresh(guard.told(&login)).into_response());
+    }
     guard.answer(&login)
 }
 
@@ -93,18 +99,20 @@ impl Guard {
         let sealed = self.logins.seal(login, rand::random(), now);
         let sealed = sealed.map_err(|large| self.refuse(large.into()))?;
         let csrf = self.csrf.issue(login.id, rand::random(), now);
-        let claims = &login.claims;
-        let left = Duration::from_millis(claims.expires.0.saturating_sub(now.0));
-        let mut response = Fresh(SignedIn {
+        let left = Duration::from_millis(login.claims.expires.0.saturating_sub(now.0));
+        let mut response = Fresh(self.told(login)).into_response();
+        cookies::set(response.headers_mut(), &sealed, &csrf, left.min(self.logins.idle_max()));
+        Ok(response)
+    }
+
+    fn told(&self, Login { claims, .. }: &Login) -> SignedIn {
+        SignedIn {
             open: false,
             subject: Some(claims.subject.to_string()),
             name: Some(claims.name.to_string()),
             expires: Some(spelled(claims.expires)),
             idle_seconds: Some(self.logins.idle_max().as_secs()),
-        })
-        .into_response();
-        cookies::set(response.headers_mut(), &sealed, &csrf, left.min(self.logins.idle_max()));
-        Ok(response)
+        }
     }
 }
 

@@ -3,6 +3,8 @@
  * the codes after which trying again is for the user to decide. Knows nothing of documents.
  */
 
+import { csrfEntry } from './csrf.js';
+
 export const SUBPROTOCOL = 'quire.v1';
 
 const [RETRY_FIRST_MS, RETRY_MAX_MS] = [100, 10_000];
@@ -31,7 +33,7 @@ export class Connection {
   #pings = 0;
   #stopped = true;
 
-  /** `env` brings WebSocket, setTimeout, clearTimeout and random. */
+  /** `env` brings WebSocket, setTimeout, clearTimeout, random and, in a browser, cookies. */
   constructor(url, handler, env) {
     this.#url = url;
     this.#handler = handler;
@@ -84,7 +86,9 @@ export class Connection {
 
   #connect() {
     this.#env.clearTimeout(this.#retryTimer);
-    const socket = new this.#env.WebSocket(this.#url, [SUBPROTOCOL]);
+    // Read anew each time: a login in another tab brings another token.
+    const offered = [SUBPROTOCOL, ...csrfEntry(this.#env.cookies?.() ?? '')];
+    const socket = new this.#env.WebSocket(this.#url, offered);
     this.#socket = socket;
     const current = (act) => (event) => this.#socket === socket && act(event);
     socket.onopen = current(() => this.#handler.opened());

@@ -2,12 +2,13 @@
  * One open document: the replica, its connection, the other participants, and whether what was
  * typed is safe. What an editor or a program talks to.
  *
- * @typedef {'opening' | 'saved' | 'saving' | 'offline' | 'stopped'} State
+ * @typedef {'opening' | 'saved' | 'saving' | 'offline' | 'signed-out' | 'stopped'} State
+ *   `signed-out` takes edits as `offline` does: a new login and `resume()` send them
  * @typedef {object} Status
  * @property {State} state
  * @property {number} unsaved characters typed or deleted here and not durable yet
- * @property {boolean} writable
- * @property {number} [code] why the session stopped
+ * @property {boolean} writable what the server granted last
+ * @property {number} [code] why the session stopped, or was signed out
  * @property {string} [reason] the server's own words
  *
  * @typedef {{id: number | string, name: string, color: string, sel: [number, number] | null}}
@@ -28,12 +29,16 @@ const VERSION = 1;
 const CURSOR_MS = 100;
 /** Not a close code of the protocol: this copy and the server's disagree, which is a bug. */
 export const BROKEN = 4499;
+/** Close codes of PROTOCOL.md section 6 that another login may change. */
+const [UNAUTHENTICATED, FORBIDDEN, NO_DOCUMENT] = [4401, 4403, 4404];
+const DOORS = [UNAUTHENTICATED, FORBIDDEN, NO_DOCUMENT];
 
 const BROWSER = {
   WebSocket: globalThis.WebSocket,
   setTimeout: (act, ms) => globalThis.setTimeout(act, ms),
   clearTimeout: (timer) => globalThis.clearTimeout(timer),
   random: () => Math.random(),
+  cookies: () => globalThis.document?.cookie ?? '',
 };
 
 export class Session {
@@ -81,6 +86,22 @@ export class Session {
     this.#report();
   }
 
+  /**
+   * Connects again with the login that there is now, and sends what was typed meanwhile. Where the
+   * session stopped for a reason that a login does not change, it stays stopped.
+   */
+  resume() {
+    if (this.#stopped === null) this.#connection.restart({ now: true });
+    else if (DOORS.includes(this.#stopped.code)) this.start();
+  }
+
+  /** Lets go of the connection because the login has ended: as where the server says so. */
+  signOut(reason) {
+    if (this.#stopped !== null) return;
+    this.#connection.stop();
+    this.#refused(UNAUTHENTICATED, reason);
+  }
+
   /** Leaves. What is not durable yet is lost. */
   stop() {
     this.#connection.stop();
@@ -115,7 +136,10 @@ export class Session {
   get status() {
     const { unsaved, writable, rev } = this.replica;
     const status = { unsaved, writable: writable && rev !== null };
-    if (this.#stopped !== null) return { state: 'stopped', ...status, ...this.#stopped };
+    if (this.#stopped !== null) {
+      const state = this.#stopped.code === UNAUTHENTICATED ? 'signed-out' : 'stopped';
+      return { state, ...status, ...this.#stopped };
+    }
     if (rev === null) return { state: 'opening', ...status };
     if (!this.#welcomed) return { state: 'offline', ...status };
     return { state: unsaved === 0 ? 'saved' : 'saving', ...status };
@@ -219,6 +243,7 @@ export class Session {
 
   #lost() {
     this.#welcomed = false;
+    this.#fatal = null;
     this.#clearTimers();
     this.replica.disconnect();
     this.#report();
@@ -226,7 +251,6 @@ export class Session {
 
   #refused(code, reason) {
     this.#stopped = { code, reason: this.#fatal ?? reason };
-    this.#fatal = null;
     this.#others.clear();
     this.#total = 1;
     this.#tellPresence();

@@ -2,13 +2,12 @@
 
 import { BROKEN } from '../core/session.js';
 
-/** @typedef {'retry' | 'copy' | 'reload' | 'home'} Action */
+/** @typedef {'retry' | 'copy' | 'reload' | 'home' | 'sign-in' | 'go-on'} Action */
 
 const ADVICE = {
-  4401: ['You are signed out', 'Sign in again in another tab, then come back to this one and try '
-    + 'again.', ['retry', 'copy']],
-  4403: ['You may not open this document', 'Ask its owner for access, then try again.',
-    ['retry', 'copy', 'home']],
+  4401: ['You were signed out', 'Nothing is lost: sign in again.', ['sign-in', 'retry', 'copy']],
+  4403: ['You may not open this document', 'Ask its owner for access, or sign in as somebody else, '
+    + 'then try again.', ['retry', 'sign-in', 'copy', 'home']],
   4404: ['This document does not exist', 'It was deleted, or its name is misspelt. Whoever runs '
     + 'this server can bring a deleted document back.', ['retry', 'copy', 'home']],
   4408: ['The server did not hear from this page', 'The connection was too slow to begin with. '
@@ -28,8 +27,18 @@ const ADVICE = {
 const OTHERWISE = ['The server did not understand this page', 'Copy your text and reload. If it '
   + 'happens again, tell whoever runs this server.', ['copy', 'reload']];
 
-/** Returns title, text and actions for a close code. */
-export function adviceFor(code) {
-  const [title, text, actions] = ADVICE[code] ?? OTHERWISE;
+const FIRST = ['Sign in to open this document', 'This server asks who you are.',
+  ['sign-in', 'retry', 'home']];
+
+/** Returns title, text and actions for a close code, for a document that was `opened` before. */
+export function adviceFor(code, { opened = true } = {}) {
+  const [title, text, actions] = code === 4401 && !opened ? FIRST : ADVICE[code] ?? OTHERWISE;
   return { title, text, actions };
+}
+
+/** Returns the same where somebody else has signed in since this page was opened. */
+export function adviceForAnother({ before, now }) {
+  const title = `You are signed in as ${now} now`;
+  const text = `This page was opened as ${before}. Go on as ${now}, or copy what is yours.`;
+  return { title, text, actions: ['go-on', 'sign-in', 'copy'] };
 }

@@ -9,10 +9,15 @@ const DOUBT_MS = 800;
 const LABELS = {
   opening: () => 'Opening…',
   saved: ({ writable }) => (writable ? 'Saved' : 'Read only'),
-  saving: () => 'Saving…',
-  offline: ({ unsaved }) => (unsaved === 0 ? 'Offline' : `Offline · ${unsavedText(unsaved)}`),
-  stopped: ({ unsaved }) => (unsaved === 0 ? 'Stopped' : `Stopped · ${unsavedText(unsaved)}`),
+  saving: ({ writable, unsaved }) => (writable ? 'Saving…' : kept('Read only', unsaved)),
+  offline: ({ unsaved }) => kept('Offline', unsaved),
+  'signed-out': ({ unsaved }) => kept('Signed out', unsaved),
+  stopped: ({ unsaved }) => kept('Stopped', unsaved),
 };
+
+function kept(state, unsaved) {
+  return unsaved === 0 ? state : `${state} · ${unsavedText(unsaved)}`;
+}
 
 /** Says how many characters are not safe yet. */
 export function unsavedText(unsaved) {

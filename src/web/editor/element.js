@@ -3,7 +3,7 @@
  * and carets; names, state and advice are the page's, which hears of them by events.
  *
  * Events: `quire-status` (a session's status), `quire-people` (`{people, total}`),
- * `quire-refused` (an edit would make the text too long).
+ * `quire-refused` (what was typed was not taken: `{reason}` is `too-long` or `read-only`).
  */
 
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
@@ -63,6 +63,16 @@ export class QuireEditor extends HTMLElement {
     this.#session.start();
   }
 
+  /** Connects again with the login that there is now. */
+  resume() {
+    this.#session.resume();
+  }
+
+  /** Lets go of the connection; what is typed stays until `resume`. */
+  signOut(reason) {
+    this.#session.signOut(reason);
+  }
+
   /** Looks whether the connection still lives. */
   probe() {
     this.#session.probe();
@@ -87,7 +97,7 @@ export class QuireEditor extends HTMLElement {
       EditorView.clipboardInputFilter.of((text) => text.replace(/\r\n?/g, '\n')),
       this.#access.of(EditorState.readOnly.of(true)),
       wholeCharacters,
-      atMost(() => replica.limits.doc_chars, () => replica.view, () => this.#tell('refused')),
+      atMost(() => replica.limits.doc_chars, () => replica.view, () => this.#refuse('too-long')),
       history(),
       drawSelection(),
       dropCursor(),
@@ -97,10 +107,21 @@ export class QuireEditor extends HTMLElement {
       placeholder('Begin to write'),
       keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap]),
       EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'true' }),
+      EditorView.domEventHandlers({ beforeinput: () => this.#typed() }),
       EditorView.updateListener.of((update) => this.#updated(update)),
       carets,
       theme,
     ];
+  }
+
+  /** Says why nothing happens, where something is typed into what can only be read. */
+  #typed() {
+    if (!this.#writable && this.status.state === 'saved') this.#refuse('read-only');
+    return false;
+  }
+
+  #refuse(reason) {
+    this.#tell('refused', { reason });
   }
 
   #updated({ transactions, selectionSet, docChanged, focusChanged }) {

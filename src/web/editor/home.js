@@ -1,7 +1,9 @@
 /** The page `/`: a new document, one by its name, and those this browser opened lately. */
 
+import { Account } from './account.js';
 import { newName } from './names.js';
 import { forget, isName, recent } from './profile.js';
+import { showLogin } from './who.js';
 
 const find = (id) => document.getElementById(id);
 
@@ -57,3 +59,15 @@ find('open-form').addEventListener('submit', (event) => {
   if (good) location.assign(address(doc));
 });
 addEventListener('pageshow', show);
+
+const account = new Account(showLogin, (event) => event === 'in' && account.ask());
+find('sign-out').addEventListener('click', async () => {
+  try {
+    find('problem').hidden = true;
+    await account.signOut();
+  } catch (error) {
+    find('problem').textContent = error.message;
+    find('problem').hidden = false;
+  }
+});
+account.ask();

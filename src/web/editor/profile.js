@@ -58,6 +58,12 @@ export function anyColor() {
   return PALETTE[random(PALETTE.length)];
 }
 
+/** Returns the colour of someone who has chosen none: always the same. */
+export function colorOf(subject) {
+  const sum = [...subject].reduce((total, char) => total + char.codePointAt(0), 0);
+  return PALETTE[sum % PALETTE.length];
+}
+
 export function random(below) {
   return crypto.getRandomValues(new Uint32Array(1))[0] % below;
 }

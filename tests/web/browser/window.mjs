@@ -10,8 +10,11 @@ const { chromium } = require('playwright-core');
 
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-/** A line that is cut is what a test wants; everything else in the console is a fault. */
-const EXPECTED = /WebSocket connection to .* failed|net::ERR_/;
+/**
+ * A line that is cut, and a page that finds out that nobody is signed in, is what a test wants;
+ * everything else in the console is a fault.
+ */
+const EXPECTED = /WebSocket connection to .* failed|net::ERR_|with a status of 401 /;
 
 export function launch() {
   return chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS });
@@ -48,6 +51,14 @@ export class Person {
   async open(doc) {
     await this.page.goto(`${this.line.url}/d/${doc}`);
     await this.badge('saved');
+  }
+
+  /** Exchanges a token for a login, and goes on at a place of the server. */
+  async signIn(token, place = '/') {
+    await this.page.goto(`${this.line.url}/login?next=${encodeURIComponent(place)}`);
+    await this.page.fill('#token', token);
+    await this.press('Enter');
+    await this.page.waitForURL(`${this.line.url}${place}`);
   }
 
   /** Types at the place of the caret. */
