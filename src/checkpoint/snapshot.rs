@@ -168,6 +168,7 @@ impl Snapshot {
             sealed: Vec::new(),
             versions: Vec::new(),
             cut: Revision::default(),
+            access: Access::default(),
         };
         Self::decode(manifest, body)
     }

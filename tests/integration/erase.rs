@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use quire::access::{Asker, Right};
 use quire::audit::{Erasure, Wanted, erased, holds};
 use quire::checkpoint::{self, BlobId, BlobKind, Manifest, Store};
 use quire::doc::{self, Write};
@@ -68,7 +69,7 @@ impl Shard {
         for (base, op) in (0..).zip(ops) {
             let (author, base) = (Author::anonymous(), Revision(base));
             let edit = Write::Edit { author, base, op };
-            handle.write(session(), edit).await.expect("it is taken");
+            handle.write(session(), Asker::anything(), edit).await.expect("it is taken");
         }
         handle
     }
@@ -76,7 +77,7 @@ impl Shard {
     async fn cut(&self, doc: &str, before: u64) {
         let kind = EventKind::HistoryCut { before: Revision(before) };
         let event = Write::Event { author: Author::anonymous(), kind };
-        self.open(doc).await.write(session(), event).await.expect("it is taken");
+        self.open(doc).await.write(session(), Asker::anything(), event).await.expect("it is taken");
     }
 
     /// Erases until nothing is waited for; returns what was waited for first.
@@ -137,10 +138,11 @@ async fn what_was_erased_is_nowhere_and_a_document_beside_it_keeps_its_history()
     assert_eq!(shard.erase("gone", 4).await, [], "once more it waits for nothing");
 
     let check = async |other: doc::Handle, gone: doc::Handle| {
-        let past = other.past().await.expect("it is open");
+        let asker = Asker::anything();
+        let past = other.past(&asker, Right::History).await.expect("it is open");
         assert_eq!(past.text_at(Revision(2)).await.as_deref(), Ok("still her name is Rosalind"));
         assert_eq!(past.page(Revision(1), 9).await.expect("it is there").rows.len(), 4);
-        let past = gone.past().await.expect("it is open");
+        let past = gone.past(&asker, Right::History).await.expect("it is open");
         assert_eq!(past.text_at(Revision(4)).await.as_deref(), Ok("nobody"));
         assert!(past.text_at(Revision(3)).await.is_err(), "it is gone");
     };
@@ -205,7 +207,7 @@ async fn a_document_that_cannot_be_saved_keeps_the_log_and_is_named() {
     let other = other.await.open("bad").await;
     let op = Operation::builder().insert("y").build();
     let edit = Write::Edit { author: Author::anonymous(), base: Revision(0), op };
-    other.write(session(), edit).await.expect("it is taken");
+    other.write(session(), Asker::anything(), edit).await.expect("it is taken");
     other.save().await.expect("nothing else is stored yet");
     shard.cut("gone", 4).await;
     assert_eq!(shard.erase_once("gone", 4).await, [Wait::Unsaved(vec![id("bad")])]);
