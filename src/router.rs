@@ -6,10 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::doc::{Batch, Change, Closed, ConnId, Handle, Join, NotTaken, Refusal, State, Welcome};
+use crate::doc::{
+    Batch, Change, Closed, ConnId, Failure, Handle, Join, NotTaken, Refusal, State, Welcome,
+};
 use crate::relay::{self, PeerError, Peers, Request, Response};
 use crate::shard::{self, Alone, Directory, Place, Whereabouts};
 use crate::types::{DocId, NodeId, Revision};
+
+pub use crate::shard::{Erased, Kept, Wait};
 
 /// How often a document that closes just now is opened again before its client is told to wait.
 const TRIES: usize = 5;
@@ -63,6 +67,14 @@ impl Router {
     /// [`Refusal`] where the state cannot be had.
     pub async fn rebuild(&self, doc: &DocId) -> Result<State, Refusal> {
         self.owner(doc)?.rebuild(doc.clone()).await
+    }
+
+    /// Erases the history of a document of this node before a revision, which was cut from it.
+    ///
+    /// # Errors
+    /// [`Failure`]; erasing again goes on.
+    pub async fn erase(&self, doc: &DocId, before: Revision) -> Result<Erased, Failure> {
+        self.owner(doc)?.erase(doc, before).await
     }
 
     /// Returns the owner of a document's shard, as far as it is known here.

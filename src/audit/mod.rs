@@ -44,6 +44,7 @@ mod clients;
 mod document;
 mod ending;
 mod epochs;
+mod erased;
 mod error;
 mod history;
 mod ledger;
@@ -63,8 +64,9 @@ mod tests;
 
 pub use check::Audit;
 pub use checkpoints::{Checkpoint, Newest};
+pub use erased::{Wanted, erased, holds};
 pub use error::Error;
 pub use history::{History, Recorder, Tape};
-pub use model::{Event, Invariant, Line, Report, Tally, Unacknowledged, Violation};
+pub use model::{Erasure, Event, Invariant, Line, Report, Tally, Trace, Unacknowledged, Violation};
 pub use run::{Sources, run};
 pub use shard::{Covered, Opening, Range};

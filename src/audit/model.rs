@@ -119,6 +119,36 @@ pub struct Report {
     pub invariants: Vec<Tally>,
 }
 
+/// Is what was found of a history that is to be gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Erasure {
+    /// Whether nothing was found.
+    pub clean: bool,
+    /// The document.
+    pub doc: DocId,
+    /// The first revision that may be there.
+    pub before: Revision,
+    /// How many records of its shard were read.
+    pub records: u64,
+    /// How many of its manifests were read.
+    pub manifests: u64,
+    /// How many of its blobs were read.
+    pub blobs: u64,
+    /// How many files were searched for the text, byte by byte.
+    pub files: u64,
+    /// What was found.
+    pub found: Vec<Trace>,
+}
+
+/// Is one thing that is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trace {
+    /// Where.
+    pub place: String,
+    /// What.
+    pub what: String,
+}
+
 /// Counts batches that were sent and never acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Unacknowledged {

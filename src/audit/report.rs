@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::audit::model::{Invariant, Report, Tally, Violation};
+use crate::audit::model::{Erasure, Invariant, Report, Tally, Trace, Violation};
 use crate::types::ParticipantId;
 
 /// Collects what is decided; says nothing while it is muted.
@@ -163,6 +163,18 @@ impl fmt::Display for Report {
             writeln!(f, "{:?} is violated, first here: {first}", tally.invariant)?;
         }
         write!(f, "{}", if self.clean { "clean" } else { "VIOLATED" })
+    }
+}
+
+impl fmt::Display for Erasure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clean, doc, before, records, manifests, blobs, files, found } = self;
+        for Trace { place, what } in found {
+            writeln!(f, "{place}: {what}")?;
+        }
+        writeln!(f, "{records} records, {manifests} manifests, {blobs} blobs, {files} files")?;
+        let told = if *clean { "nothing is left" } else { "FOUND" };
+        write!(f, "{doc} before revision {before}: {told}")
     }
 }
 

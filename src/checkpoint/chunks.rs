@@ -62,6 +62,27 @@ pub async fn load_segment(
     }
 }
 
+/// Loads a blob that no manifest tells the length of.
+///
+/// # Errors
+/// If the store fails. What is missing or damaged is an answer.
+pub async fn load_blob(
+    store: &dyn Store,
+    blob: &BlobId,
+) -> Result<Result<Bytes, Damage>, StoreError> {
+    let mut chunks = Vec::new();
+    for index in 0..u32::try_from(BODY_BYTES_MAX.div_ceil(CHUNK_BYTES)).unwrap_or(u32::MAX) {
+        let Some(chunk) = store.chunk(blob, index).await? else { break };
+        let is_last = chunk.len() < CHUNK_BYTES;
+        chunks.push(chunk);
+        if is_last {
+            break;
+        }
+    }
+    let found = hash(chunks.iter().map(|chunk| &**chunk));
+    Ok(if found == blob.hash { Ok(join(chunks)) } else { Err(Damage::Hash) })
+}
+
 impl SealedSegment {
     /// Returns the key of the segment.
     pub(crate) fn blob(&self, doc: &DocId) -> BlobId {

@@ -1,5 +1,7 @@
 //! The keys under which a store keeps things, and a shard's progress.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::types::{DocId, Epoch, LogId, Offset, Revision};
@@ -35,6 +37,16 @@ pub struct BlobId {
     pub revision: Revision,
     /// The XXH3 hash of the bytes.
     pub hash: u64,
+}
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            BlobKind::Body => "body",
+            BlobKind::Segment => "segment",
+        };
+        write!(f, "{kind} of revision {} ({:016x})", self.revision, self.hash)
+    }
 }
 
 /// Tells what a blob is.

@@ -42,7 +42,7 @@ use bytes::Bytes;
 
 use crate::types::{DocId, LogId, ShardId};
 
-pub use chunks::{CHUNK_BYTES, load_segment, save_segment};
+pub use chunks::{CHUNK_BYTES, load_blob, load_segment, save_segment};
 pub use copy::{Copied, copy};
 pub use embedded::Embedded;
 pub use error::{Damage, DecodeError, Error, OpenError, StoreError};
@@ -135,6 +135,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the store cannot tell.
     async fn docs(&self, after: Option<&DocId>, limit: usize) -> Result<Vec<DocId>, StoreError>;
+
+    /// Makes the bytes of what was removed unreadable, as far as they are in the store's hands;
+    /// says where else they may be, and until when. Writes may have to wait meanwhile.
+    ///
+    /// # Errors
+    /// If the store could not: nothing is lost, and it may be tried again.
+    async fn scrub(&self) -> Result<Option<&'static str>, StoreError> {
+        Ok(None)
+    }
 
     /// Makes everything durable and releases what the store holds; every later call answers
     /// [`StoreError::Closed`].

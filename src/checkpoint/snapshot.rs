@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::access::Access;
 use crate::checkpoint::body;
 use crate::checkpoint::error::Damage;
+use crate::checkpoint::key::BlobId;
 use crate::checkpoint::manifest::{Manifest, hash};
 use crate::text::Operation;
 use crate::types::{Author, DocId, Epoch, LogId, Offset, Revision, Seq, SessionId, Timestamp};
@@ -146,6 +147,30 @@ impl Snapshot {
             return Err(Damage::Hash);
         }
         body::decode(manifest, body).map_err(Damage::Body)
+    }
+
+    /// Reads a body that no manifest names: what only a manifest says is left at its default.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::decode`].
+    pub fn decode_body(blob: &BlobId, body: &Bytes) -> Result<Self, Damage> {
+        let manifest = Manifest {
+            doc: blob.doc.clone(),
+            revision: blob.revision,
+            log: LogId::default(),
+            offset: Offset::default(),
+            epoch: Epoch::default(),
+            text_hash: 0,
+            life: Life::Live,
+            created: Timestamp::default(),
+            body_bytes: u64::try_from(body.len()).expect("a length fits 64 bits"),
+            body_hash: blob.hash,
+            sealed: Vec::new(),
+            versions: Vec::new(),
+            cut: Revision::default(),
+            access: Access::default(),
+        };
+        Self::decode(manifest, body)
     }
 }
 

@@ -2,12 +2,17 @@
 //!
 //! Exit 0 says that nothing is violated, 1 that something is, 2 that nothing was decided.
 
+mod erased;
+
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde::Serialize;
 
-use crate::audit::{History, Range, Report, Sources, run as decide};
+use crate::audit::{self, History, Range, Report, Sources};
 use crate::cli::config::Output;
 use crate::cli::exit::Exit;
 use crate::cli::settings::Settings;
@@ -18,7 +23,10 @@ use crate::types::{Offset, ShardId};
 
 /// Holds the arguments of `quire audit`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    only: Option<Only>,
     #[command(flatten)]
     settings: Settings,
     /// What clients saw, as their recorders wrote it; several may be named
@@ -35,11 +43,30 @@ pub(crate) struct Args {
     output: Output,
 }
 
+#[derive(Debug, Subcommand)]
+enum Only {
+    /// Decide only whether the history of a document before a revision is gone
+    Erased(erased::Args),
+}
+
 /// Makes the audit and prints what it found.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.only {
+        Some(Only::Erased(args)) => {
+            decide(erased::audit(args), args.output, |erasure| erasure.clean)
+        }
+        None => decide(audit(args), args.output, |report| report.clean),
+    }
+}
+
+fn decide<T: Serialize + Display>(
+    audit: impl Future<Output = anyhow::Result<T>>,
+    output: Output,
+    is_clean: impl FnOnce(&T) -> bool,
+) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("threads could not be started")?;
-    let report = match runtime.block_on(audit(args)) {
+    let report = match runtime.block_on(audit) {
         Ok(report) => report,
         Err(error) if error.is::<Mistakes>() => return Err(error),
         Err(error) => {
@@ -48,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let told = match args.output {
+    let told = match output {
         Output::Json => serde_json::to_string_pretty(&report)?,
         Output::Table => report.to_string(),
     };
@@ -57,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
-    Ok(if report.clean { Exit::Success } else { Exit::Failure })
+    Ok(if is_clean(&report) { Exit::Success } else { Exit::Failure })
 }
 
 async fn audit(args: &Args) -> anyhow::Result<Report> {
@@ -86,7 +113,7 @@ async fn audit(args: &Args) -> anyhow::Result<Report> {
     let progress = Progress::new("records", records);
     let range = Range { from: Offset(args.from.unwrap_or(0)), to: args.to.map(Offset) };
     let sources = Sources { log: &*log, store: store.as_deref(), histories, range };
-    let report = decide(sources, |read| progress.add(read)).await?;
+    let report = audit::run(sources, |read| progress.add(read)).await?;
     progress.finish();
     log.close().await;
     if let Some(store) = store {

@@ -420,6 +420,11 @@ impl Running {
             Effect::Done(done, result) => drop(done.send(result)),
             Effect::Fork(fork) => self.fork(fork),
             Effect::Save => self.save(),
+            Effect::PartFromCopies => {
+                for copy in self.audience.copies() {
+                    self.audience.close(copy, Refusal::Moved);
+                }
+            }
             Effect::Rebuild => {
                 error!(doc = %self.state.doc(), "state left the log, rebuilding it");
                 self.close_all(&self.going_away());

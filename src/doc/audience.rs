@@ -130,6 +130,11 @@ impl Audience {
         self.receivers.keys().copied().collect()
     }
 
+    /// Returns the copies.
+    pub(crate) fn copies(&self) -> Vec<ConnId> {
+        self.receivers.keys().copied().filter(|conn| self.is_copy(*conn)).collect()
+    }
+
     /// Tells one connection.
     pub(crate) fn tell(&self, conn: ConnId, event: Event) {
         if let Some(receiver) = self.receivers.get(&conn) {

@@ -8,7 +8,7 @@ use crate::doc::actor::{Running, stalled};
 use crate::doc::audience::Hears;
 use crate::doc::handle::{Heard, Join, Listen, Welcome};
 use crate::doc::{ConnId, Event, Handle, Refusal};
-use crate::types::Author;
+use crate::types::{Author, Revision};
 
 /// A client that was taken; it leaves where nobody takes the seat, also after it was answered.
 pub(in crate::doc) struct Seat {
@@ -67,7 +67,9 @@ impl Running {
         self.check_open()?;
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        let (head, (_, content)) = (self.state.head(), self.state.content(listen.from));
+        // A copy that goes on from what it has would keep what was cut from the history since.
+        let from = listen.from.filter(|_| self.state.cut == Revision(0));
+        let (head, (_, content)) = (self.state.head(), self.state.content(from));
         self.audience.add(conn, Hears::Copy, Author::anonymous(), listen.outbox);
         self.tell_who_is_there(conn);
         Ok(Heard { conn, head, content })

@@ -201,7 +201,7 @@ impl State {
             }
             EventKind::HistoryCut { before } => {
                 self.apply_cut(*before);
-                out.push(Effect::Save);
+                out.extend([Effect::PartFromCopies, Effect::Save]);
             }
             EventKind::VersionNamed { name, rev } => {
                 self.versions.retain(|version| version.name != *name);

@@ -42,6 +42,8 @@ pub enum Effect {
     Fork(Fork),
     /// Take a checkpoint now: the older ones hold history that was cut.
     Save,
+    /// Send the copies on other nodes away, which hold it, too: they begin again without.
+    PartFromCopies,
     /// The state no longer follows from the log: stop and rebuild it.
     Rebuild,
 }

@@ -110,7 +110,7 @@ impl Fixture {
                 Effect::Tell(conn, event) => self.told.push((conn, event)),
                 Effect::Close(conn, refusal) => self.told.push((conn, Event::Closed(refusal))),
                 Effect::Done(done, result) => drop(done.send(result)),
-                Effect::Broadcast(_) | Effect::Save => {}
+                Effect::Broadcast(_) | Effect::Save | Effect::PartFromCopies => {}
                 Effect::Fork(fork) => self.forks.push(fork),
                 Effect::Rebuild => panic!("not here"),
             }

@@ -140,7 +140,7 @@ pub(crate) async fn undelete(doc: Doc, Body(by): Body<By>) -> Answer<Changed> {
     Ok(Fresh(Changed { rev: rev.0 }))
 }
 
-async fn existing(handle: &Handle, right: Right) -> Result<Past, Problem> {
+pub(crate) async fn existing(handle: &Handle, right: Right) -> Result<Past, Problem> {
     let past = handle.past(&asker_for_now(), right).await?;
     past.check_exists()?;
     Ok(past)
@@ -159,7 +159,11 @@ async fn write(handle: &Handle, write: Write) -> Answer<Changed> {
     Ok(Fresh(Changed { rev: rev.0 }))
 }
 
-async fn event(handle: &Handle, kind: EventKind, author: Author) -> Result<Revision, Problem> {
+pub(crate) async fn event(
+    handle: &Handle,
+    kind: EventKind,
+    author: Author,
+) -> Result<Revision, Problem> {
     Ok(handle.write(fresh_session(), asker_for_now(), Write::Event { author, kind }).await?)
 }
 
@@ -167,7 +171,7 @@ fn fresh_session() -> SessionId {
     SessionId(rand::random())
 }
 
-fn author(name: &str) -> Result<Author, Problem> {
+pub(crate) fn author(name: &str) -> Result<Author, Problem> {
     name.parse().map_err(|bad: crate::types::BadAuthor| {
         Problem::new(StatusCode::BAD_REQUEST, &bad.to_string())
     })

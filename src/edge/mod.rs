@@ -17,6 +17,7 @@ mod audit;
 mod carried;
 mod config;
 pub mod doors;
+mod erase;
 mod extract;
 mod frames;
 mod health;

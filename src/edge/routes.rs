@@ -18,7 +18,7 @@ use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::problem::Problem;
-use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
+use crate::edge::{Config, Health, Metrics, Readiness, api, assets, erase, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -110,6 +110,7 @@ pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
         .route("/v1/docs/{doc}/restore", post(api::restore))
         .route("/v1/docs/{doc}/versions", post(api::name_version))
         .route("/v1/docs/{doc}/cut", post(api::cut))
+        .route("/v1/docs/{doc}/erase", post(erase::erase))
         .route("/v1/docs/{doc}/undelete", post(api::undelete))
         .layer(from_fn_with_state(shared, carry))
         .layer(DefaultBodyLimit::max(body_bytes_max))

@@ -226,6 +226,12 @@ impl Log for Embedded {
         answered.await.unwrap_or(Err(ReadError::Stopped))
     }
 
+    async fn scrub(&self) -> Result<Option<&'static str>, ReadError> {
+        let store = self.store.lock().clone().ok_or(ReadError::Stopped)?;
+        let rewritten = Tasks::offload(move || store.rewrite()).await;
+        rewritten.map(|()| None).map_err(ReadError::failed)
+    }
+
     async fn close(&self) {
         self.queue.close();
         let thread = self.thread.lock().take();
@@ -387,6 +393,66 @@ mod tests {
         assert_eq!(again.marks(SHARD).await.unwrap(), marks);
         let batch = again.read(SHARD, Offset(9_000), 1).await.unwrap();
         assert_eq!(batch.records, [Stored { offset: Offset(9_000), bytes: record(9_000) }]);
+    }
+
+    /// Tells whether a file of the folder holds some bytes.
+    fn holds(folder: &Path, bytes: &[u8]) -> bool {
+        let found = |path: &Path| {
+            let file = std::fs::read(path).unwrap();
+            file.windows(bytes.len()).any(|window| window == bytes)
+        };
+        let mut files = std::fs::read_dir(folder).unwrap();
+        files.any(|entry| found(&entry.unwrap().path()))
+    }
+
+    #[tokio::test]
+    async fn what_was_trimmed_is_in_no_file_once_it_is_scrubbed() {
+        let folder = TempDir::new().unwrap();
+        let log = open(folder.path(), 2).unwrap();
+        let secret = |n: u64| Bytes::from(format!("the secret {n}, {}", "s".repeat(500)));
+        for n in 0..50 {
+            assert_eq!(log.append(SHARD, secret(n)).await.unwrap(), Offset(n));
+        }
+        log.append(ShardId(1), record(0)).await.unwrap();
+        log.trim(SHARD, Offset(45)).await.unwrap();
+        assert!(holds(folder.path(), &secret(3)), "a trim leaves its pages");
+
+        // What is appended and read meanwhile is neither lost nor refused.
+        let log = Arc::new(log);
+        let scrubs = log.scrub();
+        let more = join_all((50..80).map(|n| log.append(SHARD, record(n))));
+        let (scrubbed, more, read) = tokio::join!(scrubs, more, log.read(SHARD, Offset(45), 10));
+        assert_eq!(scrubbed.unwrap(), None);
+        assert!(more.iter().all(Result::is_ok) && read.is_ok());
+        for n in [0, 3, 44] {
+            assert!(!holds(folder.path(), &secret(n)), "{n}");
+        }
+        log.close().await;
+        drop(log);
+        std::fs::write(folder.path().join(store::NEW_FILE), secret(3)).unwrap();
+        let log = open(folder.path(), 2).unwrap();
+        assert!(!holds(folder.path(), &secret(3)), "what a crash left goes when it is opened");
+        let marks = Marks { low: Offset(45), high: Offset(80) };
+        assert_eq!(log.marks(SHARD).await.unwrap(), marks);
+        let batch = log.read(SHARD, Offset(45), 1 << 20).await.unwrap();
+        let kept = (45..50).map(secret).chain((50..80).map(record));
+        assert!(batch.records.into_iter().map(|stored| stored.bytes).eq(kept));
+        assert_eq!(log.marks(ShardId(1)).await.unwrap().high, Offset(1));
+        append(&log, 80).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_anew_stays_as_it_is() {
+        let folder = TempDir::new().unwrap();
+        let log = open(folder.path(), 1).unwrap();
+        append(&log, 0).await;
+        // Something that is no file is in the way.
+        std::fs::create_dir(folder.path().join(store::NEW_FILE)).unwrap();
+        assert!(log.scrub().await.is_err());
+        append(&log, 1).await;
+        log.close().await;
+        let log = open(folder.path(), 1).unwrap();
+        assert_eq!(log.marks(SHARD).await.unwrap().high, Offset(2));
     }
 
     #[tokio::test]

@@ -111,6 +111,15 @@ pub trait Log: Send + Sync {
     /// be gone: the low mark tells.
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError>;
 
+    /// Makes the bytes of what was trimmed unreadable, as far as they are in the log's hands; says
+    /// where else they may be, and until when. Records may have to wait meanwhile.
+    ///
+    /// # Errors
+    /// If it could not: nothing is lost, and it may be tried again.
+    async fn scrub(&self) -> Result<Option<&'static str>, ReadError> {
+        Ok(None)
+    }
+
     /// Checks that what is there now is still the log that was opened.
     ///
     /// # Errors

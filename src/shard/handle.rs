@@ -60,6 +60,8 @@ pub struct Handle {
     writer: mpsc::UnboundedSender<Command>,
     room: Arc<Room>,
     tasks: Tasks,
+    pub(in crate::shard) log: Arc<dyn Log>,
+    pub(in crate::shard) store: Arc<dyn Store>,
     /// The ownership that it began with; none where it only reads, and for the shard's documents.
     epoch: Option<Epoch>,
 }
@@ -241,6 +243,8 @@ async fn tell_offsets(
                 | Command::Opened(_)
                 | Command::Uncovered(_)
                 | Command::TailBytes(_)
+                | Command::Holding(..)
+                | Command::TrimBelow(..)
                 | Command::Ended(_)
                 | Command::Stored(..)
                 | Command::Covered(..)
@@ -261,7 +265,8 @@ impl Handle {
         ports: &Ports,
     ) -> Self {
         let (room, tasks) = (ports.room.clone(), ports.tasks.clone());
-        Self { shard, actor, writer, room, tasks, epoch: None }
+        let (log, store) = (ports.log.clone(), ports.store.clone());
+        Self { shard, actor, writer, room, tasks, log, store, epoch: None }
     }
 
     /// Returns the ownership that the shard is served under since it began; none where it can only
@@ -404,7 +409,7 @@ impl Handle {
         self.actor.kill();
     }
 
-    fn tell_writer(&self, command: Command) {
+    pub(in crate::shard) fn tell_writer(&self, command: Command) {
         // A writer that has ended acknowledges nothing; the log is read when the shard starts.
         let _ = self.writer.send(command);
     }

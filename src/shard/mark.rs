@@ -8,7 +8,7 @@ use crate::checkpoint::Progress;
 use crate::shard::handle::Ports;
 use crate::types::{Chain, Offset, ShardId};
 
-/// Stores a mark, and trims the log below one; tells whether that was done.
+/// Stores a mark, and trims the log below an offset; tells whether that was done.
 pub(crate) async fn advance(
     ports: &Ports,
     shard: ShardId,
@@ -21,8 +21,7 @@ pub(crate) async fn advance(
         warn!(%shard, reason = %Chain(&reason), "low-water mark was not stored");
         return false;
     }
-    let Some(below) = trim else { return true };
-    let before = Offset(below.0.saturating_sub(ports.config.trim_margin));
+    let Some(before) = trim else { return true };
     #[cfg(any(test, feature = "testing"))]
     let before = match is_broken(Rule::LowWater) {
         true => ports.log.marks(shard).await.map_or(before, |marks| marks.high),

@@ -131,6 +131,12 @@ impl Tail {
         self.records.keys().cloned().collect()
     }
 
+    /// Returns the documents that have records below an offset here, by their first ones.
+    pub fn holding(&self, below: Offset) -> Vec<DocId> {
+        let firsts = self.firsts.iter().take_while(|(first, _)| *first < below);
+        firsts.map(|(_, doc)| doc.clone()).collect()
+    }
+
     /// Returns the offsets of all records, lowest first.
     pub fn all(&self) -> Vec<Offset> {
         let mut offsets: Vec<_> =
@@ -181,6 +187,8 @@ mod tests {
         check(&tail, 5, 20);
         assert_eq!(tail.oldest(|_| false).map(|oldest| oldest.doc), Some(doc("a")));
         assert_eq!(tail.oldest(|one| *one == doc("a")).map(|next| next.doc), Some(doc("b")));
+        assert_eq!(tail.holding(Offset(9)), [doc("a")]);
+        assert_eq!(tail.holding(Offset(10)), [doc("a"), doc("b")]);
         tail.cover(&doc("a"), Offset(6));
         check(&tail, 9, 10);
         assert_eq!(tail.indexed(&doc("b"), Offset(10)).offsets, [Offset(9)]);

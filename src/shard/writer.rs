@@ -54,6 +54,11 @@ pub(crate) enum Command {
     /// Which documents have records above the checkpoints.
     Uncovered(oneshot::Sender<Vec<DocId>>),
     TailBytes(oneshot::Sender<u64>),
+    /// Which documents have records below an offset that no checkpoint covers.
+    Holding(Offset, oneshot::Sender<Vec<DocId>>),
+    /// Nothing is to be kept below an offset that checkpoints do not need; answered when the log
+    /// was trimmed.
+    TrimBelow(Offset, oneshot::Sender<()>),
     /// A checkpoint of the document stands at an offset.
     Stored(DocId, Offset),
     /// The document needs none of its records below an offset.
@@ -106,9 +111,12 @@ pub(crate) struct Writer {
     low_water: Offset,
     /// The marks that were stored too lately to trim below them, and when.
     marks: VecDeque<(Instant, Offset)>,
-    /// Below which mark the log may be trimmed, and was.
+    /// Below which mark the log may be trimmed, and where it was.
     trimmable: Offset,
     trimmed: Offset,
+    /// Below which offset no margin is kept, and who waits for that.
+    floor: Offset,
+    waiting: Vec<(Offset, oneshot::Sender<()>)>,
     /// When the mark that could not be stored, or the log that was not trimmed, is tried again.
     advance_at: Option<Instant>,
     /// What was counted of the tail last, in bytes.
@@ -176,6 +184,8 @@ impl Writer {
             marks: VecDeque::new(),
             trimmable: Offset(0),
             trimmed: Offset(0),
+            floor: Offset(0),
+            waiting: Vec::new(),
             advance_at: None,
             told_bytes: 0,
         }
@@ -241,6 +251,8 @@ impl Writer {
             // Whoever asked may have gone.
             Command::Uncovered(reply) => drop(reply.send(self.tail.docs())),
             Command::TailBytes(reply) => drop(reply.send(self.tail.bytes())),
+            Command::Holding(below, reply) => drop(reply.send(self.tail.holding(below))),
+            Command::TrimBelow(below, reply) => self.trim_below(below, reply),
             Command::Stored(doc, at) => {
                 self.tail.store(&doc, at);
                 self.tail.cover(&doc, at);
@@ -360,6 +372,18 @@ impl Writer {
         offset == self.next
     }
 
+    /// Keeps no margin below an offset from now on. The mark that it waits for may be stored by an
+    /// owner before this one, of which nobody knows when: it is stored once more.
+    fn trim_below(&mut self, below: Offset, reply: oneshot::Sender<()>) {
+        self.floor = self.floor.max(below);
+        self.waiting.push((below, reply));
+        let known = self.marks.back().map_or(self.trimmable, |(_, mark)| *mark);
+        if known < below {
+            self.low_water = Offset(0);
+        }
+        self.advance();
+    }
+
     /// Stores the low-water mark where it has moved, then trims the log below it.
     fn advance(&mut self) {
         if self.advancing || self.advance_at.is_some() {
@@ -379,7 +403,9 @@ impl Writer {
         // What the store does not know yet, it is told before the log is trimmed.
         let at_once = mark.is_some() && delay.is_zero();
         let trimmable = if at_once { low_water } else { self.trimmable };
-        let trim = (trimmable > self.trimmed).then_some(trimmable);
+        let margin = self.ports.config.trim_margin;
+        let kept = Offset(trimmable.0.saturating_sub(margin)).max(self.floor.min(trimmable));
+        let trim = (kept > self.trimmed).then_some(kept);
         if mark.is_none() && trim.is_none() {
             return;
         }
@@ -410,7 +436,11 @@ impl Writer {
         }
         if let Some(trimmed) = trim {
             self.trimmed = trimmed;
-            self.tail.trimmed(Offset(trimmed.0.saturating_sub(self.ports.config.trim_margin)));
+            self.tail.trimmed(trimmed);
+            for (_, reply) in self.waiting.extract_if(.., |(below, _)| *below <= trimmed) {
+                // Whoever waited may have gone.
+                let _ = reply.send(());
+            }
         }
         self.advance();
     }

@@ -47,6 +47,11 @@ pub trait Around: Send + Sync {
         self.inner().trim(shard, before).await
     }
 
+    /// As [`Log::scrub`].
+    async fn scrub(&self) -> Result<Option<&'static str>, ReadError> {
+        self.inner().scrub().await
+    }
+
     /// As [`Log::confirm`].
     async fn confirm(&self) -> Result<(), ReadError> {
         self.inner().confirm().await
@@ -95,6 +100,10 @@ impl<T: Around> Log for T {
 
     async fn trim(&self, shard: ShardId, before: Offset) -> Result<(), ReadError> {
         Around::trim(self, shard, before).await
+    }
+
+    async fn scrub(&self) -> Result<Option<&'static str>, ReadError> {
+        Around::scrub(self).await
     }
 
     async fn confirm(&self) -> Result<(), ReadError> {

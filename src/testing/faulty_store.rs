@@ -171,6 +171,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.docs(after, limit).await
     }
 
+    async fn scrub(&self) -> Result<Option<&'static str>, StoreError> {
+        self.inner.scrub().await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.inner.close().await
     }

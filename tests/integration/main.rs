@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod doors;
 mod doubt;
+mod erase;
 mod forks;
 mod full_disk;
 mod guarded;

@@ -8,6 +8,7 @@ mod choices;
 mod clocks;
 mod cluster;
 mod cql;
+mod erase;
 mod faults;
 mod fight;
 mod kafka;

@@ -43,6 +43,11 @@ const KEEPALIVE: Duration = Duration::from_secs(3);
 /// How long is waited between two tries to connect, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// Where the bytes of rows are that were removed.
+const IN_TABLES: &str = "nobody reads what was removed; the servers drop its bytes when they \
+     compact, after gc_grace_seconds (1 day), and from their commit logs when these are recycled; \
+     snapshots of theirs keep them";
+
 /// Keeps checkpoints in a keyspace of ScyllaDB or Cassandra; any number of processes may use it.
 pub struct Cql {
     session: Session,
@@ -347,6 +352,10 @@ impl Store for Cql {
             docs.extend(row.map_err(failed)?.0.parse::<DocId>());
         }
         Ok(docs)
+    }
+
+    async fn scrub(&self) -> Result<Option<&'static str>, StoreError> {
+        Ok(Some(IN_TABLES))
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! durable with it. What several documents write at once goes into one commit.
 
 mod open;
+mod rewrite;
 mod store;
 mod tables;
 

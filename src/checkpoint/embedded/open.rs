@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, Error, StorageError};
+use redb::{Builder, Database, DatabaseError, Error, StorageError};
 
 use crate::checkpoint::embedded::tables;
 use crate::checkpoint::error::{OpenError, StoreError};
@@ -12,8 +12,8 @@ use crate::checkpoint::error::{OpenError, StoreError};
 /// The name of the file in the data folder.
 pub(crate) const FILE: &str = "checkpoints.redb";
 
-/// Its name while it is being created.
-const HALF_FILE: &str = "checkpoints.redb.new";
+/// Its name while it is being created, or written anew.
+pub(crate) const HALF_FILE: &str = "checkpoints.redb.new";
 
 /// What the database may keep of the file in memory: checkpoints are read once.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -33,6 +33,9 @@ pub(crate) fn open(folder: &Path) -> Result<(Database, PathBuf), OpenError> {
     if found > tables::FORMAT {
         return Err(OpenError::Newer { path, found, known: tables::FORMAT });
     }
+    // What a rewriting left that was cut off; another process that creates it just now finds that
+    // this one is there.
+    let _ = std::fs::remove_file(folder.join(HALF_FILE));
     Ok((db, path))
 }
 
@@ -57,11 +60,15 @@ fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
 }
 
 fn open_file(path: &Path) -> Result<(Database, u64), OpenError> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    let db = builder.create(path).map_err(|error| open_error(error, path))?;
+    let db = builder().create(path).map_err(|error| open_error(error, path))?;
     let found = tables::prepare(&db).map_err(|error| damaged(error, path))?;
     Ok((db, found))
+}
+
+pub(crate) fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 /// Makes everything durable and closes the file.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::checkpoint::Store;
 use crate::checkpoint::embedded::open;
+use crate::checkpoint::embedded::rewrite::{Failed, rewrite};
 use crate::checkpoint::embedded::tables::{self, Write};
 use crate::checkpoint::error::{OpenError, StoreError};
 use crate::checkpoint::key::{BlobId, CheckpointId, Progress, StoredManifest};
@@ -30,6 +31,8 @@ const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Embedded {
     file: Arc<RwLock<Option<Database>>>,
+    /// Held while something is written to the file.
+    writing: Arc<Mutex<()>>,
     path: PathBuf,
     waiting: Mutex<Vec<Job>>,
     /// Held by the one who commits what is waiting.
@@ -59,6 +62,7 @@ impl Embedded {
         let (db, path) = Tasks::offload(move || open::open(&folder)).await?;
         Ok(Self {
             file: Arc::new(RwLock::new(Some(db))),
+            writing: Arc::default(),
             path,
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -90,7 +94,12 @@ impl Embedded {
                 break;
             }
             let (file, fatal) = (Arc::clone(&self.file), self.fatal.clone());
-            Tasks::offload(move || commit(&file, jobs, &fatal)).await;
+            let writing = Arc::clone(&self.writing);
+            Tasks::offload(move || {
+                let _writing = writing.lock();
+                commit(&file, jobs, &fatal);
+            })
+            .await;
         }
         (&mut done).await.unwrap_or(Err(StoreError::Closed))
     }
@@ -184,12 +193,34 @@ impl Store for Embedded {
         self.read(move |db| tables::docs(db, after.as_ref(), limit)).await
     }
 
+    async fn scrub(&self) -> Result<Option<&'static str>, StoreError> {
+        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let (writing, fatal) = (Arc::clone(&self.writing), self.fatal.clone());
+        Tasks::offload(move || {
+            let _writing = writing.lock();
+            match rewrite(&file, &path) {
+                Ok(()) => Ok(None),
+                Err(Failed::Harmless(error)) => Err(error),
+                Err(Failed::Unknown(error)) => {
+                    tracing::error!(%error, "the checkpoint store has stopped");
+                    fatal.stop_with(STOPPED);
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         let (file, path) = (Arc::clone(&self.file), self.path.clone());
-        Tasks::offload(move || match file.write().take() {
-            None => Ok(()),
-            Some(db) => open::close(db, &path).map_err(|error| open::store_error(&error)),
+        let writing = Arc::clone(&self.writing);
+        Tasks::offload(move || {
+            let _writing = writing.lock();
+            match file.write().take() {
+                None => Ok(()),
+                Some(db) => open::close(db, &path).map_err(|error| open::store_error(&error)),
+            }
         })
         .await
     }
@@ -263,6 +294,44 @@ mod tests {
         drop(first);
         second.await.unwrap();
         assert_eq!(store.blobs(&doc("a")).await.unwrap(), blobs);
+    }
+
+    #[tokio::test]
+    async fn what_was_removed_is_in_no_file_once_it_is_scrubbed() {
+        let folder = tempfile::tempdir().unwrap();
+        let holds = |bytes: &[u8]| {
+            let found = |path: PathBuf| {
+                let file = std::fs::read(path).unwrap();
+                file.windows(bytes.len()).any(|window| window == bytes)
+            };
+            let mut files = std::fs::read_dir(folder.path()).unwrap();
+            files.any(|entry| found(entry.unwrap().path()))
+        };
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
+        let kept = Arc::new(snapshot(&doc("kept"), 1, 100_000));
+        save(&store, &kept).await.unwrap();
+        let secret = |n: u64| Bytes::from(format!("the secret {n}, {}", "s".repeat(500)));
+        let blob = |n| snapshot(&doc("a"), n, 1).encode().0.body();
+        for n in 0..20 {
+            store.put_chunk(&blob(n), 0, secret(n)).await.unwrap();
+        }
+        save(&store, &Arc::new(snapshot(&doc("a"), 90, 10))).await.unwrap();
+        assert!(holds(&secret(3)), "a removal leaves its pages");
+        // What is saved meanwhile is not lost.
+        let next = Arc::new(snapshot(&doc("kept"), 2, 100_000));
+        let (scrubbed, saved) = tokio::join!(store.scrub(), save(&store, &next));
+        assert_eq!((scrubbed.unwrap(), saved.is_ok()), (None, true));
+        for n in [0, 3, 19] {
+            assert!(!holds(&secret(n)), "{n}");
+        }
+        store.close().await.unwrap();
+        std::fs::write(folder.path().join(open::HALF_FILE), secret(3)).unwrap();
+        let store = Embedded::open(folder.path(), Fatal::default()).await.unwrap();
+        assert!(!holds(&secret(3)), "what a crash left goes when it is opened");
+        for (name, revision) in [("kept", 2), ("a", 90)] {
+            let loaded = load(&store, &doc(name), kept.log).await.unwrap().unwrap();
+            assert_eq!(loaded.snapshot.revision, Revision(revision));
+        }
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use redb::{
-    Database, Durability, Error, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    Database, Durability, Error, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTable, TableDefinition, Value, WriteTransaction,
 };
 
 use crate::checkpoint::key::{BlobId, BlobKind, CheckpointId, Progress, StoredManifest};
@@ -125,6 +125,31 @@ pub(crate) fn commit(db: &Database, writes: &[Write]) -> Result<(), Error> {
     }
     writes.iter().try_for_each(|write| write.apply(&txn))?;
     txn.commit()?;
+    Ok(())
+}
+
+/// Copies everything into a new database, durably.
+pub(crate) fn copy_all(from: &Database, to: &Database) -> Result<(), Error> {
+    let (from, to) = (from.begin_read()?, to.begin_write()?);
+    copy(&from, &to, META)?;
+    copy(&from, &to, MANIFESTS)?;
+    copy(&from, &to, BLOBS)?;
+    copy(&from, &to, CHUNKS)?;
+    copy(&from, &to, PROGRESS)?;
+    to.commit()?;
+    Ok(())
+}
+
+fn copy<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<(), Error> {
+    let mut to = to.open_table(table)?;
+    for row in from.open_table(table)?.iter()? {
+        let (key, value) = row?;
+        to.insert(key.value(), value.value())?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The arguments of `quire doc`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
+use humantime_serde::re::humantime::parse_duration;
 use reqwest::Url;
 
 use crate::cli::config::Output;
@@ -120,6 +122,20 @@ pub(crate) enum Verb {
         /// First revision that is kept
         #[arg(long, alias = "rev", value_name = "REV", value_parser = revision)]
         before: Revision,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Remove the history before a revision also from log and checkpoints, and prove it
+    Erase {
+        /// Document
+        doc: DocId,
+        /// First revision that is kept
+        #[arg(long, value_name = "REV", value_parser = revision)]
+        before: Revision,
+        /// How long to wait for it at most
+        #[arg(long, value_name = "DURATION", default_value = "5m")]
+        #[arg(value_parser = parse_duration)]
+        wait_max: Duration,
         #[command(flatten)]
         by: By,
     },

@@ -99,6 +99,15 @@ pub(crate) struct WasCut {
     pub(crate) base: Revision,
 }
 
+/// What became of an erasure, and the proof of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Erasure {
+    pub(crate) complete: bool,
+    pub(crate) waits_for: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) proof: serde_json::Map<String, serde_json::Value>,
+}
+
 /// What a replay of the records gave.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verified {

@@ -1,6 +1,8 @@
 //! Answers as people read them: tables, and a diff within its lines.
 
-use crate::cli::doc::model::{Blame, Diff, HunkKind, RevisionRow, Verified, Version};
+use serde_json::Value;
+
+use crate::cli::doc::model::{Blame, Diff, Erasure, HunkKind, RevisionRow, Verified, Version};
 use crate::cli::table::{Align, Table, many_lines, one_line};
 
 /// Lines of unchanged text shown on either side of a change.
@@ -115,10 +117,40 @@ fn near(text: &str, first: usize, last: usize) -> String {
     out
 }
 
+/// Spells what became of an erasure: what is left, and what still may hold bytes.
+pub(crate) fn erasure(erasure: &Erasure) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &Value| {
+        let told = match value {
+            Value::Null => "nothing".to_owned(),
+            Value::String(text) => one_line(text),
+            other => other.to_string(),
+        };
+        out.push_str(&format!("{name:<24}{told}\n"));
+    };
+    line("complete", &Value::from(erasure.complete));
+    for wait in &erasure.waits_for {
+        line("waits for", &Value::from(wait.as_str()));
+    }
+    let at = |path: &[&str]| {
+        let mut steps = path.iter();
+        let first = steps.next().and_then(|name| erasure.proof.get(*name));
+        steps.fold(first, |value, name| value?.get(*name)).cloned().unwrap_or_default()
+    };
+    line("log begins at", &at(&["log", "start"]));
+    line("log may hold", &at(&["log", "may_hold"]));
+    line("checkpoints left", &at(&["checkpoints", "left"]));
+    line("checkpoints removed", &at(&["checkpoints", "removed"]));
+    line("checkpoints may hold", &at(&["checkpoints", "may_hold"]));
+    line("copies", &at(&["copies"]));
+    line("elsewhere", &at(&["elsewhere"]));
+    out
+}
+
 /// Spells what a replay gave.
 pub(crate) fn verified(verified: &Verified) -> String {
-    let plain = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => one_line(text),
+    let plain = |value: &Value| match value {
+        Value::String(text) => one_line(text),
         other => other.to_string(),
     };
     format!(
@@ -187,8 +219,7 @@ REV  AT                    AUTHOR  TEXT
                 ),
             ),
         ] {
-            let given =
-                Diff { from: Revision(1), to: Revision(2), op: serde_json::Value::Null, hunks };
+            let given = Diff { from: Revision(1), to: Revision(2), op: Value::Null, hunks };
             assert_eq!(diff(&given), expected);
         }
     }

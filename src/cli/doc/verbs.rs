@@ -3,16 +3,18 @@
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use reqwest::Method;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::cli::config::Output;
-use crate::cli::doc::args::{Args, Verb};
+use crate::cli::doc::args::{Args, By, Verb};
 use crate::cli::doc::client::Client;
 use crate::cli::doc::model::{
-    Blame, Changed, Cut, Diff, History, Import, Name, Restore, Text, Verified, WasCut,
+    Blame, Changed, Cut, Diff, Erasure, History, Import, Name, Restore, Text, Verified, WasCut,
 };
 use crate::cli::doc::print::{self, HistoryTable};
 use crate::cli::exit::Exit;
@@ -21,6 +23,9 @@ use crate::types::{DocId, Revision};
 
 const PAGE_ROWS: Revision = Revision(1_000);
 const NOTHING: Option<&()> = None;
+
+/// How long is waited before a node is asked again that is still erasing.
+const ERASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a verb.
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
@@ -46,6 +51,7 @@ fn document(verb: &Verb) -> &DocId {
         | Verb::Undelete { doc }
         | Verb::Name { doc, .. }
         | Verb::Cut { doc, .. }
+        | Verb::Erase { doc, .. }
         | Verb::Verify { doc } => doc,
     }
 }
@@ -79,6 +85,9 @@ async fn dispatch(client: &Client, out: &Out, verb: Verb) -> anyhow::Result<Exit
             let body = Cut { before, author: &by.author };
             let cut: WasCut = client.change(Method::POST, "cut", Some(&body)).await?;
             out.print(&cut, |cut| format!("history begins at revision {}\n", cut.base))?;
+        }
+        Verb::Erase { before, wait_max, by, .. } => {
+            return erase(client, out, (before, wait_max), &by).await;
         }
         Verb::Verify { .. } => return verify(client, out).await,
     }
@@ -169,6 +178,30 @@ async fn changed(
 ) -> anyhow::Result<()> {
     let changed: Changed = client.change(method, path, body).await?;
     out.print(&changed, |changed| format!("revision {}\n", changed.rev))
+}
+
+/// Asks again until the history is erased: the node goes on each time.
+async fn erase(
+    client: &Client,
+    out: &Out,
+    (before, wait_max): (Revision, Duration),
+    by: &By,
+) -> anyhow::Result<Exit> {
+    let body = Cut { before, author: &by.author };
+    let began = Instant::now();
+    let erasure = loop {
+        let erasure: Erasure = client.change(Method::POST, "erase", Some(&body)).await?;
+        if erasure.complete || began.elapsed() >= wait_max {
+            break erasure;
+        }
+        sleep(ERASE_PAUSE).await;
+    };
+    out.print(&erasure, print::erasure)?;
+    if erasure.complete {
+        return Ok(Exit::Success);
+    }
+    eprintln!("quire: it is not erased yet: give the command again");
+    Ok(Exit::Failure)
 }
 
 async fn verify(client: &Client, out: &Out) -> anyhow::Result<Exit> {

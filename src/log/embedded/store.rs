@@ -4,12 +4,15 @@
 //! one table in which sixteen places grow, the file has a third fewer bytes, is repaired in half
 //! the time and takes 5,000 records a quarter faster; a record alone costs 15 us more.
 
+mod rewrite;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
     StorageError, Table, TableDefinition, TableError, WriteTransaction,
@@ -26,7 +29,7 @@ const FORMAT: u128 = 1;
 const SHARDS_MAX: u32 = 4096;
 
 pub(in crate::log) const FILE: &str = "log.redb";
-const NEW_FILE: &str = "log.redb.new";
+pub(in crate::log) const NEW_FILE: &str = "log.redb.new";
 
 const META: TableDefinition<&str, u128> = TableDefinition::new("meta");
 const LOWS: TableDefinition<u32, u64> = TableDefinition::new("low-marks");
@@ -37,9 +40,21 @@ type Records<'a> = TableDefinition<'a, u64, &'static [u8]>;
 #[derive(Debug)]
 pub(in crate::log) struct Store {
     file: PathBuf,
-    db: Database,
+    /// Is replaced by that of a new file.
+    db: RwLock<Database>,
+    /// Held while something is written.
+    writing: Mutex<Writable>,
     /// The name of each shard's table.
     tables: Vec<String>,
+    options: Options,
+}
+
+/// Whether what is written now is what a restart finds.
+#[derive(Debug, PartialEq, Eq)]
+enum Writable {
+    Yes,
+    /// Which of two files has the name after a crash is not known.
+    No,
 }
 
 /// Is a store with what it held when it was opened.
@@ -86,7 +101,11 @@ pub(in crate::log) fn open(folder: &Path, options: Options) -> Result<Opened, Op
         }
     }
     let db = builder(&options).open(&file).map_err(|error| unopened(&file, error))?;
-    load(file, db, &options)
+    let opened = load(file, db, &options)?;
+    // What a rewriting left that was cut off; another process that creates it just now finds that
+    // this one is there.
+    let _ = fs::remove_file(folder.join(NEW_FILE));
+    Ok(opened)
 }
 
 /// Creates the file of a new log, over one whose creation was cut off.
@@ -153,7 +172,8 @@ fn load(file: PathBuf, db: Database, options: &Options) -> Result<Opened, OpenEr
         (id, all_marks(&read, shards).map_err(|error| failed(&file, error))?)
     };
     let tables = (0..options.shards).map(table_name).collect();
-    Ok(Opened { store: Store { file, db, tables }, id, marks })
+    let (db, writing) = (RwLock::new(db), Mutex::new(Writable::Yes));
+    Ok(Opened { store: Store { file, db, writing, tables, options: *options }, id, marks })
 }
 
 /// Returns whose log it is and its number of shards, if this program can read it.
@@ -208,7 +228,11 @@ impl Store {
         writes: impl Iterator<Item = Write<'a>>,
         cut: Option<Cut>,
     ) -> Result<(), redb::Error> {
-        let write = self.db.begin_write()?;
+        let writing = self.writing.lock();
+        if *writing == Writable::No {
+            return Err(redb::Error::PreviousIo);
+        }
+        let write = self.db.read().begin_write()?;
         {
             let mut tables = OpenTables::new(self, &write);
             for Write { shard, offset, record } in writes {
@@ -274,7 +298,7 @@ impl Store {
 
     #[cfg(test)]
     pub(in crate::log) fn set_format(&self, format: u128) {
-        let write = self.db.begin_write().unwrap();
+        let write = self.db.read().begin_write().unwrap();
         write.open_table(META).unwrap().insert("format", format).unwrap();
         write.commit().unwrap();
     }
@@ -285,7 +309,8 @@ impl Store {
         read: impl FnOnce(&redb::ReadOnlyTable<u64, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, ReadError> {
         let begin = || {
-            let transaction = self.db.begin_read()?;
+            let db = self.db.read();
+            let transaction = db.begin_read()?;
             let name = self.tables.get(usize::try_from(shard.0).unwrap_or(usize::MAX));
             let name = name.ok_or_else(|| missing(Offset(0)))?;
             read(&transaction.open_table(Records::new(name))?)

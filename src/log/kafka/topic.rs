@@ -26,6 +26,12 @@ use crate::types::{LogId, Offset, ShardId};
 /// How long a removal may take.
 const TRIM_MAX: Duration = Duration::from_secs(30);
 
+/// Where the bytes of records are that were removed.
+const IN_SEGMENTS: &str = "nobody can read below the start; the brokers remove the bytes segment \
+     by segment: the newest one is closed after segment.ms (7 days) or segment.bytes (1 GiB), one \
+     that lies below the start is found within log.retention.check.interval.ms (5 minutes) and \
+     deleted file.delete.delay.ms (1 minute) later";
+
 /// Keeps the log in a topic of Kafka; any number of processes may have it open.
 pub struct Kafka {
     id: LogId,
@@ -192,6 +198,10 @@ impl Log for Kafka {
         let (admin, topic) = (Arc::clone(&self.admin), self.options.topic.clone());
         Tasks::offload(move || learn_leaders(admin.inner(), &topic, ASKED_MAX)).await;
         Err(ReadError::failed(error))
+    }
+
+    async fn scrub(&self) -> Result<Option<&'static str>, ReadError> {
+        Ok(Some(IN_SEGMENTS))
     }
 
     async fn confirm(&self) -> Result<(), ReadError> {

@@ -1,0 +1,100 @@
+//! Erasing a document's history before a revision, answered with a proof.
+//!
+//! It is done by the owner. Where it takes longer than an answer may, it is answered with what it
+//! waits for (202), and goes on when it is asked again.
+
+mod model;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::access::Right;
+use crate::doc::EventKind;
+use crate::edge::api::{author, event, existing};
+use crate::edge::erase::model::{Erasure, InLog, InStore, Left};
+use crate::edge::extract::{Body, Doc, Fresh};
+use crate::edge::model::Cut;
+use crate::edge::problem::Problem;
+use crate::edge::routes::Shared;
+use crate::router::{Erased, Kept, Wait};
+use crate::types::{DocId, Revision};
+
+/// The most documents that are named.
+const NAMED_MAX: usize = 10;
+
+const COPIES: &str = "copies of the document at other nodes began again when it was cut; one that \
+     nobody uses is dropped after relay.copy-idle";
+
+const ELSEWHERE: &str = "not looked at: what clients have, recordings, backups, replicas outside \
+     the cluster, and the free space of disks";
+
+pub(crate) async fn erase(
+    State(shared): State<Arc<Shared>>,
+    doc: Doc,
+    Body(asked): Body<Cut>,
+) -> Result<Response, Problem> {
+    let (past, before) = (existing(&doc.handle, Right::Admin).await?, Revision(asked.before));
+    if past.oldest() < before {
+        past.check_revision(before)?;
+        event(&doc.handle, EventKind::HistoryCut { before }, author(&asked.author)?).await?;
+    }
+    let erased = shared.router.erase(&doc.id, before).await?;
+    let proof = proof(&doc.id, before, erased);
+    let status = if proof.complete { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Fresh(proof)).into_response())
+}
+
+fn proof(doc: &DocId, before: Revision, erased: Erased) -> Erasure {
+    let Erased { shard, log, marks, cut, checkpoints, in_log, in_store, waits } = erased;
+    let manifests = checkpoints.checkpoints.iter();
+    let manifests =
+        manifests.map(|id| format!("checkpoint of revision {} at {}", id.revision, id.offset));
+    let removed = manifests.chain(checkpoints.blobs.iter().map(ToString::to_string)).collect();
+    let left = |kept: Kept| Left {
+        rev: kept.id.revision.0,
+        offset: kept.id.offset.0,
+        cut: kept.cut.0,
+        blobs: kept.blobs.iter().map(ToString::to_string).collect(),
+    };
+    Erasure {
+        doc: doc.to_string(),
+        before: before.0,
+        complete: waits.is_empty(),
+        waits_for: waits.iter().map(waits_for).collect(),
+        log: InLog {
+            id: format!("{:032x}", log.0),
+            shard: shard.0,
+            start: marks.low.0,
+            end: marks.high.0,
+            cut: cut.map(|offset| offset.0),
+            may_hold: in_log,
+        },
+        checkpoints: InStore {
+            left: checkpoints.kept.into_iter().map(left).collect(),
+            removed,
+            may_hold: in_store,
+        },
+        copies: COPIES,
+        elsewhere: ELSEWHERE,
+    }
+}
+
+fn waits_for(wait: &Wait) -> String {
+    match wait {
+        Wait::Trim(below) => format!(
+            "the log to be trimmed below {below}, once a low-water mark above it is older than \
+             shard.trim-delay"
+        ),
+        Wait::Unsaved(docs) => {
+            let names: Vec<_> = docs.iter().take(NAMED_MAX).map(DocId::as_str).collect();
+            let more = if docs.len() > NAMED_MAX { " and others" } else { "" };
+            format!("documents to be saved that need the log: {}{more}", names.join(", "))
+        }
+        Wait::Torn => {
+            "a checkpoint that was cut off to be replaced by one of a later revision".to_owned()
+        }
+    }
+}
