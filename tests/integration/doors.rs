@@ -350,7 +350,7 @@ async fn nothing_secret_is_in_logs_metrics_or_answers() {
     let keys = format!("auth.keys={}", key.display());
     let log_file = std::fs::File::create(&log).expect("it is made");
     let set = [&*keys, "telemetry.log-level=trace"];
-    let server = Server::start_logging(log_file, folder.path(), 0, &set);
+    let server = Server::start_with((&[], log_file.into()), folder.path(), 0, &set);
     let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
     let token = hour("anna", &[("a", "write")]);
     let browser = Browser::sign_in(&at, &token).await;

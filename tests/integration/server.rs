@@ -1,6 +1,5 @@
 //! The real binary as a child process: started on a port of its own, killed or stopped.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -23,11 +22,6 @@ impl Server {
         Self::start_under(&[], data, port, set)
     }
 
-    /// Starts a server that logs into a file.
-    pub(crate) fn start_logging(log: File, data: &Path, port: u16, set: &[&str]) -> Self {
-        Self::start_with((&[], log.into()), data, port, set)
-    }
-
     /// Starts a server under variables of the environment, too.
     pub(crate) fn start_under(
         variables: &[(&str, &str)],
@@ -38,7 +32,8 @@ impl Server {
         Self::start_with((variables, Stdio::inherit()), data, port, set)
     }
 
-    fn start_with(
+    /// Starts a server under variables of the environment, which logs where it is told.
+    pub(crate) fn start_with(
         (variables, log): (&[(&str, &str)], Stdio),
         data: &Path,
         port: u16,
