@@ -7,13 +7,12 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { Program, quire } from './browser/program.mjs';
+import { Program, freePort, quire } from './browser/program.mjs';
 import { Person, launch } from './browser/window.mjs';
 
 const NAMES = ['node-0', 'node-1', 'node-2'];
@@ -51,15 +50,6 @@ async function certificates() {
   await openssl('req', '-x509', ...key, '-subj', '/CN=node', '-CA', 'ca.pem', '-CAkey', 'ca.key',
     '-addext', `subjectAltName=${names}`, '-addext', 'extendedKeyUsage=serverAuth,clientAuth',
     '-addext', 'basicConstraints=critical,CA:FALSE', '-keyout', 'node.key', '-out', 'node.pem');
-}
-
-/** Finds a port that nobody has; nodes tell where operators reach them when they start. */
-async function freePort() {
-  const server = createServer();
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 const prefix = `web${randomBytes(6).toString('hex')}`;

@@ -392,6 +392,39 @@ test('a login that ends while somebody types loses nothing', LIMIT, async () => 
   for (const person of [ada, ben]) await person.leave();
 });
 
+test('a token that is revoked closes its sockets, and loses nothing', LIMIT, async (t) => {
+  const jti = `of-ada-${process.pid}`;
+  const [ada, ben] = [
+    await member('ada', 'revoked', await guarded.token('ada', { jti })),
+    await member('ben', 'revoked'),
+  ];
+  await ada.page.bringToFront();
+  await ada.atText();
+  await ada.type('Ada before. ');
+  await ben.sees('Ada before. ');
+  await guarded.revoke(jti);
+  const done = performance.now();
+  const said = await banner(ada, 'You were signed out');
+  t.diagnostic(`closed ${Math.round(performance.now() - done)} ms after the command`);
+  assert.match(await said.textContent(), /revoked/);
+  await ada.type('Ada meanwhile. ');
+  assert.equal(await ada.badge('signed-out'), 'Signed out · 15 unsaved characters');
+  const session = await ada.page.evaluate(async () => (await fetch('/auth/session')).status);
+  assert.equal(session, 401, 'the login is over, though its cookie is there');
+  assert.equal((await cookies(ada)).size, 2);
+  await said.getByRole('button', { name: 'Try again' }).click();
+  await ada.page.locator('#notice', { hasText: 'Nobody is signed in here yet.' }).waitFor(PATIENCE);
+  assert.equal(await guarded.text('revoked'), 'Ada before. ');
+  assert.equal(await ben.page.textContent('#badge .label'), 'Saved');
+  const tab = await ada.context.newPage();
+  await tab.goto(`${ada.line.url}/login`);
+  await tab.fill('#token', await guarded.token('ada'));
+  await tab.keyboard.press('Enter');
+  await ben.sees('Ada before. Ada meanwhile. ');
+  await ada.badge('saved');
+  for (const person of [ada, ben]) await person.leave();
+});
+
 test('a login that was made unheard is found by the page itself', LIMIT, async () => {
   const ada = await arrive();
   // Without long timers: the page is not to find it only when it asks for another reason.

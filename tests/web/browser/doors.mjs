@@ -6,17 +6,20 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { Program, quire } from './program.mjs';
+import { Program, freePort, quire } from './program.mjs';
 
 /** A key that signs tokens, and a server that trusts it. */
 export class Guarded {
   #folder;
+  #admin;
 
   static async start(...more) {
     const guarded = new Guarded();
     guarded.#folder = await mkdtemp(join(tmpdir(), 'quire-key-'));
     await writeFile(guarded.#key, randomBytes(32).toString('hex'));
-    guarded.program = await Program.start('--set', `auth.keys=${guarded.#key}`, ...more);
+    guarded.#admin = `127.0.0.1:${await freePort()}`;
+    guarded.program = await Program.start('--set', `auth.keys=${guarded.#key}`,
+      '--set', `admin-listen=${guarded.#admin}`, ...more);
     return guarded;
   }
 
@@ -26,6 +29,11 @@ export class Guarded {
     const token = await quire('token', 'issue', '--sub', subject, '--rights', rights, '--ttl', ttl,
       '--key', this.#key, ...more);
     return token.trim();
+  }
+
+  /** Withdraws a token, as operators do. */
+  revoke(jti) {
+    return quire('revoke', '--jti', jti, '--url', `http://${this.#admin}`);
   }
 
   /** Asks as a program does, with a token. */

@@ -83,6 +83,15 @@ export class Program {
   }
 }
 
+/** Finds a port that nobody has, for what a server only tells its operators. */
+export async function freePort() {
+  const server = createServer();
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
 /** Runs a command of the program, and returns what it prints. */
 export async function quire(...command) {
   return (await promisify(execFile)(BINARY, command, { timeout: 30_000 })).stdout;
