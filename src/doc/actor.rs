@@ -241,7 +241,7 @@ impl Running {
             }
             Message::Write(session, asker, write, permit, done) => {
                 self.look_for_room();
-                self.state.write(session, asker, write, permit, done, &mut self.effects);
+                self.state.write((session, asker), write, permit, done, &mut self.effects);
                 self.flush();
             }
             Message::Save(reply) => self.save_for(reply),

@@ -121,8 +121,7 @@ impl State {
     /// Takes a change that comes from no connection; `session` is a fresh one.
     pub fn write(
         &mut self,
-        session: SessionId,
-        asker: Asker,
+        (session, asker): (SessionId, Asker),
         write: Write,
         permit: Option<Room>,
         done: Done,

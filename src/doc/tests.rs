@@ -75,7 +75,7 @@ impl Fixture {
     ) -> oneshot::Receiver<Result<Revision, Failure>> {
         let (done, outcome) = oneshot::channel();
         let fresh = SessionId(rand::random());
-        self.state.write(fresh, asker, write, None, done, &mut self.effects);
+        self.state.write((fresh, asker), write, None, done, &mut self.effects);
         self.state.flush(self.now, &mut self.effects);
         self.carry_out();
         outcome
