@@ -333,23 +333,10 @@ impl Node {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
         let doc_metrics = doc::Metrics::register(&registry)?;
         let edge_metrics = edge::Metrics::register(&registry, doc_metrics.ack_sent.clone())?;
+        check_log(&*stores.log, &*stores.store, config.adopt_log).await?;
+        let metrics = (shard::Metrics::register(&registry)?, doc_metrics.clone());
+        let ports = ports(config, &stores, metrics, (&clock, &shard_tasks, &fatal));
         let Stores { log, store } = stores;
-        check_log(&*log, &*store, config.adopt_log).await?;
-        let ports = Ports {
-            log: log.clone(),
-            store: store.clone(),
-            claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
-            clock: clock.clone(),
-            config: Arc::new(config.shard.clone()),
-            doc_config: Arc::new(config.document.clone()),
-            metrics: shard::Metrics::register(&registry)?,
-            doc_metrics: doc_metrics.clone(),
-            tasks: shard_tasks.clone(),
-            budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
-            room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
-            when_fenced: WhenFenced::EndsTheProcess,
-            fatal: fatal.clone(),
-        };
         let at = open.at();
         let Open { bound, admin } = open;
         let gauges = Gauges::new(&edge_metrics, &doc_metrics);
@@ -512,6 +499,30 @@ fn bodies_kib(config: &Config) -> usize {
     usize::try_from(bytes.div_ceil(1_024)).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
+/// Returns what the shards of a node work with.
+fn ports(
+    config: &Config,
+    stores: &Stores,
+    (metrics, doc_metrics): (shard::Metrics, doc::Metrics),
+    (clock, tasks, fatal): (&Clock, &Tasks, &Fatal),
+) -> Ports {
+    Ports {
+        log: stores.log.clone(),
+        store: stores.store.clone(),
+        claimant: Claimant { node: config.node.clone(), boot: boot(clock) },
+        clock: clock.clone(),
+        config: Arc::new(config.shard.clone()),
+        doc_config: Arc::new(config.document.clone()),
+        metrics,
+        doc_metrics,
+        tasks: tasks.clone(),
+        budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
+        room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
+        when_fenced: WhenFenced::EndsTheProcess,
+        fatal: fatal.clone(),
+    }
+}
+
 /// Returns a number that rises with each start of the node, also on a clock that stands still.
 fn boot(clock: &Clock) -> u64 {
     (clock.now().0 << 20) | rand::random_range(0..1 << 20)
@@ -528,20 +539,11 @@ pub(crate) async fn save_everything(
 ) -> anyhow::Result<Vec<(DocId, doc::Failure)>> {
     let registry = telemetry::registry();
     let (clock, tasks) = (Clock::wall(), Tasks::new());
+    let metrics = (shard::Metrics::register(&registry)?, doc::Metrics::register(&registry)?);
     let ports = Ports {
-        log: stores.log.clone(),
-        store: stores.store.clone(),
-        claimant: Claimant { node: config.node.clone(), boot: boot(&clock) },
-        clock,
         config: Arc::new(shard::Config { documents_open_max: usize::MAX, ..config.shard.clone() }),
-        doc_config: Arc::new(config.document.clone()),
-        metrics: shard::Metrics::register(&registry)?,
-        doc_metrics: doc::Metrics::register(&registry)?,
-        tasks: tasks.clone(),
-        budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
         room: Arc::new(Room::new(u64::MAX)),
-        when_fenced: WhenFenced::EndsTheProcess,
-        fatal: Fatal::default(),
+        ..ports(config, stores, metrics, (&clock, &tasks, &Fatal::default()))
     };
     let router = Router::over(Arc::new(start_shards(&ports).await?));
     let mut docs = BTreeSet::new();

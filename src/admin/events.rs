@@ -17,9 +17,9 @@ use crate::admin::model::{Event, Placed};
 use crate::admin::order::{spelled, time};
 use crate::clock::Clock;
 use crate::cluster::{
-    Change, Command, Control, Observer, Order, Outcome, Record, Status, Token, Void,
+    Change, Command, Control, Limits, Observer, Order, Outcome, Record, Status, Token, Void,
 };
-use crate::types::{NodeId, Offset, ShardId};
+use crate::types::{NodeId, Offset, ShardId, Timestamp};
 
 /// How many moves are measured, the last ones.
 const MEASURED: usize = 100;
@@ -178,6 +178,16 @@ fn commanded(command: &Command, refused: Option<&Void>) -> Event {
 }
 
 /// Tells of a change; of a snapshot there is nothing to tell.
+fn draining(node: &NodeId, deadline: Option<Timestamp>) -> Event {
+    let by = deadline.map(|at| format!(", by {}", time(at))).unwrap_or_default();
+    on("draining", node, format!("{} is being emptied{by}", node.0))
+}
+
+fn limited(limits: &Limits) -> Event {
+    let (node, all) = (limits.per_node, limits.cluster);
+    of("limited", format!("{node} moves of a node and {all} in all run at once"))
+}
+
 fn told(change: &Change, control: &Control) -> Option<Event> {
     let with = |shard: &ShardId, event: Event| Event { shard: Some(shard.0), ..event };
     Some(match change {
@@ -224,17 +234,11 @@ fn told(change: &Change, control: &Control) -> Option<Event> {
             let text = format!("shard {shard} is not pinned to {} any more", node.0);
             with(shard, on("unpinned", node, text))
         }
-        Change::Draining { node, deadline } => {
-            let by = deadline.map(|at| format!(", by {}", time(at))).unwrap_or_default();
-            on("draining", node, format!("{} is being emptied{by}", node.0))
-        }
+        Change::Draining { node, deadline } => draining(node, *deadline),
         Change::Undrained { node } => {
             on("undrained", node, format!("{} takes shards again", node.0))
         }
-        Change::Limited(limits) => {
-            let (node, all) = (limits.per_node, limits.cluster);
-            of("limited", format!("{node} moves of a node and {all} in all run at once"))
-        }
+        Change::Limited(limits) => limited(limits),
         Change::Paused => of("paused", "no move begins any more".to_owned()),
         Change::Resumed => of("resumed", "moves begin again".to_owned()),
         Change::GuardOn => of("guard-on", "no move begins: acknowledgements are slow".to_owned()),

@@ -9,6 +9,7 @@ use quire::auth::{Claims, Draft, Grant, SigningKey, issue};
 use quire::clock::Clock;
 use quire::config::Config;
 use quire::node::Node;
+use quire::task::Tasks;
 use quire::types::Timestamp;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -322,7 +323,8 @@ async fn the_keys_of_an_issuer_are_fetched_where_it_has_them() {
     let issuer = axum::Router::new().route("/keys", keys);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it listens");
-    let serving = tokio::spawn(async { axum::serve(listener, issuer).await });
+    let tasks = Tasks::new();
+    tasks.spawn("issuer", async { axum::serve(listener, issuer).await.expect("it serves") });
     let node = node(|config| config.auth.jwks_url = format!("http://{address}/keys")).await;
     let signed = |pem: &str, kid: &str| {
         let key = SigningKey::read(kid.parse().ok(), &file(pem)).expect("a key");
@@ -339,7 +341,6 @@ async fn the_keys_of_an_issuer_are_fetched_where_it_has_them() {
         assert_eq!(knock(&node, "/ws/a", &[("authorization", &token)]).await, expected, "{kid}");
     }
     node.stop().await.expect("it stops");
-    serving.abort();
 }
 
 #[tokio::test]

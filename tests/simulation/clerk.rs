@@ -82,7 +82,7 @@ fn change(session: SessionId, head: Revision) -> AccessChange {
     let [kind, rights, who, ..] = session.0;
     let subject: Subject = format!("subject-{}", who % 3).parse().expect("a valid subject");
     match kind % 4 {
-        0 => AccessChange::Owner((head.0 % 2 == 0).then_some(subject)),
+        0 => AccessChange::Owner(head.0.is_multiple_of(2).then_some(subject)),
         1 => AccessChange::Visibility(Visibility::Public),
         2 => AccessChange::Visibility(Visibility::Private),
         _ => AccessChange::Member(subject, Rights::from_bits(rights % 16).expect("four rights")),

@@ -104,6 +104,9 @@ fn each_command_is_logged_with_who_gave_it_why_and_when() {
     let (events, control, lines) = (events(300), Control::default(), Lines::default());
     let written = lines.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || written.clone()).finish();
+    // While there is one subscriber alone, a place that is first reached in a thread without it
+    // (another test) stays silent for all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     tracing::subscriber::with_default(subscriber, || {
         events.observe(&record(Order::Pause, "looking"), &Ok(vec![Change::Paused]), &control);
         let void = Err(Void::NotPinned { shard: ShardId(3) });
