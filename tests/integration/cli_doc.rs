@@ -119,6 +119,13 @@ fn answer(asked: &str) -> axum::response::Response {
         "GET other" => return (StatusCode::BAD_GATEWAY, "<html>").into_response(),
         "GET odd" => json!({"nothing": 1}),
         cut if cut.starts_with("POST notes/cut") => json!({"base": 2}),
+        erase if erase.contains("/erase") => {
+            let waits: &[&str] = if erase.contains("torn") { &["the log"] } else { &[] };
+            json!({"doc": "notes", "before": 2, "complete": waits.is_empty(), "waits_for": waits,
+                "log": {"start": 7, "may_hold": "segments\u{1b}"},
+                "checkpoints": {"left": [{"rev": 3}], "removed": ["body"], "may_hold": null},
+                "copies": "began again", "elsewhere": "backups"})
+        }
         get if get.starts_with("GET") => panic!("unexpected: {get}"),
         _ => json!({"rev": 4}),
     };
@@ -183,6 +190,27 @@ fn the_changing_verbs_say_who_and_which_revision_it_became() {
     let printed = format!("revision 1 written to {file}\n");
     node.check(&["export", "notes", file, "--rev", "1"], asked, 0, &printed);
     assert_eq!(std::fs::read_to_string(file).expect("it is there"), "old");
+    node.stop();
+}
+
+#[test]
+fn an_erasure_is_told_with_its_proof_and_fails_while_it_waits() {
+    let node = Node::start();
+    let asked = "POST /v1/docs/notes/erase {\"before\":2,\"author\":\"ada\"}";
+    let proof = "\
+complete                true
+log begins at           7
+log may hold            segments\\u{1b}
+checkpoints left        [{\"rev\":3}]
+checkpoints removed     [\"body\"]
+checkpoints may hold    nothing
+copies                  began again
+elsewhere               backups
+";
+    node.check(&["erase", "notes", "--before", "2"], &[asked], 0, proof);
+    let asked = "POST /v1/docs/torn/erase {\"before\":2,\"author\":\"ada\"}";
+    let told = "quire: it is not erased yet: give the command again\n";
+    node.check(&["erase", "torn", "--before", "2", "--wait-max", "0s"], &[asked], 1, told);
     node.stop();
 }
 

@@ -49,6 +49,8 @@ impl Shard {
     /// Has the next owner go on, as after a crash.
     async fn restart(self) -> Self {
         self.handle.kill();
+        // Its writer, too: it would go on trimming.
+        self.handle.end();
         Self::on(self.log, self.store, "second").await
     }
 
@@ -173,13 +175,15 @@ async fn what_saves_have_left_goes_by_what_is_in_it() {
     let shard = Shard::start().await;
     let gone = shard.write("gone").await;
     gone.save().await.expect("it is saved");
-    // The body of a save that was cut off before its manifest: all of the history is in it.
+    // A save from before the cut that ends after it: all of the history is in it.
     let stored = shard.store.manifests(&id("gone"), 9).await.expect("it is in memory");
     let whole = Manifest::decode(&stored[0].bytes).expect("it is one").body();
     let body = shard.store.chunk(&whole, 0).await.expect("it is there").expect("it is there");
     shard.cut("gone", 4).await;
     gone.save().await.expect("it is saved");
     shard.store.put_chunk(&whole, 0, body).await.expect("it is in memory");
+    let late = &stored[0];
+    shard.store.put_manifest(&late.id, late.bytes.clone()).await.expect("it is in memory");
     // And one of which only a part is there.
     let torn = BlobId { kind: BlobKind::Body, hash: 7, ..whole.clone() };
     let part = Bytes::from_static(SECRET.as_bytes());
