@@ -74,6 +74,17 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
+    (
+        "utoipa",
+        &[
+            "src/edge/api/",
+            "src/edge/model.rs",
+            "src/edge/routes.rs",
+            "src/edge/assets.rs",
+            "src/edge/socket.rs",
+            "src/edge/doors/login.rs",
+        ],
+    ),
     ("jsonwebtoken", &["src/auth/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),
