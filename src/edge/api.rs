@@ -5,6 +5,7 @@
 
 pub(in crate::edge) mod apply;
 pub(in crate::edge) mod documents;
+pub(in crate::edge) mod erase;
 pub(in crate::edge) mod export;
 pub(in crate::edge) mod history;
 pub(in crate::edge) mod openapi;
@@ -15,7 +16,6 @@ pub(in crate::edge) mod versions;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp as Time;
-use serde::Serialize;
 
 use crate::edge::api::tag::Tag;
 use crate::edge::extract::Fresh;
@@ -42,7 +42,10 @@ impl<T> Made<T> {
     }
 }
 
-impl<T: Serialize> IntoResponse for Made<T> {
+impl<T> IntoResponse for Made<T>
+where
+    Fresh<T>: IntoResponse,
+{
     fn into_response(self) -> Response {
         let mut answer = Fresh(self.body).into_response();
         answer.headers_mut().insert(header::ETAG, self.tag.value());

@@ -16,7 +16,6 @@ mod audit;
 mod carried;
 mod config;
 pub mod doors;
-mod erase;
 mod extract;
 mod frames;
 mod health;

@@ -19,7 +19,7 @@ use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::problem::Problem;
-use crate::edge::{Config, Health, Metrics, Readiness, api, assets, erase, socket};
+use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -116,7 +116,7 @@ pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
         .route("/v1/docs/{doc}/verify", get(api::history::verify))
         .route("/v1/docs/{doc}/restore", post(api::history::restore))
         .route("/v1/docs/{doc}/cut", post(api::history::cut))
-        .route("/v1/docs/{doc}/erase", post(erase::erase))
+        .route("/v1/docs/{doc}/erase", post(api::erase::erase))
         .route("/v1/docs/{doc}/rights", get(api::rights::read).put(api::rights::change))
         .route("/v1/docs/{doc}/versions", get(api::versions::list).post(api::versions::name))
         .method_not_allowed_fallback(no_method)

@@ -35,10 +35,10 @@ const IN_DOUBT: &str = "what was asked may have been done: ask again with the sa
 /// Applies an operation.
 ///
 /// It is rebased over the revisions since its base, as one that comes over a socket is. With
-/// `If-Match`, it is taken only if its base is the newest revision. With `Idempotency-Key`, the same
-/// request may be made again, also at another node, and counts once: the answer is that of the first
-/// one for as long as the document remembers sessions (`document.session-expiry`, and no more than
-/// `document.sessions-max` of them).
+/// `If-Match`, it is taken only if its base is the newest revision. With `Idempotency-Key`, the
+/// same request may be made again, also at another node, and counts once: the answer is that of the
+/// first one for as long as the document remembers sessions (`document.session-expiry`, and no more
+/// than `document.sessions-max` of them).
 #[utoipa::path(
     post, path = "/v1/docs/{doc}/ops", tag = "documents",
     params(

@@ -10,11 +10,11 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{self, Content, Ref, RefOr, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
-use crate::edge::api::{apply, documents, export, history, rights, versions};
+use crate::edge::api::{apply, documents, erase, export, history, rights, versions};
 use crate::edge::doors::login;
 use crate::edge::extract::{Asked, Nothing};
 use crate::edge::model::{Format, ProblemBody};
-use crate::edge::{assets, erase, routes, socket};
+use crate::edge::{assets, routes, socket};
 
 /// Collects the handlers; a test holds it against the routes.
 #[derive(OpenApi)]

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
 use crate::doc::EventKind;
-use crate::edge::erase::model::{Erasure, InLog, InStore, Left};
+use crate::edge::api::erase::model::{Erasure, InLog, InStore, Left};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Nothing};
 use crate::edge::model::{Cut, Named};
 use crate::edge::problem::Problem;
