@@ -1,7 +1,7 @@
 //! A TCP port that this process serves, and one HTTP/1.1 connection on it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -58,8 +58,8 @@ impl Bound {
         self.listener
     }
 
-    /// Waits for the next connection; none once `stop` is cancelled.
-    pub(crate) async fn accept(&self, stop: &CancellationToken) -> Option<TcpStream> {
+    /// Waits for the next connection, and tells where it is from; none once `stop` is cancelled.
+    pub(crate) async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, IpAddr)> {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -67,7 +67,7 @@ impl Bound {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => return Some(stream),
+                Ok((stream, from)) => return Some((stream, from.ip().to_canonical())),
                 Err(reason) => {
                     warn!(%reason, address = %self.address, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

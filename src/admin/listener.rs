@@ -43,7 +43,7 @@ pub async fn serve(bound: Bound, desk: Arc<Desk>, tasks: Tasks) {
     let token = desk.token().clone();
     let routes = routes(desk);
     let heads = Heads { timeout: HEADER_TIMEOUT, bytes_max: HTTP_BUFFER_BYTES };
-    while let Some(stream) = bound.accept(&token).await {
+    while let Some((stream, _)) = bound.accept(&token).await {
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let service = TowerToHyperService::new(routes.clone());
         let serving = listener::serve(stream, service, heads, token.clone());

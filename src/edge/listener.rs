@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::edge::peer::Peer;
 use crate::edge::routes::{Shared, routes};
 use crate::listener::{self, BindError, Bound, Heads};
 
@@ -41,20 +42,21 @@ pub async fn bind(address: SocketAddr) -> Result<Bound, BindError> {
 pub async fn serve(bound: Bound, shared: Arc<Shared>, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(shared.config.connections_max));
     let routes = routes(shared.clone());
-    while let Some(stream) = bound.accept(&stop).await {
+    while let Some((stream, address)) = bound.accept(&stop).await {
         let Ok(permit) = room.clone().try_acquire_owned() else {
             shared.metrics.refused_connections.inc();
             // A fresh socket takes so little at once; a client that is not told sees the end.
             let _ = stream.try_write(FULL);
             continue;
         };
-        let connection = connection(stream, permit, routes.clone(), shared.clone());
+        let peer = Peer { address, secure: false };
+        let connection = connection((stream, peer), permit, routes.clone(), shared.clone());
         shared.tasks.spawn("connection", connection);
     }
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     permit: OwnedSemaphorePermit,
     routes: Routes,
     shared: Arc<Shared>,
@@ -66,6 +68,7 @@ async fn connection(
     let admitted = Admitted(Arc::new(permit));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(admitted.clone());
+        request.extensions_mut().insert(peer);
         TowerToHyperService::new(routes.clone()).call(request)
     });
     let heads = Heads { timeout: shared.config.header_timeout, bytes_max: HTTP_BUFFER_BYTES };
