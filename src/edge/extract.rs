@@ -18,13 +18,11 @@ use tokio::time::timeout;
 use crate::access::{Access, Asker, Right, Subject};
 use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Welcome, Write};
 use crate::edge::doors::Caller;
+use crate::edge::metrics::Reason;
 use crate::edge::model::Import;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::types::{Author, DocId, Revision, SessionId};
-
-/// How long a body may take.
-const BODY_MAX: Duration = Duration::from_secs(60);
 
 /// When a request may come again that finds no room for its body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -235,8 +233,12 @@ pub(crate) async fn body_bytes(
         let full = "too much is being written to this node: try again in a second";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY));
     };
-    let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
-    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    let reading = Bytes::from_request(request, shared);
+    let coming = timeout(shared.config.body_timeout, reading).await;
+    let late = |_| {
+        shared.metrics.refuse(Reason::SlowBody);
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
+    };
     let bytes =
         coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
     Ok((bytes, room))
