@@ -1,20 +1,44 @@
-//! A TCP port that this process serves, and one HTTP/1.1 connection on it.
+//! A TCP port that this process serves, and one connection on it: HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::task::Tasks;
+
 /// How long is waited where the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many streams over HTTP/2 may be reset at a time before anything is done for them.
+const RESETS_MAX: usize = 20;
+
+/// How many it resets itself, for what is wrong with them: a client that has not heard yet how many
+/// it may have asks for a hundred.
+const OWN_RESETS_MAX: usize = 200;
+
+/// How much of bodies over HTTP/2 comes before it is read, of a stream and of its connection.
+const WINDOW_BYTES: u32 = 256 << 10;
+
+/// How much of an answer over HTTP/2 waits to be sent, of a stream.
+const SEND_BYTES: usize = 64 << 10;
+
+/// How often a connection over HTTP/2 is asked whether it is there, and how long it may take to
+/// say so.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// A port that is open and not served yet.
 pub struct Bound {
@@ -35,10 +59,20 @@ pub struct BindError {
 /// The bounds of a connection's requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
-    /// Time for the head of a request.
-    pub(crate) timeout: Duration,
+    /// Time for the next request, from the end of the last one to the end of its head; none where
+    /// something else watches it.
+    pub(crate) timeout: Option<Duration>,
     /// The largest one, and how much of a body is read at once, in bytes.
     pub(crate) bytes_max: usize,
+}
+
+/// The bounds of a connection over HTTP/2.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Requests at once.
+    pub(crate) streams_max: u32,
+    /// The largest head of a request, in bytes.
+    pub(crate) head_bytes_max: u32,
 }
 
 impl Bound {
@@ -77,9 +111,16 @@ impl Bound {
     }
 }
 
-/// Serves one connection until it ends; once `stop` is cancelled, after the request that it is at.
-pub(crate) async fn serve<S>(stream: TcpStream, service: S, heads: Heads, stop: CancellationToken)
-where
+/// Serves one connection over HTTP/1.1 until it ends; after `ending` it ends with the request that
+/// it is at, after `cut`, which begins then, at once.
+pub(crate) async fn serve<I, S>(
+    io: I,
+    service: S,
+    heads: Heads,
+    ending: impl Future<Output = ()>,
+    cut: impl Future<Output = ()>,
+) where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
     S::Future: Send,
 {
@@ -87,17 +128,69 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(heads.timeout)
         .max_buf_size(heads.bytes_max)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
+    run(serving, |serving| serving.graceful_shutdown(), ending, cut).await;
+}
+
+/// Serves one connection over HTTP/2, as [`serve`] does; what it asks at once is in `tasks`.
+pub(crate) async fn serve_http2<I, S>(
+    io: I,
+    service: S,
+    bounds: Bounds,
+    tasks: Tasks,
+    ending: impl Future<Output = ()>,
+    cut: impl Future<Output = ()>,
+) where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let serving = http2::Builder::new(Requests(tasks))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams_max)
+        .max_header_list_size(bounds.head_bytes_max)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(OWN_RESETS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN)
+        .serve_connection(TokioIo::new(io), service);
+    run(serving, |serving| serving.graceful_shutdown(), ending, cut).await;
+}
+
+async fn run<C>(
+    serving: C,
+    end: impl FnOnce(Pin<&mut C>),
+    ending: impl Future<Output = ()>,
+    cut: impl Future<Output = ()>,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        () = ending => {
+            end(serving.as_mut());
+            tokio::select! {
+                served = serving => served,
+                () = cut => return,
+            }
         }
     };
     if let Err(reason) = served {
         debug!(%reason, "a connection ended");
+    }
+}
+
+/// Starts what answers the requests of a connection.
+#[derive(Clone)]
+struct Requests(Tasks);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Requests {
+    fn execute(&self, request: F) {
+        self.0.spawn("request", request);
     }
 }

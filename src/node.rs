@@ -10,6 +10,7 @@ mod issuer;
 pub mod leave;
 pub mod links;
 mod metrics;
+mod process;
 mod revoked;
 mod whose;
 
@@ -20,7 +21,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,7 @@ use crate::types::{DocId, LogId, ShardId};
 use crate::{admin, doc, telemetry};
 
 pub use crate::node::cluster::Versions;
+pub use crate::node::process::serve;
 
 /// A node that serves; stop it with [`Node::stop`].
 pub struct Node {
@@ -68,6 +69,8 @@ pub struct Node {
     /// The listener, its connections and the sessions.
     edge_tasks: Tasks,
     accepting: CancellationToken,
+    /// Secures the clients' port, where it is not plain.
+    tls: Option<edge::Tls>,
     shutdown_grace: Duration,
 }
 
@@ -100,42 +103,6 @@ pub struct Stores {
     pub log: Arc<dyn Log>,
     /// The checkpoint store.
     pub store: Arc<dyn Store>,
-}
-
-/// Runs a node until the process is told to stop (SIGTERM, SIGINT) or cannot go on; a second
-/// signal ends it at once.
-///
-/// # Errors
-/// Where it cannot start, or had to end; the message says what to do next.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut stop = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let node = tokio::select! {
-        started = Node::start(&config, Clock::wall()) => started?,
-        () = stop() => {
-            info!("told to stop before it served: nothing was promised");
-            return Ok(());
-        }
-    };
-    println!("listening on http://{}", node.address);
-    let failed = tokio::select! {
-        () = stop() => None,
-        reason = node.fatal.wait() => Some(reason.to_owned()),
-    };
-    if let Some(reason) = failed {
-        anyhow::bail!("{reason}; what was acknowledged is safe");
-    }
-    info!("stopping: clients are sent away and documents saved; a second signal stops at once");
-    tokio::select! {
-        stopped = node.stop() => stopped,
-        () = stop() => anyhow::bail!("stopped at once: the log keeps what was acknowledged"),
-    }
 }
 
 impl Stores {
@@ -333,6 +300,7 @@ impl Node {
         let (shard_tasks, edge_tasks) = (Tasks::new(), Tasks::new());
         let doc_metrics = doc::Metrics::register(&registry)?;
         let edge_metrics = edge::Metrics::register(&registry, doc_metrics.ack_sent.clone())?;
+        let tls = edge::Tls::open(&config.edge, &edge_metrics)?;
         check_log(&*stores.log, &*stores.store, config.adopt_log).await?;
         let metrics = (shard::Metrics::register(&registry)?, doc_metrics.clone());
         let ports = ports(config, &stores, metrics, (&clock, &shard_tasks, &fatal));
@@ -364,7 +332,7 @@ impl Node {
         } else if let Some((kept, _)) = &alone {
             serve_alone(kept.clone(), admin, (config, &ports.clock), &edge_tasks);
         }
-        let serving = edge::serve(bound, shared, accepting.clone());
+        let serving = edge::serve(bound, tls.clone(), shared, accepting.clone());
         edge_tasks.spawn_vital("listener", fatal.clone(), serving);
         health.set_ready(true);
         info!(address = %at.client, shards = log.shards(), "serving");
@@ -381,6 +349,7 @@ impl Node {
             shard_tasks,
             edge_tasks,
             accepting,
+            tls,
             shutdown_grace: config.edge.shutdown_grace,
         })
     }
@@ -388,6 +357,13 @@ impl Node {
     /// Returns what tells what is revoked.
     pub fn revoked(&self) -> watch::Receiver<Arc<Revocations>> {
         told(&self.alone, &self.clustered)
+    }
+
+    /// Reads again what may change while it serves: the certificate of the clients' port.
+    pub async fn reload(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload().await;
+        }
     }
 
     /// Returns what the node keeps its documents in, for tests.

@@ -1,5 +1,6 @@
 //! The admin port: few connections, HTTP/1.1, everything bounded.
 
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +43,12 @@ pub async fn serve(bound: Bound, desk: Arc<Desk>, tasks: Tasks) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let token = desk.token().clone();
     let routes = routes(desk);
-    let heads = Heads { timeout: HEADER_TIMEOUT, bytes_max: HTTP_BUFFER_BYTES };
+    let heads = Heads { timeout: Some(HEADER_TIMEOUT), bytes_max: HTTP_BUFFER_BYTES };
     while let Some((stream, _)) = bound.accept(&token).await {
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let service = TowerToHyperService::new(routes.clone());
-        let serving = listener::serve(stream, service, heads, token.clone());
+        let ending = token.clone().cancelled_owned();
+        let serving = listener::serve(stream, service, heads, ending, pending());
         tasks.spawn("operator", async move {
             serving.await;
             drop(permit);

@@ -13,6 +13,7 @@ use crate::config::nearest::nearest;
 use crate::config::options::{OPTIONS, RELATIONS, Relation, SECTIONS, find};
 use crate::config::root::Config;
 use crate::config::source::{self, Raw, Sources};
+use crate::edge::Networks;
 
 /// Holds a checked configuration and where each of its values comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     mistakes.extend(exposed(&values));
     mistakes.extend(halved(&values));
     mistakes.extend(unguarded(&values));
+    mistakes.extend(unpaired(&values));
+    mistakes.extend(untrusting(&values));
     if !mistakes.is_empty() {
         mistakes.sort_by_key(|mistake| rank(&mistake.origin));
         return Err(Mistakes(mistakes));
@@ -198,6 +201,32 @@ fn unguarded(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
         return None;
     };
     Some(Mistake { origin: origin(&[key, "listen"])?, key: key.to_owned(), what })
+}
+
+/// Tells if clients are to be served over TLS, and one of the two files is not named.
+fn unpaired(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let files = ["edge.tls-certificate-file", "edge.tls-key-file"];
+    let named = |key: &&str| values.get(*key).is_some_and(|file| file.value.as_str() != Some(""));
+    let key = files.into_iter().find(named)?;
+    let missing = files.into_iter().find(|key| !named(key))?;
+    let what = format!("TLS needs {missing}, too: set both, or neither");
+    Some(Mistake { origin: values.get(key)?.origin.clone()?, key: key.to_owned(), what })
+}
+
+/// Tells if proxies are to tell of their clients, and none is trusted.
+fn untrusting(values: &BTreeMap<&'static str, Effective>) -> Option<Mistake> {
+    let trusted = values.get("edge.trusted-proxies")?.value.as_str()?;
+    if trusted.parse::<Networks>().is_ok_and(|networks| !networks.is_empty()) {
+        return None;
+    }
+    let says = |key: &&str| match values.get(*key).map(|value| &value.value) {
+        Some(toml::Value::Boolean(on)) => *on,
+        Some(toml::Value::String(word)) => word != "none",
+        _ => false,
+    };
+    let key = ["edge.proxy-protocol", "edge.proxy-header"].into_iter().find(says)?;
+    let what = "it needs edge.trusted-proxies, too: whose word on clients is taken".to_owned();
+    Some(Mistake { origin: values.get(key)?.origin.clone()?, key: key.to_owned(), what })
 }
 
 fn rank(origin: &Origin) -> (u8, usize) {

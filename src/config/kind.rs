@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use humantime_serde::re::humantime::parse_duration;
 
 use crate::config::root::Engine;
+use crate::edge::Networks;
 use crate::telemetry;
 use crate::types::DocId;
 
@@ -25,6 +26,8 @@ pub(crate) enum Kind {
     Address,
     /// An IP address and a port, or nothing.
     AddressOrNone,
+    /// IP addresses and networks, or nothing.
+    Networks,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One of these words, or an address of the given scheme.
@@ -77,6 +80,9 @@ impl Kind {
             Self::AddressOrNone if !text.is_empty() && text.parse::<SocketAddr>().is_err() => {
                 Err(refused("is no address"))
             }
+            Self::Networks if text.parse::<Networks>().is_err() => {
+                Err(refused("is no list of networks"))
+            }
             Self::Word(words) if !words.contains(&text) => Err(refused("is not known")),
             Self::Engine(_, scheme) if text.starts_with(scheme) && !is_built(scheme) => {
                 let feature = scheme.trim_end_matches("://");
@@ -116,6 +122,7 @@ impl Kind {
             | Self::Folder
             | Self::Address
             | Self::AddressOrNone
+            | Self::Networks
             | Self::Word(_)
             | Self::Engine(..)
             | Self::Text
@@ -132,6 +139,7 @@ impl Kind {
             | Self::Folder
             | Self::Address
             | Self::AddressOrNone
+            | Self::Networks
             | Self::Word(_)
             | Self::Engine(..)
             | Self::Switch
@@ -170,6 +178,9 @@ impl fmt::Display for Kind {
             Self::Address => {
                 f.write_str("an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")
             }
+            Self::Networks => f.write_str(
+                "IP addresses and networks, like \"10.0.0.0/8, 192.0.2.7\", or \"\" for none",
+            ),
             Self::Word(words) => f.write_str(&quoted(words)),
             Self::Engine(words, scheme) => {
                 write!(f, "{} or \"{scheme}HOST:PORT,.../NAME\"", quoted(words))

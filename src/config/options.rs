@@ -159,6 +159,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Cursor messages of one session that are looked at."),
     opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
         "Connections at once; above, new ones are refused."),
+    opt("edge.connections-per-address", "1000", count("connections", 0, 1_000_000),
+        "Those of one address (in IPv6: of one /64); above, new ones are refused. 0: any number. \
+         This machine's are not counted."),
+    opt("edge.handshakes-per-second", "100", count("connections", 0, 100_000),
+        "Connections that one address makes in a second; bursts may be twice as large. 0: any \
+         number. This machine's are not counted."),
     opt("edge.outbox-bytes-max", r#""1MiB""#, kib(16, GIB),
         "Bytes that may wait for one socket; above, they are replaced by one catch-up."),
     opt("edge.outbox-age-max", r#""10s""#, millis(100, 10 * M),
@@ -167,12 +173,35 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time in which a second catch-up closes, and for which a socket may stand still."),
     opt("edge.shutdown-grace", r#""10s""#, millis(0, 10 * M),
         "Time for connections and documents to end when the process is told to stop."),
+    opt("edge.handshake-timeout", r#""5s""#, millis(100, 5 * M),
+        "Time for what a proxy says first and for the handshake of TLS, together."),
     opt("edge.header-timeout", r#""10s""#, millis(100, 5 * M),
         "Time for the head of an HTTP request."),
+    opt("edge.body-timeout", r#""60s""#, millis(100, H),
+        "Time for the body of an HTTP request."),
+    opt("edge.idle-timeout", r#""75s""#, millis(100, H),
+        "Time after the head of its last request after which a connection ends. One whose answer \
+         then takes another such time for less than 64 KiB is cut. Not of WebSockets."),
+    opt("edge.streams-max", "100", count("requests", 1, 1_000),
+        "Requests at once of one connection over HTTP/2."),
     opt("edge.body-bytes-max", r#""32MiB""#, kib(1, GIB),
         "Bytes of the body of an HTTP request."),
     opt("edge.bodies-bytes-max", r#""256MiB""#, kib(MIB, TIB),
         "Bytes of all bodies that are being read at once; above, requests are put off."),
+    opt("edge.trusted-proxies", r#""""#, Kind::Networks,
+        "Proxies in front of the node, whose word on their clients is taken as the next two \
+         options say, and whose own connections are not counted by address."),
+    opt("edge.proxy-protocol", "false", Kind::Switch,
+        "Whether each connection begins with the PROXY protocol, version 1 or 2. Those of \
+         addresses that are not trusted are refused then."),
+    opt("edge.proxy-header", r#""none""#, Kind::Word(&["none", "forwarded", "x-forwarded"]),
+        "Which header of requests tells of the client: Forwarded, or X-Forwarded-For and \
+         X-Forwarded-Proto. Choose what the proxies set or extend: others come from clients."),
+    opt("edge.tls-certificate-file", r#""""#, Kind::Text,
+        "The certificate of the port, in PEM, and what stands between it and the CA. Read again \
+         when it changes. Empty: the port is plain."),
+    opt("edge.tls-key-file", r#""""#, Kind::Text,
+        "The key of that certificate, in PEM, readable by Quire alone."),
 
     opt("auth.open", "false", Kind::Switch,
         "Lets everybody do everything, for trying out. So it is without keys on loopback."),

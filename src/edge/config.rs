@@ -1,9 +1,12 @@
 //! The limits and times of the network edge; not how they are read or checked (`config` does that).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::edge::networks::Networks;
 
 /// Holds the limits and times of the edge, section `[edge]` of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,6 +25,11 @@ pub struct Config {
     pub cursors_per_second: u32,
     /// Connections at once: 1 to 1,000,000; default 50,000.
     pub connections_max: usize,
+    /// Those of one address (in IPv6 of one /64), 0: any number; to 1,000,000; default 1,000.
+    pub connections_per_address: usize,
+    /// Connections that one address makes in a second, the burst is twice as many; 0: any number;
+    /// to 100,000; default 100.
+    pub handshakes_per_second: u32,
     /// Bytes that may wait for one socket: 16 KiB to 1 GiB; default 1 MiB.
     pub outbox_bytes_max: ByteSize,
     /// Time for which they may wait: 100 ms to 10 m; default 10 s.
@@ -34,13 +42,54 @@ pub struct Config {
     /// Time for connections to end at shutdown: 0 s to 10 m; default 10 s.
     #[serde(with = "humantime_serde")]
     pub shutdown_grace: Duration,
+    /// Time for what a proxy says first and for the handshake of TLS: 100 ms to 5 m; default 5 s.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
     /// Time for the head of an HTTP request: 100 ms to 5 m; default 10 s.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// Time for the body of one: 100 ms to 1 h; default 60 s.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// Time after the head of the last request for which a connection is kept: 100 ms to 1 h;
+    /// default 75 s.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Requests at once of a connection over HTTP/2: 1 to 1,000; default 100.
+    pub streams_max: u32,
     /// Bytes of the body of an HTTP request: 1 KiB to 1 GiB; default 32 MiB.
     pub body_bytes_max: ByteSize,
     /// Bytes of all bodies that are being read at once: 1 MiB to 1 TiB; default 256 MiB.
     pub bodies_bytes_max: ByteSize,
+    /// Proxies whose word on their clients is taken; none by default.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Networks,
+    /// Whether they begin each connection with the PROXY protocol; default false.
+    pub proxy_protocol: bool,
+    /// How they tell of a client in its requests; default: they do not.
+    pub proxy_header: ProxyHeader,
+    /// The certificate of the port and what stands between it and the CA, in PEM; none: it is
+    /// plain.
+    pub tls_certificate_file: PathBuf,
+    /// The key of that certificate, in PEM.
+    pub tls_key_file: PathBuf,
+}
+
+/// Names the header by which trusted proxies tell of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// They do not.
+    #[default]
+    None,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    XForwarded,
+}
+
+fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Networks, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 
 impl Default for Config {
@@ -52,13 +101,24 @@ impl Default for Config {
             ops_per_second: 10_000,
             cursors_per_second: 20,
             connections_max: 50_000,
+            connections_per_address: 1_000,
+            handshakes_per_second: 100,
             outbox_bytes_max: ByteSize::mib(1),
             outbox_age_max: Duration::from_secs(10),
             outbox_grace: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
+            streams_max: 100,
             body_bytes_max: ByteSize::mib(32),
             bodies_bytes_max: ByteSize::mib(256),
+            trusted_proxies: Networks::default(),
+            proxy_protocol: false,
+            proxy_header: ProxyHeader::None,
+            tls_certificate_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
         }
     }
 }

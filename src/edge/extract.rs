@@ -2,7 +2,6 @@
 //! mistakes are told as problems.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -18,12 +17,10 @@ use tokio::time::timeout;
 use crate::access::Right;
 use crate::doc::Handle;
 use crate::edge::doors::Caller;
+use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::types::DocId;
-
-/// How long a body may take.
-const BODY_MAX: Duration = Duration::from_secs(60);
 
 /// A JSON answer that no cache may keep.
 pub(crate) struct Fresh<T>(pub(crate) T);
@@ -106,8 +103,12 @@ pub(crate) async fn body_bytes(
         let full = "too much is being written to this node: try again in a second";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full));
     };
-    let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
-    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    let reading = Bytes::from_request(request, shared);
+    let coming = timeout(shared.config.body_timeout, reading).await;
+    let late = |_| {
+        shared.metrics.refuse(Reason::SlowBody);
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
+    };
     let bytes =
         coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
     Ok((bytes, room))

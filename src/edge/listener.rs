@@ -1,21 +1,33 @@
-//! The port: accepts connections up to a limit, and serves HTTP/1.1 with upgrades on each.
+//! The port: accepts connections up to its limits, finds out who is at the other end, and serves
+//! HTTP on each.
+//!
+//! ```text
+//! accept ─► what a proxy says first ─► room for the address ─► TLS ─► HTTP/1.1 or HTTP/2
+//!    └ full └ nothing, or no proxy     └ too many, too quick   └ not agreed on
+//! ```
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router as Routes;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::edge::activity::Activity;
+use crate::edge::entry::Entry;
+use crate::edge::gate::{Gate, Place, Turned};
+use crate::edge::metrics::Reason;
 use crate::edge::peer::Peer;
+use crate::edge::proxy;
 use crate::edge::routes::{Shared, routes};
-use crate::listener::{self, BindError, Bound, Heads};
+use crate::edge::strict::Strict;
+use crate::edge::tls::{Tls, wants_http2};
+use crate::listener::{self, BindError, Bound, Bounds, Heads};
 
 /// The answer where there are too many connections.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
@@ -26,9 +38,60 @@ const HTTP_BUFFER_BYTES: usize = 32 << 10;
 
 /// A connection's place among those allowed; whoever keeps the connection keeps this.
 #[derive(Clone)]
-pub(crate) struct Admitted(
-    #[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>,
-);
+pub(crate) struct Admitted {
+    #[expect(dead_code, reason = "held, not read")]
+    connection: Arc<(OwnedSemaphorePermit, Place)>,
+    /// The place of somebody behind a proxy.
+    behind: Option<Arc<Place>>,
+}
+
+/// Serves connections alike.
+struct Port {
+    shared: Arc<Shared>,
+    gate: Arc<Gate>,
+    tls: Option<Tls>,
+    routes: Routes,
+}
+
+/// A connection of which it is known who is at its other end.
+struct Line {
+    stream: Box<dyn Stream>,
+    peer: Peer,
+    place: Place,
+    http2: bool,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Why a connection is not served.
+enum Closed {
+    /// It is refused.
+    Refused(Reason, String),
+    /// There is no room for its address, which it is told where it is plain.
+    Turned(Turned, TcpStream),
+}
+
+impl Admitted {
+    /// Keeps the place of somebody behind a proxy, too.
+    pub(crate) fn keep(&mut self, place: Place) {
+        self.behind = Some(Arc::new(place));
+    }
+
+    /// Returns what keeps no place, for tests.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
+        Self { connection: Arc::new((permit, Place::free())), behind: None }
+    }
+
+    /// Tells whether it keeps the place of somebody behind a proxy, for tests.
+    #[cfg(test)]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+}
 
 /// Opens the port.
 ///
@@ -39,38 +102,137 @@ pub async fn bind(address: SocketAddr) -> Result<Bound, BindError> {
 }
 
 /// Serves the port until `stop` is cancelled; connections that are open then go on.
-pub async fn serve(bound: Bound, shared: Arc<Shared>, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(shared.config.connections_max));
+pub async fn serve(bound: Bound, tls: Option<Tls>, shared: Arc<Shared>, stop: CancellationToken) {
+    let config = &shared.config;
+    let room = Arc::new(Semaphore::new(config.connections_max));
+    let gate = Arc::new(Gate::new(config.connections_per_address, config.handshakes_per_second));
     let routes = routes(shared.clone());
-    while let Some((stream, address)) = bound.accept(&stop).await {
+    let port = Arc::new(Port { shared: shared.clone(), gate, tls, routes });
+    while let Some((stream, from)) = bound.accept(&stop).await {
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            shared.metrics.refused_connections.inc();
-            // A fresh socket takes so little at once; a client that is not told sees the end.
-            let _ = stream.try_write(FULL);
+            shared.metrics.refuse(Reason::Full);
+            if port.tls.is_none() {
+                // A fresh socket takes so little at once; who is not told sees the end.
+                let _ = stream.try_write(FULL);
+            }
             continue;
         };
-        let peer = Peer { address, secure: false };
-        let connection = connection((stream, peer), permit, routes.clone(), shared.clone());
-        shared.tasks.spawn("connection", connection);
+        shared.tasks.spawn("connection", port.clone().connection(stream, from, permit));
     }
 }
 
-async fn connection(
-    (stream, peer): (TcpStream, Peer),
-    permit: OwnedSemaphorePermit,
-    routes: Routes,
-    shared: Arc<Shared>,
-) {
-    if let Err(reason) = stream.set_nodelay(true) {
-        debug!(%reason, "connection is gone");
-        return;
+impl Port {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        from: IpAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        if let Err(reason) = stream.set_nodelay(true) {
+            debug!(%reason, "connection is gone");
+            return;
+        }
+        let within = self.shared.config.handshake_timeout;
+        let opened = tokio::select! {
+            biased;
+            () = self.shared.token.cancelled() => return,
+            opened = timeout(within, self.open(stream, from)) => opened,
+        };
+        let late = || Closed::Refused(Reason::SlowHandshake, "it took too long".to_owned());
+        match opened.unwrap_or_else(|_| Err(late())) {
+            Ok(line) => self.serve(line, permit).await,
+            Err(Closed::Refused(reason, why)) => {
+                self.shared.metrics.refuse(reason);
+                debug!(%from, why, "a connection is refused");
+            }
+            Err(Closed::Turned(turned, stream)) => {
+                self.shared.metrics.refuse(turned.reason());
+                if self.tls.is_none() {
+                    tell(stream, turned).await;
+                }
+            }
+        }
     }
-    let admitted = Admitted(Arc::new(permit));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(admitted.clone());
-        request.extensions_mut().insert(peer);
-        TowerToHyperService::new(routes.clone()).call(request)
-    });
-    let heads = Heads { timeout: shared.config.header_timeout, bytes_max: HTTP_BUFFER_BYTES };
-    listener::serve(stream, service, heads, shared.token.clone()).await;
+
+    /// Finds out who is at the other end of a connection.
+    async fn open(&self, mut stream: TcpStream, from: IpAddr) -> Result<Line, Closed> {
+        let config = &self.shared.config;
+        let mut peer = Peer { address: from, secure: false };
+        if config.proxy_protocol {
+            let refused = |why: String| Closed::Refused(Reason::Proxy, why);
+            if !config.trusted_proxies.contain(from) {
+                return Err(refused("it is no trusted proxy".to_owned()));
+            }
+            let header = proxy::read(&mut stream).await.map_err(|bad| refused(bad.to_string()))?;
+            if let Some(address) = header.source {
+                peer = Peer { address, secure: header.secure };
+            }
+        }
+        let place = match config.trusted_proxies.contain(peer.address) {
+            true => Ok(Place::free()),
+            false => self.gate.admit(peer.address),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(turned) => return Err(Closed::Turned(turned, stream)),
+        };
+        let Some(tls) = &self.tls else {
+            return Ok(Line { stream: Box::new(stream), peer, place, http2: false });
+        };
+        let secured = tls.accept(stream).await;
+        let secured = secured.map_err(|error| Closed::Refused(Reason::Tls, error.to_string()))?;
+        peer.secure = true;
+        let http2 = wants_http2(&secured);
+        Ok(Line { stream: Box::new(secured), peer, place, http2 })
+    }
+
+    async fn serve(&self, line: Line, permit: OwnedSemaphorePermit) {
+        let Line { stream, peer, place, http2 } = line;
+        let (shared, activity) = (&self.shared, Arc::new(Activity::new()));
+        let (config, metrics) = (&shared.config, &shared.metrics);
+        let entry = Arc::new(Entry {
+            peer,
+            admitted: Admitted { connection: Arc::new((permit, place)), behind: None },
+            activity: activity.clone(),
+            gate: self.gate.clone(),
+            config: config.clone(),
+            metrics: metrics.clone(),
+            routes: self.routes.clone(),
+        });
+        let service = service_fn(move |request| {
+            let entry = entry.clone();
+            async move { entry.answer(request).await }
+        });
+        let ending = activity.idle(config.idle_timeout, &shared.token);
+        let cut = async {
+            activity.stalled(config.idle_timeout).await;
+            metrics.refuse(Reason::SlowReader);
+        };
+        let within = config.header_timeout;
+        if http2 {
+            let io = Strict::http2(stream, within, activity.clone(), metrics.clone());
+            let head_bytes_max = u32::try_from(HTTP_BUFFER_BYTES).unwrap_or(u32::MAX);
+            let bounds = Bounds { streams_max: config.streams_max, head_bytes_max };
+            let tasks = shared.tasks.clone();
+            listener::serve_http2(io, service, bounds, tasks, ending, cut).await;
+        } else {
+            let io = Strict::http1(stream, within, activity.clone(), metrics.clone());
+            let heads = Heads { timeout: None, bytes_max: HTTP_BUFFER_BYTES };
+            listener::serve(io, service, heads, ending, cut).await;
+        }
+    }
+}
+
+/// Tells a client why its connection ends.
+async fn tell(mut stream: TcpStream, turned: Turned) {
+    let body = format!(r#"{{"title":"Too Many Requests","status":429,"detail":"{turned}"}}"#);
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: {}\r\ncontent-length: {}\r\n\
+         content-type: application/problem+json\r\ncache-control: no-store\r\n\
+         connection: close\r\n\r\n{body}",
+        turned.retry().as_secs_f64().ceil(),
+        body.len()
+    );
+    // It takes so little at once, or is gone.
+    let _ = stream.write_all(answer.as_bytes()).await;
 }

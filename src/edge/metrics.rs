@@ -19,12 +19,69 @@ pub struct Metrics {
     pub lagged: IntCounter,
     /// Batches over a rate.
     pub rate_limited: IntCounter,
-    /// Connections refused because there are too many.
-    pub refused_connections: IntCounter,
+    /// What was not let in at the port, by reason.
+    pub refused: IntCounterVec,
+    /// When the certificate of the port expires, in seconds since 1970; 0 where there is none.
+    pub tls_expires: IntGauge,
     /// From a batch on the socket to its acknowledgement on the socket, in seconds.
     pub ack_sent: Histogram,
     /// Batches that wait for theirs: told to the other nodes, and not to Prometheus.
     pub waiting: Waiting,
+}
+
+/// Why something was not let in at the port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// There are too many connections.
+    Full,
+    /// There are too many of one address.
+    Address,
+    /// One address makes them too quickly.
+    Rate,
+    /// A trusted proxy does not say who the client is, or another address speaks as one.
+    Proxy,
+    /// TLS was not agreed on.
+    Tls,
+    /// The above took too long.
+    SlowHandshake,
+    /// A head was not made as it must be.
+    Head,
+    /// A head took too long.
+    SlowHead,
+    /// A body took too long.
+    SlowBody,
+    /// An answer was taken too slowly.
+    SlowReader,
+}
+
+impl Reason {
+    const ALL: [Self; 10] = [
+        Self::Full,
+        Self::Address,
+        Self::Rate,
+        Self::Proxy,
+        Self::Tls,
+        Self::SlowHandshake,
+        Self::Head,
+        Self::SlowHead,
+        Self::SlowBody,
+        Self::SlowReader,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Address => "address",
+            Self::Rate => "rate",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::SlowHandshake => "slow-handshake",
+            Self::Head => "head",
+            Self::SlowHead => "slow-head",
+            Self::SlowBody => "slow-body",
+            Self::SlowReader => "slow-reader",
+        }
+    }
 }
 
 impl Metrics {
@@ -36,6 +93,7 @@ impl Metrics {
     /// Where a name is registered already.
     pub fn register(registry: &Registry, ack_sent: Histogram) -> Result<Self, prometheus::Error> {
         let closes = Opts::new("quire_edge_closes_total", "Sessions sent away, by reason");
+        let refused = Opts::new("quire_edge_refused_total", "What the port refused, by reason");
         let metrics = Self {
             registry: registry.clone(),
             ack_sent,
@@ -45,9 +103,10 @@ impl Metrics {
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
-            refused_connections: IntCounter::new(
-                "quire_edge_refused_connections_total",
-                "Connections over the limit",
+            refused: IntCounterVec::new(refused, &["reason"])?,
+            tls_expires: IntGauge::new(
+                "quire_edge_tls_expires_seconds",
+                "When the certificate expires, in seconds since 1970",
             )?,
         };
         registry.register(Box::new(metrics.sessions.clone()))?;
@@ -55,8 +114,18 @@ impl Metrics {
         registry.register(Box::new(metrics.moves.clone()))?;
         registry.register(Box::new(metrics.lagged.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
-        registry.register(Box::new(metrics.refused_connections.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.tls_expires.clone()))?;
+        // Each is there before it counts, so that its first rise is seen as one.
+        for reason in Reason::ALL {
+            metrics.refused.with_label_values(&[reason.label()]);
+        }
         Ok(metrics)
+    }
+
+    /// Counts what was not let in.
+    pub(crate) fn refuse(&self, reason: Reason) {
+        self.refused.with_label_values(&[reason.label()]).inc();
     }
 
     /// Spells everything that is counted on the node in Prometheus' text format.

@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{Instrument, debug};
 
+use crate::edge::doors::Refused;
+use crate::edge::gate::Turned;
 use crate::edge::listener::Admitted;
 use crate::edge::metered::Metered;
 use crate::edge::problem::Problem;
@@ -51,7 +53,11 @@ pub(crate) async fn upgrade(
         return answer;
     };
     let (headers, query) = (request.headers(), request.uri().query());
-    let caller = shared.doors.socket_caller(headers, query, offer.csrf).await;
+    let caller = match request.extensions().get::<Turned>() {
+        // A ticket is not used up for it.
+        Some(turned) => Err(Refused::Turned(*turned)),
+        None => shared.doors.socket_caller(headers, query, offer.csrf).await,
+    };
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);
     let config = socket_config(&shared);

@@ -181,7 +181,7 @@ async fn member(
     let peer = listener.local_addr().expect("it is bound");
     let stop = tasks.token().clone();
     tasks.spawn("peers", relay::serve(listener, Arc::new(ports), stop));
-    tasks.spawn("edge", edge::serve(bound, shared, CancellationToken::new()));
+    tasks.spawn("edge", edge::serve(bound, None, shared, CancellationToken::new()));
     Member { address, peer, peers, relay: metrics, edge, heirs, tasks }
 }
 

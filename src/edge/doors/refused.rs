@@ -1,9 +1,12 @@
 //! Why somebody is not let in, for HTTP and for sockets; nothing of what was presented is told.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TooLarge};
+use crate::edge::gate::Turned;
 use crate::edge::problem::Problem;
 use crate::wire::ErrorCode;
 
@@ -37,6 +40,9 @@ pub(in crate::edge) enum Refused {
     /// There is no room for another ticket.
     #[error(transparent)]
     NoTicket(#[from] NoTicket),
+    /// There is no room for its address.
+    #[error(transparent)]
+    Turned(#[from] Turned),
     /// The page is one of another site.
     #[error(
         "a page of another origin may not use this server: open the one it serves, or have \
@@ -61,6 +67,8 @@ impl Refused {
             Self::Nobody => "nobody",
             Self::TooLarge(_) => "login-too-large",
             Self::NoTicket(_) => "no-ticket",
+            Self::Turned(Turned::Many) => "address",
+            Self::Turned(Turned::Fast(_)) => "rate",
             Self::Origin => "origin",
             Self::Host => "host",
         }
@@ -77,7 +85,15 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => ErrorCode::Unauthenticated,
             Self::TooLarge(_) => ErrorCode::TooLarge,
-            Self::NoTicket(_) => ErrorCode::Rate,
+            Self::NoTicket(_) | Self::Turned(_) => ErrorCode::Rate,
+        }
+    }
+
+    /// Returns when to come again, where that is known.
+    pub(in crate::edge) fn retry(self) -> Option<Duration> {
+        match self {
+            Self::Turned(turned) => Some(turned.retry()),
+            _ => None,
         }
     }
 
@@ -91,7 +107,7 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTicket(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoTicket(_) | Self::Turned(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }

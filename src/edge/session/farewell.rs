@@ -13,7 +13,7 @@ use crate::edge::doors::Refused;
 use crate::edge::refusal;
 use crate::edge::session::message;
 use crate::types::Seq;
-use crate::wire::{Codec, ErrorCode, Refusal, ServerMessage, encode_server};
+use crate::wire::{Codec, ErrorCode, Millis, Refusal, ServerMessage, encode_server};
 
 /// Why a session ends: what the client is told last.
 pub(in crate::edge::session) struct Farewell {
@@ -44,7 +44,11 @@ impl Farewell {
 
 impl From<Refused> for Farewell {
     fn from(refused: Refused) -> Self {
-        Self::refused(refused.code(), &refused.to_string())
+        let mut farewell = Self::refused(refused.code(), &refused.to_string());
+        if let Some(ServerMessage::Error { retry, .. }) = &mut farewell.message {
+            *retry = refused.retry().map(Millis::from);
+        }
+        farewell
     }
 }
 

@@ -70,8 +70,16 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("rdkafka", &["src/log/kafka/"]),
     ("scylla", &["src/checkpoint/cql/"]),
-    ("rustls", &["src/checkpoint/cql/store.rs", "src/relay/tls.rs", "src/node/issuer.rs"]),
-    ("tokio_rustls", &["src/relay/tls.rs"]),
+    (
+        "rustls",
+        &[
+            "src/checkpoint/cql/store.rs",
+            "src/edge/tls.rs",
+            "src/node/issuer.rs",
+            "src/relay/tls.rs",
+        ],
+    ),
+    ("tokio_rustls", &["src/edge/tls.rs", "src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     ("jsonwebtoken", &["src/auth/"]),
