@@ -115,6 +115,15 @@ fn bad_files_are_refused_with_the_line() {
             ],
         ),
         (
+            "[edge]\ntls-key-file = \"k.pem\"\nproxy-protocol = true\n\
+                 trusted-proxies = \"10.0.0.1/8\"",
+            &[
+                "q.toml:2: edge.tls-key-file: TLS needs edge.tls-certificate-file, too: set both",
+                "q.toml:3: edge.proxy-protocol: it needs edge.trusted-proxies, too: whose word",
+                "q.toml:4: edge.trusted-proxies: \"10.0.0.1/8\" is no list of networks: write IP",
+            ],
+        ),
+        (
             "[edge]\nop-bytes-max = \"2MiB\"\n[document]\nframe-bytes-max = \"3MiB\"",
             &["q.toml:2: edge.op-bytes-max = \"2MiB\" exceeds edge.frame-bytes-max = \"1MiB\""],
         ),

@@ -32,9 +32,9 @@ use crate::inner::PATIENCE;
 use crate::plain::{rest, say, statuses, until};
 use crate::raw::{hello, node};
 
-const NAME: &str = "docs.example";
+const NAME: &str = "localhost";
 
-const ASK: &str = "GET /livez HTTP/1.1\r\nHost: docs.example\r\n\r\n";
+const ASK: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A node over TLS, and who has signed its certificate.
 struct Site {
@@ -105,7 +105,7 @@ impl Site {
 
     async fn metric(&self, name: &str) -> u64 {
         let mut stream = self.plain_http().await;
-        let ask = "GET /metrics HTTP/1.0\r\n\r\n";
+        let ask = "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
         stream.write_all(ask.as_bytes()).await.expect("it is open");
         let text = rest(&mut stream).await;
         let line = text.lines().find_map(|line| line.strip_prefix(name));

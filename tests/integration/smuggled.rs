@@ -8,7 +8,7 @@ use crate::plain::{refused, rest, say, statuses, until};
 use crate::raw::node;
 
 /// The request that is hidden: it would be answered with 200.
-const HIDDEN: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+const HIDDEN: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn answers(node: &Node, bytes: &str) -> Vec<u16> {
     let mut stream = say(node.address, bytes.as_bytes()).await;
@@ -20,16 +20,18 @@ async fn answers(node: &Node, bytes: &str) -> Vec<u16> {
 #[tokio::test]
 async fn two_requests_at_once_are_two() {
     let node = node(|_| {}).await;
-    let put = "PUT /v1/docs/a HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n{\"text\":\"\"}\n";
+    let put =
+        "PUT /v1/docs/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n{\"text\":\"\"}\n";
     let chunked =
-        "PUT /v1/docs/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        "PUT /v1/docs/b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(answers(&node, &format!("{HIDDEN}\r\n{HIDDEN}")).await, [200, 200]);
     let put = answers(&node, &format!("{put}{HIDDEN}")).await;
     assert!(matches!(put[..], [200..=299, 200]), "{put:?}");
     // The end of chunks is found, and still nobody else's request comes after them.
     let chunked = answers(&node, &format!("{chunked}{HIDDEN}")).await;
     assert!(matches!(chunked[..], [200..=499]), "{chunked:?}");
-    let upgrade = "GET /livez HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n";
+    let upgrade =
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n";
     assert_eq!(answers(&node, &format!("{upgrade}{HIDDEN}")).await, [200]);
     assert_eq!(refused(&node, "head").await, 0);
 }
@@ -67,22 +69,23 @@ async fn what_could_hide_a_request_is_refused() {
         "Host: b".to_owned(),
     ] {
         for method in ["GET", "POST"] {
-            let request = format!("{method} /livez HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{HIDDEN}");
+            let request =
+                format!("{method} /livez HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n{HIDDEN}");
             assert_eq!(answers(&node, &request).await, [400], "{head:?}");
         }
         count += 2;
     }
     for request in [
-        format!("GET /livez HTTP/1.1\nHost: a\n\n{HIDDEN}"),
-        format!("GET /livez HTTP/1.1\r\nHost: a\r\n\n{HIDDEN}"),
+        format!("GET /livez HTTP/1.1\nHost: localhost\n\n{HIDDEN}"),
+        format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n\n{HIDDEN}"),
         format!("GET /livez HTTP/1.1\r\n\r\n{HIDDEN}"),
-        format!("GET http://b/livez HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}"),
-        format!("GET http://u:p@a/livez HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}"),
+        format!("GET http://b/livez HTTP/1.1\r\nHost: localhost\r\n\r\n{HIDDEN}"),
+        format!("GET http://u:p@localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n{HIDDEN}"),
         format!("CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n{HIDDEN}"),
-        format!("GET /livez HTTP/1.1 \r\nHost: a\r\n\r\n{HIDDEN}"),
-        format!("GET /livez  HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}"),
-        format!("GET /livez\u{1}x HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}"),
-        format!("GET /livez HTTP/3.7\r\nHost: a\r\n\r\n{HIDDEN}"),
+        format!("GET /livez HTTP/1.1 \r\nHost: localhost\r\n\r\n{HIDDEN}"),
+        format!("GET /livez  HTTP/1.1\r\nHost: localhost\r\n\r\n{HIDDEN}"),
+        format!("GET /livez\u{1}x HTTP/1.1\r\nHost: localhost\r\n\r\n{HIDDEN}"),
+        format!("GET /livez HTTP/3.7\r\nHost: localhost\r\n\r\n{HIDDEN}"),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ] {
         let found = answers(&node, &request).await;
@@ -92,7 +95,7 @@ async fn what_could_hide_a_request_is_refused() {
         count += 1;
     }
     assert_eq!(count, 61);
-    let absolute = "GET http://a/livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let absolute = "GET http://localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(answers(&node, absolute).await, [200]);
     assert_eq!(answers(&node, HIDDEN).await, [200], "others are served");
 }
@@ -111,7 +114,8 @@ async fn chunks_that_two_servers_read_in_two_ways_end_the_connection() {
         "5\r\nhelloXX0\r\n\r\n",
         "0\r\nContent-Length: 5\r\n\r\nhello",
     ] {
-        let head = "PUT /v1/docs/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head =
+            "PUT /v1/docs/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
         let found = answers(&node, &format!("{head}{chunks}{HIDDEN}")).await;
         assert!(
             found.len() <= 1 && found.iter().all(|status| *status < 500),
@@ -132,7 +136,8 @@ async fn what_a_client_says_stays_where_it_belongs() {
         "/v1/docs/..%2f..%2fetc",
         "/d/%2e%2e",
     ] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut stream = say(node.address, request.as_bytes()).await;
         let answer = rest(&mut stream).await.to_lowercase();
         let head = answer.split("\r\n\r\n").next().unwrap_or_default();
@@ -141,7 +146,7 @@ async fn what_a_client_says_stays_where_it_belongs() {
     }
     // A head that is too long, or has too many lines.
     for more in [format!("X: {}\r\n", "x".repeat(64 << 10)), "X: x\r\n".repeat(200)] {
-        let request = format!("GET /livez HTTP/1.1\r\nHost: a\r\n{more}\r\n{HIDDEN}");
+        let request = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{more}\r\n{HIDDEN}");
         assert_eq!(answers(&node, &request).await, [431]);
     }
     let mut stream = say(node.address, HIDDEN.as_bytes()).await;
