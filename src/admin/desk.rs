@@ -328,7 +328,14 @@ impl Desk {
     /// Asks another node; none where it does not answer.
     async fn ask(&self, owner: &NodeId, target: String) -> Option<(StatusCode, Bytes)> {
         let (method, body) = ("GET".to_owned(), Blob(Bytes::new()));
-        let request = Request { method, target, content_type: None, who: Who::anything(), body };
+        let request = Request {
+            method,
+            target,
+            content_type: None,
+            headers: Vec::new(),
+            who: Who::anything(),
+            body,
+        };
         let asked = timeout(TOLD_MAX, self.part().ok()?.router.carry(owner, request)).await.ok()?;
         let response = asked.ok()?;
         Some((StatusCode::from_u16(response.status).ok()?, response.body.0))

@@ -28,9 +28,10 @@ impl Pages for Branched {
             return self.rest.answer(request).await;
         }
         let content_type = Some("application/json".to_owned());
+        let headers = Vec::new();
         match serde_json::to_vec(&self.desk.burdens().await) {
-            Ok(body) => Response { status: 200, content_type, body: Blob(body.into()) },
-            Err(_) => Response { status: 500, content_type: None, body: Blob("".into()) },
+            Ok(body) => Response { status: 200, content_type, headers, body: Blob(body.into()) },
+            Err(_) => Response { status: 500, content_type: None, headers, body: Blob("".into()) },
         }
     }
 }

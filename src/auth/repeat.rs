@@ -2,8 +2,8 @@
 //! session, and a document takes a session's batch once, on every node and after every crash.
 //!
 //! The id is an HMAC under a key of the cluster, of who asks, the document and the key, so that
-//! nobody who guesses another one's key can be in the way of it. While the cluster's secret is being
-//! replaced the previous one is used, which all nodes have until all have the new one.
+//! nobody who guesses another one's key can be in the way of it. While the cluster's secret is
+//! being replaced the previous one is used, which all nodes have until all have the new one.
 
 use ring::hmac;
 

@@ -1,7 +1,7 @@
 //! The commands, and what becomes of their errors.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +45,8 @@ enum Command {
     Token(token::Args),
     /// Check, show or print a configuration
     Config(config::Args),
+    /// Print the description of the HTTP API (OpenAPI)
+    Openapi,
     #[command(flatten)]
     Operate(operate::Verb),
 }
@@ -71,9 +73,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Openapi => openapi(),
         Command::Operate(verb) => operate::run(verb),
     };
     done.unwrap_or_else(|error| failed(&error)).into()
+}
+
+fn openapi() -> anyhow::Result<Exit> {
+    io::stdout().write_all(crate::edge::description().as_bytes())?;
+    Ok(Exit::Success)
 }
 
 /// Tells on stderr what went wrong and what to do, and returns the exit code.

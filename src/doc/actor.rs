@@ -46,6 +46,7 @@ pub(crate) enum Message {
     Join(Join, oneshot::Sender<Result<Seat, Refusal>>),
     Listen(Listen, oneshot::Sender<Result<Heard, Refusal>>),
     Submit(ConnId, Batch),
+    SubmitOnHead(ConnId, Batch),
     Place(ConnId, Revision, Option<(u64, u64)>),
     Leave(ConnId),
     Missed(ConnId, Revision, oneshot::Sender<Option<Vec<Arc<Change>>>>),
@@ -219,6 +220,7 @@ impl Running {
             }
             Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
+            Message::SubmitOnHead(conn, batch) => self.submit_on_head(conn, batch),
             Message::Place(conn, rev, sel) => self.place(conn, rev, sel),
             Message::Leave(conn) => self.leave(conn),
             // Whoever was sent away is told nothing more.
@@ -269,7 +271,7 @@ impl Running {
         }
     }
 
-    fn submit(&mut self, conn: ConnId, batch: Batch) {
+    pub(in crate::doc) fn submit(&mut self, conn: ConnId, batch: Batch) {
         let received = batch.received;
         self.look_for_room();
         let Some(author) = self.audience.author(conn) else { return };

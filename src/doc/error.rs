@@ -83,6 +83,9 @@ pub enum Refusal {
     /// The document is deleted, or was never created and may not be by this client.
     #[error("there is no such document")]
     NoDocument,
+    /// The document that is to be created is there already.
+    #[error("the document exists already")]
+    Exists,
     /// Another connection presented the same session.
     #[error("another connection took this session over")]
     Replaced,
@@ -162,7 +165,7 @@ impl From<Panicked> for Refusal {
 
 impl Refusal {
     /// Refuses to write where the log has lost records.
-    pub(in crate::doc) fn only_read() -> Self {
+    pub(crate) fn only_read() -> Self {
         let reason = "the log has lost records: documents can only be read until an operator has \
                       restored it"
             .to_owned();

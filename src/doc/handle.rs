@@ -238,6 +238,21 @@ impl Handle {
         self.send(Message::Submit(conn, batch)).map_err(|Closed| NotTaken::Closed)
     }
 
+    /// Hands a batch over as [`Self::submit`] does, to be refused with `BadBase` unless its base is
+    /// the newest revision.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing of the batch was taken.
+    pub async fn submit_on_head(
+        &self,
+        conn: ConnId,
+        mut batch: Batch,
+        bytes: usize,
+    ) -> Result<(), NotTaken> {
+        batch.permit = Some(self.room(bytes).await?);
+        self.send(Message::SubmitOnHead(conn, batch)).map_err(|Closed| NotTaken::Closed)
+    }
+
     /// Waits for room in the document's queue, and not for long.
     async fn room(&self, bytes: usize) -> Result<Room, NotTaken> {
         let room = u32::try_from(bytes.clamp(1, self.permits_max)).unwrap_or(u32::MAX);

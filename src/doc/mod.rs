@@ -17,6 +17,7 @@ mod handle;
 mod history;
 mod join;
 mod metrics;
+mod on_head;
 mod order;
 mod pending;
 mod presence;
@@ -50,4 +51,5 @@ pub use write::{Append, Done, Shard, Write};
 pub(crate) use audience::{Audience, Hears, Tick};
 pub(crate) use window::Window;
 
+pub use crate::checkpoint::NamedVersion;
 pub use crate::log::EventKind;

@@ -188,7 +188,11 @@ impl State {
                 Err(Refusal::TooManyVersions { limit: VERSIONS_MAX })
             }
             Write::Event { kind: EventKind::Quarantined { .. }, .. } => Ok(()),
-            Write::Event { kind: EventKind::Created, .. } => self.check_life(),
+            Write::Event { kind: EventKind::Created, .. } => {
+                self.check_life()?;
+                let begun = self.exists() || !self.pending.is_empty();
+                if begun { Err(Refusal::Exists) } else { Ok(()) }
+            }
             Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
             Write::Event { .. } => self.check_life(),
             Write::Edit { base, .. } | Write::Restore { base, .. } => {

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use rust_embed::RustEmbed;
 
+use crate::edge::model::Named;
 use crate::edge::problem::Problem;
 use crate::types::DocId;
 
@@ -19,16 +20,31 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 struct Dist;
 
 /// Answers `GET /`: recent and new documents.
+#[utoipa::path(
+    get, path = "/", tag = "pages",
+    responses((status = 200, description = "A page", body = String,
+        content_type = "text/html; charset=utf-8"))
+)]
 pub(crate) async fn index() -> axum::response::Response {
     page("index.html")
 }
 
 /// Answers `GET /login`: where a token becomes a login.
+#[utoipa::path(
+    get, path = "/login", tag = "pages",
+    responses((status = 200, description = "A page", body = String,
+        content_type = "text/html; charset=utf-8"))
+)]
 pub(crate) async fn login() -> axum::response::Response {
     page("login.html")
 }
 
 /// Answers `GET /d/{doc}`: the editor.
+#[utoipa::path(
+    get, path = "/d/{doc}", tag = "pages", params(Named),
+    responses((status = 200, description = "A page", body = String,
+        content_type = "text/html; charset=utf-8"))
+)]
 pub(crate) async fn editor(Path(doc): Path<String>) -> axum::response::Response {
     match doc.parse::<DocId>() {
         Ok(_) => page("editor.html"),
@@ -37,6 +53,16 @@ pub(crate) async fn editor(Path(doc): Path<String>) -> axum::response::Response 
 }
 
 /// Answers `GET /assets/{name}`.
+#[utoipa::path(
+    get, path = "/assets/{name}", tag = "pages",
+    params(("name" = String, Path, description = "A name that holds a hash")),
+    responses((status = 200, description = "A part of a page", content(
+        (String = "text/javascript; charset=utf-8"),
+        (String = "text/css; charset=utf-8"),
+        (String = "text/html; charset=utf-8"),
+        (String = "image/svg+xml"),
+    )))
+)]
 pub(crate) async fn asset(Path(name): Path<String>) -> axum::response::Response {
     match file(&format!("assets/{name}")) {
         Some(response) => with(response, "public, max-age=31536000, immutable"),

@@ -4,25 +4,44 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request as Asked, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use crate::edge::doors::Caller;
-use crate::edge::extract::body_bytes;
+use crate::edge::extract::{body_bytes, doc_id};
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, documents};
 use crate::relay::{Blob, Pages, PeerError, Request, Response};
-use crate::types::DocId;
 
-/// When a request may be made again that could not be carried, in seconds.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
+/// When a request may be made again that could not be carried.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is carried of a request's head, beside the body's kind.
+static ASKED: [HeaderName; 4] = [
+    header::ACCEPT,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+];
+
+/// What is carried of an answer's head, beside the body's kind.
+static TOLD: [HeaderName; 7] = [
+    header::ALLOW,
+    header::CONTENT_DISPOSITION,
+    header::ETAG,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
+];
 
 /// Marks a request that was carried once: it is not carried on.
 #[derive(Clone, Copy)]
@@ -46,14 +65,17 @@ impl Carried {
 #[async_trait]
 impl Pages for Carried {
     async fn answer(&self, request: Request) -> Response {
-        let Request { method, target, content_type, who, body } = request;
+        let Request { method, target, content_type, headers, who, body } = request;
         let is_own = target.starts_with("/v1/docs/");
         let builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
         let mut builder = builder.extension(Caller::carried(who));
         if let Some(kind) = content_type {
             builder = builder.header(header::CONTENT_TYPE, kind);
         }
-        let builder = builder.header(header::CONTENT_LENGTH, body.0.len());
+        let mut builder = builder.header(header::CONTENT_LENGTH, body.0.len());
+        for (name, value) in uncarried(&headers, &ASKED) {
+            builder = builder.header(name, value);
+        }
         let request = match builder.body(Body::from(body.0)) {
             Ok(request) if is_own => request,
             Ok(_) | Err(_) => return problem("the request that was carried is none"),
@@ -62,24 +84,49 @@ impl Pages for Carried {
         let answered: Result<Answer, Infallible> = service.call(request).await;
         let answer = answered.unwrap_or_else(|never| match never {});
         let (head, body) = answer.into_parts();
-        let content_type = head.headers.get(header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+        let (status, content_type) = (head.status.as_u16(), kind_of(&head.headers));
+        let headers = carried(&head.headers, &TOLD);
         match to_bytes(body, self.body_bytes_max).await {
-            Ok(bytes) => Response { status: head.status.as_u16(), content_type, body: Blob(bytes) },
+            Ok(bytes) => Response { status, content_type, headers, body: Blob(bytes) },
             Err(_) => problem("the answer could not be read"),
         }
     }
 }
 
 fn problem(detail: &str) -> Response {
+    let (content_type, headers) = (Some("text/plain".to_owned()), Vec::new());
     let body = Blob(format!("{detail}\n").into());
-    Response { status: 500, content_type: Some("text/plain".to_owned()), body }
+    Response { status: 500, content_type, headers, body }
+}
+
+fn kind_of(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(header::CONTENT_TYPE)?;
+    kind.to_str().ok().map(str::to_owned)
+}
+
+/// Takes those headers along that are listed.
+fn carried(headers: &HeaderMap, listed: &[HeaderName]) -> Vec<(String, String)> {
+    let all = listed.iter().flat_map(|name| headers.get_all(name).iter().map(move |it| (name, it)));
+    let text = all.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?)));
+    text.map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+/// Returns the headers that came along, as far as they are listed.
+fn uncarried(
+    headers: &[(String, String)],
+    listed: &'static [HeaderName],
+) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
+    headers.iter().filter_map(|(name, value)| {
+        let name = listed.iter().find(|one| one.as_str() == name)?;
+        Some((name, value.parse().ok()?))
+    })
 }
 
 /// Has the owner answer what is asked about a document of another node.
 pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, next: Next) -> Answer {
-    let name = request.uri().path().split('/').nth(3);
-    let doc = name.and_then(|name| name.parse::<DocId>().ok());
+    let (mut parts, body) = request.into_parts();
+    let doc = doc_id(&mut parts).await.ok();
+    let request = Asked::from_parts(parts, body);
     let owner = doc.and_then(|doc| Some((shared.router.elsewhere(&doc)?, doc)));
     let Some((owner, doc)) = owner else { return next.run(request).await };
     if request.extensions().get::<Once>().is_some() {
@@ -88,15 +135,19 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
     // A route that forgot to ask lets nobody do anything.
     let caller = request.extensions().get::<Caller>().cloned();
     let who = caller.unwrap_or_else(Caller::anonymous).who(&doc);
-    let method = request.method().clone();
+    // Of what is answered to HEAD, the body is left out here.
+    let method = match request.method() {
+        &Method::HEAD => Method::GET,
+        other => other.clone(),
+    };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+    let content_type = kind_of(request.headers());
+    let headers = carried(request.headers(), &ASKED);
     let body = match body_bytes(request, &shared).await {
         Ok((body, _room)) => Blob(body),
         Err(problem) => return problem.into_response(),
     };
-    let carried = Request { method: method.to_string(), target, content_type, who, body };
+    let carried = Request { method: method.to_string(), target, content_type, headers, who, body };
     match shared.router.carry(&owner, carried).await {
         Ok(response) => answer(response),
         Err(PeerError::Lost) if method != Method::GET => {
@@ -108,9 +159,15 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
 
 fn answer(response: Response) -> Answer {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    if status.is_server_error() && response.content_type.as_deref() == Some("text/plain") {
+        // It was made on the way.
+        let detail = String::from_utf8_lossy(&response.body.0);
+        return Problem::new(status, detail.trim_end()).retry(RETRY).into_response();
+    }
     let mut answer = (status, response.body.0).into_response();
     let headers = answer.headers_mut();
     headers.remove(header::CONTENT_TYPE);
+    headers.extend(uncarried(&response.headers, &TOLD).map(|(name, value)| (name.clone(), value)));
     if let Some(kind) = response.content_type.and_then(|kind| kind.parse().ok()) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
@@ -119,7 +176,5 @@ fn answer(response: Response) -> Answer {
 }
 
 fn unavailable(detail: &str) -> Answer {
-    let mut answer = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
-    answer.headers_mut().insert(header::RETRY_AFTER, RETRY);
-    answer
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY).into_response()
 }

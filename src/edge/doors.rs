@@ -24,11 +24,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::{Asker, Subject};
-use crate::auth::{Claims, Csrf, LoginId, Logins, Principal, Revocations, Tickets, Verifier};
+use crate::auth::{
+    Claims, Csrf, LoginId, Logins, Principal, Repeats, Revocations, Tickets, Verifier,
+};
 use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::stay::Stay;
 use crate::relay::Who;
-use crate::types::{Author, DocId, Timestamp};
+use crate::types::{Author, DocId, SessionId, Timestamp};
 
 pub use origin::{BadOrigin, Origins};
 pub(in crate::edge) use refused::Refused;
@@ -51,6 +53,8 @@ pub struct Guard {
     pub csrf: Csrf,
     /// Tickets that were issued here.
     pub tickets: Mutex<Tickets>,
+    /// Knows requests that come twice.
+    pub repeats: Repeats,
     /// What was withdrawn.
     pub revoked: watch::Receiver<Arc<Revocations>>,
     /// Whose pages may ask.
@@ -129,6 +133,19 @@ impl Doors {
         match self {
             Self::Open(origins) => origins,
             Self::Guarded(guard) => &guard.origins,
+        }
+    }
+
+    /// Returns the session of requests that somebody makes with an idempotency key.
+    pub(in crate::edge) fn repeated(
+        &self,
+        subject: Option<&Subject>,
+        doc: &DocId,
+        key: &str,
+    ) -> SessionId {
+        match self {
+            Self::Open(_) => Repeats::open().session(subject, doc, key),
+            Self::Guarded(guard) => guard.repeats.session(subject, doc, key),
         }
     }
 

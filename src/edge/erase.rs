@@ -13,10 +13,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
 use crate::doc::EventKind;
-use crate::edge::api::{author, event, existing};
 use crate::edge::erase::model::{Erasure, InLog, InStore, Left};
-use crate::edge::extract::{Body, Doc, Fresh};
-use crate::edge::model::Cut;
+use crate::edge::extract::{Asked, Body, Doc, Fresh, Nothing};
+use crate::edge::model::{Cut, Named};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::router::{Erased, Kept, Wait};
@@ -31,15 +30,25 @@ const COPIES: &str = "copies of the document at other nodes began again when it 
 const ELSEWHERE: &str = "not looked at: what clients have, recordings, backups, replicas outside \
      the cluster, and the free space of disks";
 
+/// Removes the history before a revision also from log and checkpoints, and proves it.
+#[utoipa::path(
+    post, path = "/v1/docs/{doc}/erase", tag = "history", params(Named),
+    request_body = Cut,
+    responses(
+        (status = 200, description = "It is gone", body = Erasure),
+        (status = 202, description = "Not yet: it goes on when it is asked again", body = Erasure),
+    )
+)]
 pub(crate) async fn erase(
     State(shared): State<Arc<Shared>>,
     doc: Doc,
+    _: Asked<Nothing>,
     Body(asked): Body<Cut>,
 ) -> Result<Response, Problem> {
-    let (past, before) = (existing(&doc.handle, Right::Admin).await?, Revision(asked.before));
+    let (past, before) = (doc.existing(Right::Admin).await?, asked.before.0);
     if past.oldest() < before {
         past.check_revision(before)?;
-        event(&doc.handle, EventKind::HistoryCut { before }, author(&asked.author)?).await?;
+        doc.event(doc.author(&asked.author)?, EventKind::HistoryCut { before }).await?;
     }
     let erased = shared.router.erase(&doc.id, before).await?;
     let proof = proof(&doc.id, before, erased);

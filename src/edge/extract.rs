@@ -8,22 +8,27 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::access::Right;
-use crate::doc::Handle;
+use crate::access::{Access, Asker, Right, Subject};
+use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Welcome, Write};
+use crate::edge::api::tag::Tag;
 use crate::edge::doors::Caller;
+use crate::edge::model::Import;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::types::DocId;
+use crate::types::{Author, DocId, Revision, SessionId};
 
 /// How long a body may take.
 const BODY_MAX: Duration = Duration::from_secs(60);
+
+/// When a request may come again that finds no room for its body.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// A JSON answer that no cache may keep.
 pub(crate) struct Fresh<T>(pub(crate) T);
@@ -34,32 +39,125 @@ impl<T: Serialize> IntoResponse for Fresh<T> {
     }
 }
 
-/// The document that a path names.
+/// The answer to what has made a revision.
+pub(crate) struct Made<T> {
+    /// Where the document is, if it is new.
+    created: Option<DocId>,
+    tag: Tag,
+    body: T,
+}
+
+impl<T> Made<T> {
+    pub(crate) fn changed(tag: Tag, body: T) -> Self {
+        Self { created: None, tag, body }
+    }
+
+    pub(crate) fn created(doc: DocId, tag: Tag, body: T) -> Self {
+        Self { created: Some(doc), tag, body }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        let mut answer = Fresh(self.body).into_response();
+        answer.headers_mut().insert(header::ETAG, self.tag.value());
+        if let Some(doc) = self.created {
+            *answer.status_mut() = StatusCode::CREATED;
+            let location = HeaderValue::from_str(&format!("/v1/docs/{doc}"));
+            let location = location.expect("a document's id is visible ASCII");
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        answer
+    }
+}
+
+/// The document that a path names, for whoever asks: the only way of the HTTP API to documents.
 pub(crate) struct Doc {
     pub(crate) id: DocId,
-    pub(crate) handle: Handle,
+    asker: Asker,
+    /// Under which name they write, where their token says it.
+    name: Option<Author>,
+    handle: Handle,
 }
 
 impl FromRequestParts<Arc<Shared>> for Doc {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
-        let Path(name) = Path::<String>::from_request_parts(parts, shared)
-            .await
-            .map_err(|rejection| not_found(&rejection.body_text()))?;
-        let id: DocId =
-            name.parse().map_err(|bad: crate::types::BadDocId| not_found(&bad.to_string()))?;
-        let caller = parts.extensions.get::<Caller>().cloned();
-        if !caller.is_some_and(|caller| caller.asks(&id).granted.has(Right::Admin)) {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "no right to this document"));
-        }
+        let id = doc_id(parts).await?;
+        let caller = Caller::from_request_parts(parts, shared).await?;
+        let (asker, name) = (caller.asks(&id), caller.name().cloned());
         let handle = shared.router.open(&id).await?;
-        Ok(Self { id, handle })
+        Ok(Self { id, asker, name, handle })
     }
 }
 
-/// A query whose mistakes are told as a problem.
+/// Returns the document that a path names.
+pub(crate) async fn doc_id(parts: &mut Parts) -> Result<DocId, Problem> {
+    let not_found =
+        |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail).code("bad-document-id");
+    let Path(name) = Path::<String>::from_request_parts(parts, &())
+        .await
+        .map_err(|rejection| not_found(&rejection.body_text()))?;
+    name.parse().map_err(|bad: crate::types::BadDocId| not_found(&bad.to_string()))
+}
+
+impl Doc {
+    /// Returns who asks, where that is known.
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.asker.subject.as_ref()
+    }
+
+    /// Returns under which name something is kept: it is not for the client to choose where its
+    /// token says it.
+    pub(crate) fn author(&self, said: &str) -> Result<Author, Problem> {
+        let said = said.parse();
+        let said = said.map_err(|bad: crate::types::BadAuthor| {
+            Problem::unfit("bad-author", &bad.to_string())
+        })?;
+        Ok(self.name.clone().unwrap_or(said))
+    }
+
+    /// Returns the history as it is now, whether there is a document or not.
+    pub(crate) async fn past(&self, right: Right) -> Result<Past, Problem> {
+        Ok(self.handle.past(&self.asker, right).await?)
+    }
+
+    /// Returns the history of a document that exists.
+    pub(crate) async fn existing(&self, right: Right) -> Result<Past, Problem> {
+        let past = self.past(right).await?;
+        past.check_exists()?;
+        Ok(past)
+    }
+
+    /// Returns what the document grants by itself.
+    pub(crate) async fn access(&self) -> Result<Access, Problem> {
+        Ok(self.handle.access(&self.asker).await?)
+    }
+
+    /// Writes something, and returns the newest revision once that is durable.
+    pub(crate) async fn write(&self, write: Write) -> Result<Revision, Failure> {
+        self.handle.write(SessionId(rand::random()), self.asker.clone(), write).await
+    }
+
+    /// Writes down what takes no revision, and returns the newest one.
+    pub(crate) async fn event(&self, author: Author, kind: EventKind) -> Result<Revision, Failure> {
+        self.write(Write::Event { author, kind }).await
+    }
+
+    /// Connects whoever asks.
+    pub(crate) async fn join(&self, join: Join) -> Result<Welcome, Failure> {
+        let join = Join { asker: self.asker.clone(), ..join };
+        Ok(self.handle.join(join).await.map_err(|Closed| Failure::Closed)??)
+    }
+
+    /// Returns the way to the document for what this does not do.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+/// A query whose mistakes are told as a problem; what is not known is one.
 pub(crate) struct Asked<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Asked<T> {
@@ -68,10 +166,15 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
         match Query::<T>::from_request_parts(parts, shared).await {
             Ok(Query(asked)) => Ok(Self(asked)),
-            Err(bad) => Err(Problem::new(StatusCode::BAD_REQUEST, &bad.body_text())),
+            Err(bad) => Err(Problem::bad_request("bad-query", &bad.body_text())),
         }
     }
 }
+
+/// Says that a request asks for nothing: no query is known.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
 
 /// A JSON body whose mistakes are told as a problem; an empty body counts as `{}`.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -80,16 +183,75 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let kind = kind(request.headers())?;
         let (bytes, _room) = body_bytes(request, shared).await?;
-        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        match serde_json::from_slice(bytes) {
-            Ok(body) => Ok(Self(body)),
-            Err(bad) => {
-                let detail = format!("the body is not the JSON this address takes: {bad}");
-                Err(Problem::new(StatusCode::BAD_REQUEST, &detail))
-            }
+        match kind {
+            Kind::Json => json(&bytes).map(Self),
+            Kind::Unsaid if bytes.is_empty() => json(&bytes).map(Self),
+            Kind::Unsaid | Kind::Text => Err(unsupported("application/json")),
         }
     }
+}
+
+/// A whole text, bare or in JSON.
+pub(crate) struct Whole(pub(crate) Import);
+
+impl FromRequest<Arc<Shared>> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let kind = kind(request.headers())?;
+        let (bytes, _room) = body_bytes(request, shared).await?;
+        match kind {
+            Kind::Json => json(&bytes).map(Self),
+            Kind::Text => match String::from_utf8(bytes.into()) {
+                Ok(text) => Ok(Self(Import { text, author: String::new() })),
+                Err(_) => Err(Problem::bad_request("bad-body", "the body is not UTF-8")),
+            },
+            Kind::Unsaid => Err(unsupported("application/json or text/plain")),
+        }
+    }
+}
+
+/// What a body is, as its sender says.
+enum Kind {
+    Json,
+    Text,
+    Unsaid,
+}
+
+fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
+    let mut said = headers.get_all(header::CONTENT_TYPE).iter();
+    let said = match (said.next(), said.next()) {
+        (None, _) => return Ok(Kind::Unsaid),
+        (Some(said), None) => said.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => "",
+    };
+    let mut parts = said.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let essence = parts.next().unwrap_or_default();
+    let other_charset = |part: &String| {
+        let charset = part.strip_prefix("charset=").map(|name| name.trim_matches('"'));
+        charset.is_some_and(|name| name != "utf-8")
+    };
+    match &*essence {
+        _ if parts.any(|part| other_charset(&part)) => Err(unsupported("UTF-8")),
+        "application/json" => Ok(Kind::Json),
+        "text/plain" => Ok(Kind::Text),
+        _ => Err(unsupported("application/json")),
+    }
+}
+
+fn unsupported(wanted: &str) -> Problem {
+    let detail = format!("the body has to be {wanted}, and the header Content-Type to say so");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail)
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(bytes).map_err(|bad| {
+        let detail = format!("the body is not the JSON that this address takes: {bad}");
+        Problem::bad_request("bad-body", &detail)
+    })
 }
 
 /// Reads a body, and returns the room that it takes among all bodies.
@@ -104,7 +266,7 @@ pub(crate) async fn body_bytes(
     let room = u32::try_from(kib).unwrap_or(u32::MAX);
     let Ok(room) = shared.bodies.clone().try_acquire_many_owned(room) else {
         let full = "too much is being written to this node: try again in a second";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY));
     };
     let coming = timeout(BODY_MAX, Bytes::from_request(request, shared)).await;
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");

@@ -11,7 +11,6 @@
 //! but the revision that its client stands at.
 
 mod api;
-mod asker;
 mod assets;
 mod audit;
 mod carried;
@@ -34,6 +33,7 @@ mod session;
 mod socket;
 mod waiting;
 
+pub use api::openapi::description;
 pub use carried::Carried;
 pub use config::Config;
 pub use health::{Health, Readiness};

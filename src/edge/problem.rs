@@ -1,4 +1,7 @@
-//! Errors of the HTTP API: `application/problem+json` (RFC 9457).
+//! Errors of the HTTP API: `application/problem+json` (RFC 9457), with a word for programs.
+
+use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,30 +9,81 @@ use axum::response::{IntoResponse, Response};
 use crate::access::Denied;
 use crate::doc::{Failure, Refusal};
 use crate::edge::model::ProblemBody;
+use crate::edge::refusal;
+
+/// When a request may be made again that came while the same one was under way, or that found its
+/// document closing.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Says what went wrong, and what to do next.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    detail: String,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    retry: Option<Duration>,
 }
 
 impl Problem {
+    /// Returns a problem whose code follows from its status.
     pub(crate) fn new(status: StatusCode, detail: &str) -> Self {
-        Self { status, detail: detail.to_owned() }
+        let code = match status {
+            StatusCode::BAD_REQUEST => "bad-request",
+            StatusCode::UNAUTHORIZED => "unauthenticated",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::NOT_FOUND => "not-found",
+            StatusCode::METHOD_NOT_ALLOWED => "method-not-allowed",
+            StatusCode::REQUEST_TIMEOUT => "timeout",
+            StatusCode::CONFLICT => "conflict",
+            StatusCode::PRECONDITION_FAILED => "precondition-failed",
+            StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported-media-type",
+            StatusCode::UPGRADE_REQUIRED => "upgrade-required",
+            StatusCode::TOO_MANY_REQUESTS => "rate",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            _ => "internal",
+        };
+        Self { status, code, detail: Cow::Owned(detail.to_owned()), retry: None }
+    }
+
+    /// Gives it another code than its status has.
+    pub(crate) fn code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Says when the same may be asked again.
+    pub(crate) fn retry(self, after: Duration) -> Self {
+        Self { retry: Some(after), ..self }
+    }
+
+    /// Adds to what it says.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { detail: Cow::Owned(format!("{}; {more}", self.detail)), ..self }
+    }
+
+    /// Refuses what cannot be read as what an address takes.
+    pub(crate) fn bad_request(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail).code(code)
+    }
+
+    /// Refuses what can be read and does not fit.
+    pub(crate) fn unfit(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).code(code)
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            Refusal::BadOp { .. } | Refusal::BadBase { .. } => StatusCode::BAD_REQUEST,
+            Refusal::BadOp { .. } | Refusal::BadBase { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Pipelined { .. }
             | Refusal::Gap { .. }
             | Refusal::Replaced
-            | Refusal::Occupied { .. } => StatusCode::CONFLICT,
+            | Refusal::Occupied { .. }
+            | Refusal::Exists
+            | Refusal::TooManyVersions { .. } => StatusCode::CONFLICT,
             Refusal::TooLarge { .. } | Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::TooManyVersions { .. } | Refusal::TooManyMembers(_) => StatusCode::CONFLICT,
+            Refusal::TooManyMembers(_) => StatusCode::CONFLICT,
             Refusal::Denied(Denied::Unknown(_)) => StatusCode::UNAUTHORIZED,
             Refusal::Denied(Denied::Forbidden(_)) => StatusCode::FORBIDDEN,
             Refusal::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -40,32 +94,57 @@ impl From<Refusal> for Problem {
             | Refusal::Quarantined { .. }
             | Refusal::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, &refusal.to_string())
+        let code = match &refusal {
+            Refusal::Exists => "exists",
+            Refusal::Occupied { .. } => "under-way",
+            other => refusal::code(other).name(),
+        };
+        let problem = Self::new(status, &refusal.to_string()).code(code);
+        match refusal::retry(&refusal) {
+            Some(retry) => problem.retry(retry),
+            None => problem,
+        }
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let status = match failure {
-            Failure::Refused(refusal) => return refusal.into(),
-            Failure::NoRevision { .. } => StatusCode::NOT_FOUND,
-            Failure::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Failure::Store { .. } | Failure::Closed => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::new(status, &failure.to_string())
+        let detail = failure.to_string();
+        let unavailable = || Self::new(StatusCode::SERVICE_UNAVAILABLE, &detail).retry(SOON);
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::NoRevision { .. } => {
+                Self::new(StatusCode::NOT_FOUND, &detail).code("no-revision")
+            }
+            Failure::Damaged { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, &detail).code("damaged")
+            }
+            Failure::Store { .. } | Failure::Closed => unavailable(),
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = ProblemBody {
-            title: self.status.canonical_reason().unwrap_or("error").to_owned(),
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("error"),
             status: self.status.as_u16(),
-            detail: self.detail,
+            code: self.code,
+            detail: &self.detail,
         };
         let mut response = (self.status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(retry) = self.retry {
+            let seconds = retry.as_secs() + u64::from(retry.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
         response
     }
 }

@@ -1,15 +1,17 @@
 //! How a document's refusal is told to a client.
 
+use std::time::Duration;
+
 use crate::access::Denied;
 use crate::doc::Refusal;
 use crate::types::Seq;
 use crate::wire::{ErrorCode, Millis, ServerMessage};
 
 /// When a client may come back to a document that is quarantined.
-const QUARANTINE_RETRY: Millis = Millis(30_000);
+const QUARANTINE_RETRY: Duration = Duration::from_secs(30);
 
 /// When a client may come back to a document that its node could not follow.
-const MOVED_RETRY: Millis = Millis(200);
+const MOVED_RETRY: Duration = Duration::from_millis(200);
 
 /// Returns the code of a refusal.
 pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
@@ -29,9 +31,21 @@ pub(crate) fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::NoDocument => ErrorCode::NoDocument,
         Refusal::Replaced => ErrorCode::Replaced,
         Refusal::Moved => ErrorCode::Moved,
+        // Clients of sockets do not create documents by name.
+        Refusal::Exists => ErrorCode::BadBase,
         Refusal::Quarantined { .. } | Refusal::Unavailable { .. } | Refusal::Occupied { .. } => {
             ErrorCode::Unavailable
         }
+    }
+}
+
+/// Returns when the same may be asked again.
+pub(crate) fn retry(refusal: &Refusal) -> Option<Duration> {
+    match refusal {
+        Refusal::Full { retry } | Refusal::Unavailable { retry, .. } => Some(*retry),
+        Refusal::Moved | Refusal::Occupied { .. } => Some(MOVED_RETRY),
+        Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
+        _ => None,
     }
 }
 
@@ -41,12 +55,7 @@ pub(crate) fn message(refusal: &Refusal, seq: Option<Seq>) -> ServerMessage {
         Refusal::Gap { expected } => Some(*expected),
         _ => seq,
     };
-    let retry = match refusal {
-        Refusal::Full { retry } | Refusal::Unavailable { retry, .. } => Some(Millis::from(*retry)),
-        Refusal::Moved | Refusal::Occupied { .. } => Some(MOVED_RETRY),
-        Refusal::Quarantined { .. } => Some(QUARANTINE_RETRY),
-        _ => None,
-    };
+    let retry = retry(refusal).map(Millis::from);
     let fatal = !matches!(refusal, Refusal::Full { .. });
     ServerMessage::Error { code: code(refusal), fatal, msg: refusal.to_string(), seq, retry }
 }

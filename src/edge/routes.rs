@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
+use crate::edge::api::documents::{create, import, text};
 use crate::edge::audit::write_down;
 use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
@@ -77,7 +78,8 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/auth/session", delete(login::sign_out))
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
-        .route("/auth/session", get(login::session).post(login::sign_in));
+        .route("/auth/session", get(login::session).post(login::sign_in))
+        .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
         .layer(from_fn(write_down))
         .layer(from_fn_with_state(shared.clone(), admit));
@@ -90,9 +92,11 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/openapi.json", get(api::openapi::described))
+        .method_not_allowed_fallback(no_method)
         .merge(auth)
         .merge(documents)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
+        .fallback(nothing)
         .layer(from_fn_with_state(shared.clone(), own_pages))
         .layer(cors(&shared.doors))
         .with_state(shared)
@@ -102,18 +106,31 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
 pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
     let body_bytes_max = shared.config.body_bytes_max.as_u64() as usize;
     Routes::new()
-        .route("/v1/docs/{doc}", get(api::text).put(api::import).delete(api::delete))
-        .route("/v1/docs/{doc}/history", get(api::history))
-        .route("/v1/docs/{doc}/blame", get(api::blame))
-        .route("/v1/docs/{doc}/diff", get(api::diff))
-        .route("/v1/docs/{doc}/verify", get(api::verify))
-        .route("/v1/docs/{doc}/restore", post(api::restore))
-        .route("/v1/docs/{doc}/versions", post(api::name_version))
-        .route("/v1/docs/{doc}/cut", post(api::cut))
+        .route("/v1/docs/{doc}", get(text).post(create).put(import).delete(api::documents::delete))
+        .route("/v1/docs/{doc}/undelete", post(api::documents::undelete))
+        .route("/v1/docs/{doc}/ops", post(api::apply::apply))
+        .route("/v1/docs/{doc}/export", get(api::export::export))
+        .route("/v1/docs/{doc}/history", get(api::history::history))
+        .route("/v1/docs/{doc}/blame", get(api::history::blame))
+        .route("/v1/docs/{doc}/diff", get(api::history::diff))
+        .route("/v1/docs/{doc}/verify", get(api::history::verify))
+        .route("/v1/docs/{doc}/restore", post(api::history::restore))
+        .route("/v1/docs/{doc}/cut", post(api::history::cut))
         .route("/v1/docs/{doc}/erase", post(erase::erase))
-        .route("/v1/docs/{doc}/undelete", post(api::undelete))
+        .route("/v1/docs/{doc}/rights", get(api::rights::read).put(api::rights::change))
+        .route("/v1/docs/{doc}/versions", get(api::versions::list).post(api::versions::name))
+        .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(shared, carry))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+}
+
+async fn nothing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address").code("no-route")
+}
+
+async fn no_method() -> Problem {
+    let detail = "this address does not take the method: the header Allow lists those it takes";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 /// Lets pages of the origins that are listed read answers: programs in a browser, with tokens of
@@ -132,11 +149,27 @@ fn cors(doors: &Doors) -> CorsLayer {
         .max_age(Duration::from_mins(10))
 }
 
-async fn livez() -> impl IntoResponse {
+/// Tells that the process answers.
+#[utoipa::path(
+    get, path = "/livez", tag = "operators",
+    responses((status = 200, description = "It does", body = String,
+        content_type = "text/plain; charset=utf-8"))
+)]
+pub(in crate::edge) async fn livez() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "ok\n")
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
+/// Tells whether the node serves.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operators",
+    responses(
+        (status = 200, description = "It does", body = String,
+            content_type = "text/plain; charset=utf-8"),
+        (status = 503, description = "It does not, and why", body = String,
+            content_type = "text/plain; charset=utf-8"),
+    )
+)]
+pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     let (status, text) = match shared.health.readiness() {
         Readiness::Ready => (StatusCode::OK, "ready\n"),
@@ -146,7 +179,15 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
     (status, no_store, text).into_response()
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> axum::response::Response {
+/// Returns what is counted.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operators",
+    responses((status = 200, description = "Prometheus' text format", body = String,
+        content_type = "text/plain; version=0.0.4"))
+)]
+pub(in crate::edge) async fn metrics(
+    State(shared): State<Arc<Shared>>,
+) -> axum::response::Response {
     let headers = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4")),

@@ -14,6 +14,7 @@ use tracing::{Instrument, debug};
 
 use crate::edge::listener::Admitted;
 use crate::edge::metered::Metered;
+use crate::edge::model::Named;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session;
@@ -27,6 +28,11 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 const WRITE_BUFFER_BYTES: usize = 8 << 10;
 
 /// Answers `GET /ws/{doc}`.
+#[utoipa::path(
+    get, path = "/ws/{doc}", tag = "documents",
+    params(Named, ("ticket" = Option<String>, Query, description = "What opens it once")),
+    responses((status = 101, description = "A WebSocket, as docs/PROTOCOL.md has it"))
+)]
 pub(crate) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     mut request: Request,

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::auth::{
-    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Remote, Revocations, Secret, Tickets,
-    Verifier, jwks, listed,
+    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Remote, Repeats, Revocations, Secret,
+    Tickets, Verifier, jwks, listed,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
@@ -67,6 +67,7 @@ pub(in crate::node) fn doors(
         logins: Logins::new(&current, previous, auth.idle_max),
         csrf: Csrf::new(&current, previous),
         tickets: Mutex::new(Tickets::new(auth.tickets_max)),
+        repeats: Repeats::new(&current, previous),
         revoked,
         origins,
     })))

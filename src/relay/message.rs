@@ -328,6 +328,8 @@ pub struct Request {
     pub target: String,
     /// What the body is.
     pub content_type: Option<String>,
+    /// Other headers that say what is wanted, of a fixed list.
+    pub headers: Vec<(String, String)>,
     /// Who asks: the node that the request came to has found out.
     pub who: Who,
     /// The body.
@@ -372,6 +374,8 @@ pub struct Response {
     pub status: u16,
     /// What the body is.
     pub content_type: Option<String>,
+    /// Other headers that the client is told, of a fixed list.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Blob,
 }
@@ -397,6 +401,7 @@ pub enum Denial {
     Occupied(u64),
     TooManyMembers,
     Denied { known: bool, right: Right },
+    Exists,
 }
 
 /// A right that is missing.
@@ -460,6 +465,7 @@ impl From<&Refusal> for Denial {
             Refusal::Denied(Denied::Forbidden(right)) => {
                 Self::Denied { known: true, right: (*right).into() }
             }
+            Refusal::Exists => Self::Exists,
         }
     }
 }
@@ -489,6 +495,7 @@ impl From<Denial> for Refusal {
             Denial::TooManyMembers => Self::TooManyMembers(TooManyMembers),
             Denial::Denied { known: false, right } => Self::Denied(Denied::Unknown(right.into())),
             Denial::Denied { known: true, right } => Self::Denied(Denied::Forbidden(right.into())),
+            Denial::Exists => Self::Exists,
         }
     }
 }

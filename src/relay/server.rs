@@ -321,14 +321,14 @@ impl Serving {
 impl Ports {
     /// Replaces an answer that no message takes.
     fn bounded(&self, response: Response) -> Response {
-        const HEADERS: usize = 1_024;
+        const HEADERS: usize = 4_096;
         if response.body.0.len() + HEADERS <= self.limits().frame_bytes_max {
             return response;
         }
         let text = "the answer is too long to be carried between nodes: ask the document's owner, \
                     or raise relay.frame-bytes-max\n";
-        let body = Blob(text.into());
-        Response { status: 503, content_type: Some("text/plain".to_owned()), body }
+        let (content_type, headers) = (Some("text/plain".to_owned()), Vec::new());
+        Response { status: 503, content_type, headers, body: Blob(text.into()) }
     }
 }
 

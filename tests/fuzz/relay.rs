@@ -70,6 +70,7 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
     };
     let body = Blob(Bytes::from(text(rng)));
     let (method, target) = ("PUT".to_owned(), text(rng));
+    let (content_type, headers) = (Some(text(rng)), vec![(text(rng), text(rng))]);
     vec![
         Ask::Ping,
         Ask::Subscribe { sub, doc, from },
@@ -82,7 +83,7 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
             carets: vec![Caret { conn, rev, sel: Some((number(rng), number(rng))) }],
         },
         Ask::Missed { sub, from: rev },
-        Ask::Request(Request { method, target, content_type: Some(text(rng)), who, body }),
+        Ask::Request(Request { method, target, content_type, headers, who, body }),
         Ask::Warm { shard: ShardId(7) },
         Ask::Released { shard: ShardId(7), offset: Offset(number(rng)) },
     ]
@@ -97,6 +98,7 @@ fn tolds(rng: &mut impl Rng) -> Vec<Told> {
     let people = People { rev: head, count: number(rng), list: vec![person] };
     let denial = || Denial::Unavailable("busy".to_owned(), Duration::from_millis(200));
     let body = Blob(Bytes::from(text(rng)));
+    let headers = vec![(text(rng), text(rng))];
     vec![
         Told::Pong,
         Told::Unknown,
@@ -104,7 +106,7 @@ fn tolds(rng: &mut impl Rng) -> Vec<Told> {
         Told::Attached { conn, head, seq, mode, you },
         Told::Refused(denial()),
         Told::Missed(Some(rows(rng))),
-        Told::Response(Response { status: 200, content_type: None, body }),
+        Told::Response(Response { status: 200, content_type: None, headers, body }),
         Told::Done,
         Told::Denied(text(rng)),
         Told::Changed { sub, rows: rows(rng) },

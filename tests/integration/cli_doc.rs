@@ -99,11 +99,14 @@ fn answer(asked: &str) -> axum::response::Response {
         "GET notes/history?from=3&limit=1000" => page(&[3], None),
         "GET notes/history?from=2&limit=1000" => page(&[2], Some(2)),
         "GET notes/history?limit=1" => page(&[1], Some(2)),
-        "GET notes/diff?from=2&to=3" => json!({"from": 2, "to": 3, "op": [1, "b"],
-            "hunks": [{"kind": "same", "text": "a"}, {"kind": "inserted", "text": "b"}]}),
-        "GET notes/blame" => json!({"rev": 3, "spans": [
-            {"text": "x\ny", "rev": 3, "author": "ada", "at": AT},
-            {"text": "z", "rev": null, "author": null, "at": null}]}),
+        "GET notes/diff?from=2&to=3&limit=10000" => json!({"from": 2, "to": 3, "op": [1, "b"],
+            "hunks": [{"kind": "same", "text": "a"}], "next": 1}),
+        "GET notes/diff?from=2&to=3&piece=1&limit=10000" => json!({"from": 2, "to": 3,
+            "hunks": [{"kind": "inserted", "text": "b"}], "next": null}),
+        "GET notes/blame?limit=10000" => json!({"rev": 3, "spans": [
+            {"text": "x\ny", "rev": 3, "author": "ada", "at": AT}], "next": 1}),
+        "GET notes/blame?rev=3&from=1&limit=10000" => json!({"rev": 3, "spans": [
+            {"text": "z", "rev": null, "author": null, "at": null}], "next": null}),
         "GET notes/verify" => {
             json!({"rev": 3, "text_hash": "00ff", "replayed": 3, "equal": true})
         }
@@ -149,7 +152,11 @@ first      1  2026-01-02T03:04:05Z  ada
     let asked =
         ["GET /v1/docs/notes/history?limit=1000", "GET /v1/docs/notes/history?from=3&limit=1000"];
     node.check(&["history", "notes"], &asked, 0, history);
-    let asked = ["GET /v1/docs/notes/history?limit=1", "GET /v1/docs/notes/diff?from=2&to=3"];
+    let asked = [
+        "GET /v1/docs/notes/history?limit=1",
+        "GET /v1/docs/notes/diff?from=2&to=3&limit=10000",
+        "GET /v1/docs/notes/diff?from=2&to=3&piece=1&limit=10000",
+    ];
     node.check(&["diff", "notes"], &asked, 0, "a{+b+}\n");
     let blame = "\
 REV  AT                    AUTHOR  TEXT
@@ -157,7 +164,11 @@ REV  AT                    AUTHOR  TEXT
   3  2026-01-02T03:04:05Z  ada     y
   ?  ?                     ?       z
 ";
-    node.check(&["blame", "notes"], &["GET /v1/docs/notes/blame"], 0, blame);
+    let asked = [
+        "GET /v1/docs/notes/blame?limit=10000",
+        "GET /v1/docs/notes/blame?rev=3&from=1&limit=10000",
+    ];
+    node.check(&["blame", "notes"], &asked, 0, blame);
     let verified = "revision   3\ntext hash  00ff\nreplayed   3\nequal      yes\n";
     node.check(&["verify", "notes"], &["GET /v1/docs/notes/verify"], 0, verified);
     node.stop();

@@ -23,7 +23,7 @@ use crate::server::Server;
 pub(crate) const SECRET: &str = "a secret of these tests, long enough";
 
 /// Starts a node that takes tokens which are signed with [`SECRET`].
-async fn guarded(folder: &Path, change: impl FnOnce(&mut Config)) -> Node {
+pub(crate) async fn guarded(folder: &Path, change: impl FnOnce(&mut Config)) -> Node {
     let key = folder.join("key");
     std::fs::write(&key, SECRET).expect("it is written");
     node(|config| {

@@ -120,6 +120,7 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
             method,
             target,
             content_type: None,
+            headers: Vec::new(),
             who: Who::anything(),
             body: Blob("".into()),
         };

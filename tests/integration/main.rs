@@ -1,5 +1,6 @@
 //! The one integration binary: a module per subject.
 
+mod api;
 mod audited;
 mod certificates;
 mod cli_config;

@@ -299,8 +299,9 @@ async fn a_page_of_another_origin_is_refused() {
     assert_eq!(Raw::upgrade_from(&node, foreign).await.err(), Some(403));
     let url = format!("{own}/v1/docs/a");
     let http = reqwest::Client::new();
-    for (origin, status) in [(own.as_str(), 200), (foreign, 403)] {
-        let put = http.put(&url).header("origin", origin).body(r#"{"text":"x","author":"ann"}"#);
+    for (origin, status) in [(own.as_str(), 201), (foreign, 403)] {
+        let put =
+            http.put(&url).header("origin", origin).json(&json!({"text": "x", "author": "ann"}));
         assert_eq!(put.send().await.expect("it answers").status().as_u16(), status, "{origin}");
     }
 }
@@ -311,8 +312,8 @@ async fn a_text_that_no_record_holds_is_refused_and_the_document_lives_on() {
     let url = format!("http://{}/v1/docs/a", node.address);
     let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
     let put = |text: String| {
-        let body = json!({"text": text, "author": "ann"}).to_string();
-        reqwest::Client::new().put(&url).body(body).send()
+        let body = json!({"text": text, "author": "ann"});
+        reqwest::Client::new().put(&url).json(&body).send()
     };
     let refused = put("€".repeat(6_000_000)).await.expect("it answers");
     assert_eq!(refused.status().as_u16(), 413);
@@ -321,7 +322,7 @@ async fn a_text_that_no_record_holds_is_refused_and_the_document_lives_on() {
     // In pieces it goes.
     for pieces in [1, 2] {
         let taken = put("€".repeat(pieces * 3_000_000)).await.expect("it answers");
-        assert_eq!(taken.status().as_u16(), 200);
+        assert!(taken.status().is_success());
     }
     assert_eq!(raw.hear("op").await["rev"], 1, "the connection is the one from before");
 }

@@ -262,7 +262,8 @@ async fn requests_are_answered_by_the_owner_wherever_they_come_in() {
     let nodes = Nodes::start(1, Settings::default()).await;
     let client = reqwest::Client::new();
     let (owner, other) = (nodes.url(0), nodes.url(1));
-    let put = client.put(format!("{other}/v1/docs/a")).body(r#"{"text":"né","author":"Ada"}"#);
+    let put =
+        client.put(format!("{other}/v1/docs/a")).json(&json!({"text": "né", "author": "Ada"}));
     assert_eq!(put.send().await.expect("it answers").text().await.expect("text"), r#"{"rev":1}"#);
     for target in [
         "/v1/docs/a",

@@ -188,7 +188,14 @@ async fn a_peer_that_says_nothing_keeps_nobody_else_waiting() {
 
 fn request() -> Request {
     let (method, target) = ("GET".to_owned(), "/v1/docs/a".to_owned());
-    Request { method, target, content_type: None, who: Who::anything(), body: Blob("".into()) }
+    Request {
+        method,
+        target,
+        content_type: None,
+        headers: Vec::new(),
+        who: Who::anything(),
+        body: Blob("".into()),
+    }
 }
 
 /// Dials as a node does.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::{QUIRE, Server, free_port, quire};
 
@@ -37,7 +37,7 @@ async fn bodies_that_are_read_at_once_have_a_bound_together() {
     .await;
     let put = async |address: std::net::SocketAddr| {
         let client = reqwest::Client::new().put(format!("http://{address}/v1/docs/a"));
-        client.body(r#"{"text":"x"}"#).send().await.expect("it answers").status().as_u16()
+        client.json(&json!({"text": "x"})).send().await.expect("it answers").status().as_u16()
     };
     // A body that is announced and does not come takes its room all the same.
     let mut slow = tokio::net::TcpStream::connect(node.address).await.expect("it listens");
@@ -51,7 +51,7 @@ async fn bodies_that_are_read_at_once_have_a_bound_together() {
     tokio::time::timeout(crate::inner::PATIENCE, refused).await.expect("there is no room");
     drop(slow);
     let taken = async {
-        while put(node.address).await != 200 {
+        while put(node.address).await != 201 {
             tokio::task::yield_now().await;
         }
     };

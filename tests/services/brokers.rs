@@ -168,7 +168,10 @@ async fn while_two_of_three_brokers_are_gone_nothing_is_acknowledged() {
     timeout(PATIENCE, told).await.expect("the client is told").expect("it is open");
     append(&document, "offline ");
     let url = format!("{}/v1/docs/a", server.url);
-    let put = reqwest::Client::new().put(url).body(r#"{"text":"never acknowledged"}"#).send();
+    let put = reqwest::Client::new()
+        .put(url)
+        .json(&serde_json::json!({"text": "never acknowledged"}))
+        .send();
     let answer = timeout(PATIENCE, put).await.expect("it answers").expect("it answers");
     assert_eq!(answer.status().as_u16(), 503, "{answer:?}");
     assert!(!document.witness(), "what was written meanwhile is not durable");

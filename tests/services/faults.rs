@@ -152,7 +152,10 @@ async fn a_topic_that_is_made_anew_under_a_node_ends_the_node() {
         }
     }
     let url = format!("{}/v1/docs/a", server.url);
-    let edit = reqwest::Client::new().put(url).body(r#"{"text":"never acknowledged"}"#).send();
+    let edit = reqwest::Client::new()
+        .put(url)
+        .json(&serde_json::json!({"text": "never acknowledged"}))
+        .send();
     let answer = edit.await.map(|answer| answer.status().is_success());
     assert_ne!(answer.ok(), Some(true), "nothing is acknowledged in another log");
     let ended = server.child.wait().expect("it was started here");

@@ -33,8 +33,8 @@ async fn a_text_that_no_record_holds_is_refused_before_it_is_sequenced() {
     let url = format!("{}/v1/docs/large", server.url);
     let client = reqwest::Client::new();
     let put = async |text: &str| {
-        let body = serde_json::json!({ "text": text }).to_string();
-        let answer = client.put(&url).body(body).send().await.expect("it answers");
+        let body = serde_json::json!({ "text": text });
+        let answer = client.put(&url).json(&body).send().await.expect("it answers");
         (answer.status(), answer.text().await.expect("it is text"))
     };
     let end = async || log.marks(ShardId(0)).await.expect("it answers").high;
@@ -94,9 +94,9 @@ async fn a_record_that_brokers_no_longer_take_is_refused_and_others_go_on() {
     let server = Server::start(folder.path(), free_port(), &own);
     let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
     let put = async |doc: &str, text: &str| {
-        let body = serde_json::json!({ "text": text }).to_string();
+        let body = serde_json::json!({ "text": text });
         let url = format!("{}/v1/docs/{doc}", server.url);
-        let answer = client.put(url).body(body).send().await.expect("it answers");
+        let answer = client.put(url).json(&body).send().await.expect("it answers");
         (answer.status(), answer.text().await.expect("it is text"))
     };
     let (status, said) = put("long", "short").await;

@@ -26,9 +26,9 @@ fn library(folder: &Path) -> String {
 }
 
 async fn put(server: &Server, text: &str) {
-    let body = serde_json::json!({ "text": text }).to_string();
+    let body = serde_json::json!({ "text": text });
     let url = format!("{}/v1/docs/a", server.url);
-    let answer = reqwest::Client::new().put(url).body(body).send().await.expect("it answers");
+    let answer = reqwest::Client::new().put(url).json(&body).send().await.expect("it answers");
     let (status, said) = (answer.status(), answer.text().await.expect("it is text"));
     assert!([StatusCode::OK, StatusCode::CREATED].contains(&status), "{status}: {said}");
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::doc::model::Problem;
 use crate::cli::http;
-use crate::types::{DocId, Revision};
+use crate::types::DocId;
 
 const ANSWER_BYTES_MAX: usize = 1 << 29;
 /// A pause of the server, not a whole answer: large documents take their time.
@@ -39,7 +39,7 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
-        query: &[(&str, Option<Revision>)],
+        query: &[(&str, Option<u64>)],
     ) -> anyhow::Result<T> {
         let mut url = self.url(path);
         for (name, value) in query {

@@ -50,6 +50,8 @@ pub(crate) struct Version {
 pub(crate) struct Blame {
     pub(crate) rev: Revision,
     pub(crate) spans: Vec<Span>,
+    #[serde(default, skip_serializing)]
+    pub(crate) next: Option<u64>,
 }
 
 /// A piece of text of one revision; older than the history where nothing is known.
@@ -69,6 +71,8 @@ pub(crate) struct Diff {
     #[serde(default)]
     pub(crate) op: serde_json::Value,
     pub(crate) hunks: Vec<Hunk>,
+    #[serde(default, skip_serializing)]
+    pub(crate) next: Option<u64>,
 }
 
 /// A piece of text that stayed, came or went.

@@ -183,7 +183,7 @@ REV  AT                    AUTHOR  TEXT
  12  2026-01-02T03:04:05Z  ada     new\\n
  12  2026-01-02T03:04:05Z  ada     x\\u{1b}
 ";
-        assert_eq!(blame(&Blame { rev: Revision(12), spans }), expected);
+        assert_eq!(blame(&Blame { rev: Revision(12), spans, next: None }), expected);
     }
 
     #[test]
@@ -219,7 +219,8 @@ REV  AT                    AUTHOR  TEXT
                 ),
             ),
         ] {
-            let given = Diff { from: Revision(1), to: Revision(2), op: Value::Null, hunks };
+            let (from, to) = (Revision(1), Revision(2));
+            let given = Diff { from, to, op: Value::Null, hunks, next: None };
             assert_eq!(diff(&given), expected);
         }
     }

@@ -21,7 +21,8 @@ use crate::cli::exit::Exit;
 use crate::cli::table::many_lines;
 use crate::types::{DocId, Revision};
 
-const PAGE_ROWS: Revision = Revision(1_000);
+const PAGE_ROWS: u64 = 1_000;
+const PIECES: Option<u64> = Some(10_000);
 const NOTHING: Option<&()> = None;
 
 /// How long is waited before a node is asked again that is still erasing.
@@ -67,8 +68,7 @@ async fn dispatch(client: &Client, out: &Out, verb: Verb) -> anyhow::Result<Exit
         }
         Verb::History { from, to, .. } => history(client, out, from, to).await?,
         Verb::Blame { rev, .. } => {
-            let blame: Blame = client.get("blame", &[("rev", rev)]).await?;
-            out.print(&blame, print::blame)?;
+            out.print(&blame(client, rev).await?, print::blame)?;
         }
         Verb::Diff { from, to, .. } => diff(client, out, from, to).await?,
         Verb::Restore { rev, by, .. } => {
@@ -95,7 +95,7 @@ async fn dispatch(client: &Client, out: &Out, verb: Verb) -> anyhow::Result<Exit
 }
 
 async fn cat(client: &Client, out: &Out, rev: Option<Revision>) -> anyhow::Result<()> {
-    let text: Text = client.get("", &[("rev", rev)]).await?;
+    let text: Text = client.get("", &[("rev", number(rev))]).await?;
     let terminal = io::stdout().is_terminal();
     out.print(&text, |text| if terminal { many_lines(&text.text) } else { text.text.clone() })
 }
@@ -109,7 +109,7 @@ async fn export(
     let Some(file) = file.filter(|file| file != Path::new("-")) else {
         return cat(client, out, rev).await;
     };
-    let text: Text = client.get("", &[("rev", rev)]).await?;
+    let text: Text = client.get("", &[("rev", number(rev))]).await?;
     let name = file.display();
     fs::write(&file, &text.text).with_context(|| format!("{name} could not be written"))?;
     out.print(&Changed { rev: text.rev }, |changed| {
@@ -128,7 +128,7 @@ async fn history(
     let mut whole: Option<History> = None;
     let mut from = from;
     loop {
-        let query = [("from", from), ("limit", Some(PAGE_ROWS))];
+        let query = [("from", number(from)), ("limit", Some(PAGE_ROWS))];
         let mut page: History = client.get("history", &query).await?;
         page.revisions.retain(|row| to.is_none_or(|to| row.rev <= to));
         if out.output == Output::Table {
@@ -162,11 +162,37 @@ async fn diff(
 ) -> anyhow::Result<()> {
     let to = match to {
         Some(to) => to,
-        None => client.get::<History>("history", &[("limit", Some(Revision(1)))]).await?.head,
+        None => client.get::<History>("history", &[("limit", Some(1))]).await?.head,
     };
     let from = from.unwrap_or(Revision(to.0.saturating_sub(1)));
-    let diff: Diff = client.get("diff", &[("from", Some(from)), ("to", Some(to))]).await?;
-    out.print(&diff, print::diff)
+    let (from, to) = (Some(from.0), Some(to.0));
+    let query = |piece| [("from", from), ("to", to), ("piece", piece), ("limit", PIECES)];
+    let mut whole: Diff = client.get("diff", &query(None)).await?;
+    while let Some(next) = whole.next.take() {
+        let mut page: Diff = client.get("diff", &query(Some(next))).await?;
+        ensure!(page.next.is_none_or(|after| after > next), "the node's pages do not go on");
+        whole.hunks.append(&mut page.hunks);
+        whole.next = page.next;
+    }
+    out.print(&whole, print::diff)
+}
+
+/// Reads every page of who wrote what.
+async fn blame(client: &Client, rev: Option<Revision>) -> anyhow::Result<Blame> {
+    let query = |rev, from| [("rev", rev), ("from", from), ("limit", PIECES)];
+    let mut whole: Blame = client.get("blame", &query(number(rev), None)).await?;
+    while let Some(next) = whole.next.take() {
+        let query = query(Some(whole.rev.0), Some(next));
+        let mut page: Blame = client.get("blame", &query).await?;
+        ensure!(page.next.is_none_or(|after| after > next), "the node's pages do not go on");
+        whole.spans.append(&mut page.spans);
+        whole.next = page.next;
+    }
+    Ok(whole)
+}
+
+fn number(rev: Option<Revision>) -> Option<u64> {
+    rev.map(|rev| rev.0)
 }
 
 async fn changed(

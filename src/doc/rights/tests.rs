@@ -174,7 +174,12 @@ fn each_thing_takes_its_right() {
             }
             let records = doc.accepted.len();
             let result = doc.done(asker("eve", granted.name()), write.clone());
-            if Rights::from(granted).has(right) {
+            let exists = Err(Failure::Refused(Refusal::Exists));
+            if matches!(&write, Write::Event { kind: EventKind::Created, .. })
+                && Rights::from(granted).has(right)
+            {
+                assert_eq!(result, exists, "it is there, and may be told so");
+            } else if Rights::from(granted).has(right) {
                 assert!(result.is_ok(), "{write:?} with {granted:?}: {result:?}");
             } else {
                 assert_eq!(result, Err(Failure::Refused(denied(right))), "{write:?}");
@@ -286,7 +291,8 @@ fn whoever_begins_a_document_owns_it() {
     for write in [edit(0), event(EventKind::Created)] {
         let mut doc = Fixture::new(Config::default());
         drop(doc.write(asker("ada", "write"), write));
-        assert!(doc.done(asker("bob", "write"), event(EventKind::Created)).is_ok());
+        let again = doc.done(asker("bob", "write"), event(EventKind::Created));
+        assert_eq!(again, Err(Failure::Refused(Refusal::Exists)), "also before it is durable");
         assert_eq!((doc.owner(), doc.state.exists()), (Some("ada"), true));
         doc.check_replay();
     }

@@ -21,6 +21,11 @@ use crate::edge::routes::Shared;
 
 /// Answers `POST /auth/session`: a token becomes a login. A newer token of somebody who is signed
 /// in goes on under the same login, so that open pages keep their CSRF tokens.
+#[utoipa::path(
+    post, path = "/auth/session", tag = "doors",
+    responses((status = 200, description = "Who is signed in, with the cookies of that",
+        body = SignedIn))
+)]
 pub(in crate::edge) async fn sign_in(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -41,6 +46,10 @@ pub(in crate::edge) async fn sign_in(
 
 /// Answers `GET /auth/session`: who is signed in. Their cookies are made anew where it is time, and
 /// no sooner: another tab may be about to send the CSRF token that the cookie holds now.
+#[utoipa::path(
+    get, path = "/auth/session", tag = "doors",
+    responses((status = 200, description = "Who is signed in", body = SignedIn))
+)]
 pub(in crate::edge) async fn session(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -59,6 +68,10 @@ pub(in crate::edge) async fn session(
 }
 
 /// Answers `DELETE /auth/session`: the browser forgets its login.
+#[utoipa::path(
+    delete, path = "/auth/session", tag = "doors",
+    responses((status = 204, description = "The cookies are removed"))
+)]
 pub(in crate::edge) async fn sign_out(caller: Caller) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     cookies::remove(response.headers_mut());
@@ -69,6 +82,10 @@ pub(in crate::edge) async fn sign_out(caller: Caller) -> Response {
 }
 
 /// Answers `POST /auth/ticket`: what opens one socket within 30 s.
+#[utoipa::path(
+    post, path = "/auth/ticket", tag = "doors",
+    responses((status = 200, description = "A ticket", body = Ticket))
+)]
 pub(in crate::edge) async fn ticket(
     State(shared): State<Arc<Shared>>,
     caller: Caller,

@@ -1,9 +1,9 @@
 //! Why somebody is not let in, for HTTP and for sockets; nothing of what was presented is told.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TooLarge};
+use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TICKET_LIFETIME, TooLarge};
 use crate::edge::problem::Problem;
 use crate::wire::ErrorCode;
 
@@ -98,14 +98,10 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = Problem::new(self.status(), &self.to_string()).into_response();
-        let headers = response.headers_mut();
-        if self.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let problem = Problem::new(self.status(), &self.to_string()).code(self.code().name());
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => problem.retry(TICKET_LIFETIME).into_response(),
+            _ => problem.into_response(),
         }
-        if self.status() == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
-        }
-        response
     }
 }

@@ -1,9 +1,10 @@
 //! The proof of an erasure, as it is answered.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What is gone, what is left, and what still may hold bytes of what is gone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Erasure {
     pub(crate) doc: String,
     /// The first revision that is kept.
@@ -21,7 +22,7 @@ pub(crate) struct Erasure {
 }
 
 /// The log, all of which was read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InLog {
     pub(crate) id: String,
     pub(crate) shard: u32,
@@ -36,7 +37,7 @@ pub(crate) struct InLog {
 }
 
 /// The checkpoints of the document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InStore {
     pub(crate) left: Vec<Left>,
     /// What was removed by this request.
@@ -46,7 +47,7 @@ pub(crate) struct InStore {
 }
 
 /// A checkpoint that is left.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Left {
     pub(crate) rev: u64,
     pub(crate) offset: u64,

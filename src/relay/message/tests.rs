@@ -77,6 +77,7 @@ fn every_refusal_survives_the_way() {
         Refusal::Moved,
         Refusal::Unavailable { reason: text(), retry },
         Refusal::Occupied { by: 11 },
+        Refusal::Exists,
         Refusal::TooManyMembers(TooManyMembers),
         Refusal::Denied(Denied::Unknown(access::Right::Read)),
         Refusal::Denied(Denied::Unknown(access::Right::Write)),
@@ -112,6 +113,7 @@ fn asks() -> Vec<Ask> {
     let content_type = Some("text/plain".to_owned());
     let who =
         Who { subject: "ada@x".parse().ok(), granted: Rights::ALL, name: client.author.clone() };
+    let headers = vec![("if-match".to_owned(), "\"rev-7\"".to_owned())];
     vec![
         Ask::Ping,
         Ask::Subscribe { sub, doc: "a".parse().unwrap(), from: Some(Revision(7)) },
@@ -121,7 +123,7 @@ fn asks() -> Vec<Ask> {
         Ask::Submit { sub, conn, seq: Seq(2), base: Revision(7), op: row().op },
         Ask::Place { sub, carets: vec![Caret { conn, rev: Revision(7), sel: Some((1, 2)) }] },
         Ask::Missed { sub, from: Revision(7) },
-        Ask::Request(Request { method, target, content_type, who, body }),
+        Ask::Request(Request { method, target, content_type, headers, who, body }),
         Ask::Warm { shard: ShardId(3) },
         Ask::Released { shard: ShardId(3), offset: Offset(900) },
     ]
@@ -134,6 +136,7 @@ fn tolds() -> Vec<Told> {
     let person = Person { id: you, user, sel: Some((1, 2)), gone: false };
     let people = People { rev: head, count: 4, list: vec![person] };
     let content_type = Some("text/plain".to_owned());
+    let headers = vec![("etag".to_owned(), "\"rev-7\"".to_owned())];
     let alone = |what| Told::Alone { sub, conn, what };
     let refused = |denial| alone(Alone::Refused { seq, denial });
     vec![
@@ -143,7 +146,7 @@ fn tolds() -> Vec<Told> {
         Told::Subscribed { head, content: Content::Changes(vec![row()]) },
         Told::Attached { conn, head, seq, mode: Access::Edit, you },
         Told::Missed(Some(vec![row()])),
-        Told::Response(Response { status: 404, content_type, body: Blob("no".into()) }),
+        Told::Response(Response { status: 404, content_type, headers, body: Blob("no".into()) }),
         Told::Done,
         Told::Denied("busy".to_owned()),
         Told::Changed { sub, rows: vec![row()] },
@@ -203,6 +206,7 @@ fn bytes_of_every_kind_stay_as_they_are() {
             "02070107",
             concat!(
                 "0208035055540a2f76312f646f63732f61010a746578742f706c61696e",
+                "010869662d6d6174636807227265762d3722",
                 "010561646140780f03616461027b7d"
             ),
             "020903",
@@ -218,7 +222,7 @@ fn bytes_of_every_kind_stay_as_they_are() {
             "0202070101080505050505050505050505050505050502070104000300030102c3a90202",
             "0203ac0207020009",
             "02050101080505050505050505050505050505050502070104000300030102c3a90202",
-            "02069403010a746578742f706c61696e026e6f",
+            "02069403010a746578742f706c61696e01046574616707227265762d3722026e6f",
             "0207",
             "02080462757379",
             "02090101080505050505050505050505050505050502070104000300030102c3a90202",

@@ -92,7 +92,12 @@ struct Nobody;
 #[async_trait]
 impl Pages for Nobody {
     async fn answer(&self, _request: Request) -> Response {
-        Response { status: 404, content_type: None, body: relay::Blob(bytes::Bytes::new()) }
+        Response {
+            status: 404,
+            content_type: None,
+            headers: Vec::new(),
+            body: relay::Blob(bytes::Bytes::new()),
+        }
     }
 }
 

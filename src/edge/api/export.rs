@@ -1,0 +1,81 @@
+//! Documents to take away: the text as a file, or all that is known, in pages.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::access::Right;
+use crate::doc::EventKind;
+use crate::edge::api::documents::bare;
+use crate::edge::api::history::revision_row;
+use crate::edge::api::versions::version_row;
+use crate::edge::api::{Answer, rows};
+use crate::edge::extract::{Asked, Doc, Fresh};
+use crate::edge::model::{Export, Exporting, Format, Named};
+use crate::edge::problem::Problem;
+use crate::types::{Author, Revision};
+
+/// How many revisions a page has at most, and where nothing is said.
+const PAGE_ROWS: usize = 1_000;
+
+/// Exports a document.
+///
+/// `json` has text, named versions and history, in pages: the first one has the text, and all
+/// belong together that are asked for with the same `rev`.
+#[utoipa::path(
+    get, path = "/v1/docs/{doc}/export", tag = "documents", params(Named, Exporting),
+    responses((status = 200, description = "The document", headers(
+        ("Content-Disposition" = String, description = "A name for the file")
+    ), content(
+        (String = "text/plain; charset=utf-8"),
+        (String = "text/markdown; charset=utf-8"),
+        (Export = "application/json"),
+    )))
+)]
+pub(crate) async fn export(doc: Doc, Asked(asked): Asked<Exporting>) -> Answer<Response> {
+    let format = asked.format.unwrap_or(Format::Text);
+    if format != Format::Json && (asked.from.is_some() || asked.limit.is_some()) {
+        let detail = "from and limit: only with format=json, which has a history";
+        return Err(Problem::bad_request("bad-query", detail));
+    }
+    let (mut answer, ending) = match format {
+        Format::Text => (text(&doc, &asked, "text/plain; charset=utf-8").await?, "txt"),
+        Format::Markdown => (text(&doc, &asked, "text/markdown; charset=utf-8").await?, "md"),
+        Format::Json => (Fresh(all(&doc, &asked).await?).into_response(), "json"),
+    };
+    let name = format!("attachment; filename=\"{}.{ending}\"", doc.id);
+    let name = HeaderValue::from_str(&name).expect("a document's id is visible ASCII");
+    answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    Ok(answer)
+}
+
+async fn text(doc: &Doc, asked: &Exporting, kind: &'static str) -> Answer<Response> {
+    let past = doc.existing(Right::Read).await?;
+    let rev = asked.rev.map_or(past.head(), |rev| rev.0);
+    Ok(bare(past.text_at(rev).await?, kind))
+}
+
+async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
+    let rows_max = rows(asked.limit, PAGE_ROWS, PAGE_ROWS)?;
+    let past = doc.existing(Right::History).await?;
+    let rev = asked.rev.map_or(past.head(), |rev| rev.0);
+    past.check_revision(rev)?;
+    let (text, versions) = match asked.from {
+        Some(_) => (None, None),
+        None => {
+            doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
+            let versions = past.versions().iter().map(version_row).collect();
+            (Some(past.text_at(rev).await?), Some(versions))
+        }
+    };
+    let from = asked.from.map_or(Revision(1), |from| from.0);
+    let mut page = past.page(from, rows_max).await?;
+    page.rows.retain(|row| row.rev <= rev);
+    Ok(Export {
+        doc: doc.id.to_string(),
+        rev: rev.0,
+        text,
+        versions,
+        revisions: page.rows.into_iter().map(revision_row).collect(),
+        next: page.next.filter(|next| *next <= rev).map(|next| next.0),
+    })
+}
