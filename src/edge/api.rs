@@ -13,51 +13,12 @@ pub(in crate::edge) mod rights;
 pub(in crate::edge) mod tag;
 pub(in crate::edge) mod versions;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use jiff::Timestamp as Time;
 
-use crate::edge::api::tag::Tag;
-use crate::edge::extract::Fresh;
 use crate::edge::problem::Problem;
-use crate::types::{DocId, Timestamp};
+use crate::types::Timestamp;
 
 pub(in crate::edge::api) type Answer<T> = Result<T, Problem>;
-
-/// The answer to what has made a revision.
-pub(in crate::edge) struct Made<T> {
-    /// Where the document is, if it is new.
-    created: Option<DocId>,
-    tag: Tag,
-    body: T,
-}
-
-impl<T> Made<T> {
-    pub(in crate::edge::api) fn changed(tag: Tag, body: T) -> Self {
-        Self { created: None, tag, body }
-    }
-
-    pub(in crate::edge::api) fn created(doc: DocId, tag: Tag, body: T) -> Self {
-        Self { created: Some(doc), tag, body }
-    }
-}
-
-impl<T> IntoResponse for Made<T>
-where
-    Fresh<T>: IntoResponse,
-{
-    fn into_response(self) -> Response {
-        let mut answer = Fresh(self.body).into_response();
-        answer.headers_mut().insert(header::ETAG, self.tag.value());
-        if let Some(doc) = self.created {
-            *answer.status_mut() = StatusCode::CREATED;
-            let location = HeaderValue::from_str(&format!("/v1/docs/{doc}"));
-            let location = location.expect("a document's id is visible ASCII");
-            answer.headers_mut().insert(header::LOCATION, location);
-        }
-        answer
-    }
-}
 
 /// Returns how many rows a page has: what was asked for, within bounds.
 pub(in crate::edge::api) fn rows(

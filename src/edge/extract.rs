@@ -8,7 +8,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::access::{Access, Asker, Right, Subject};
 use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Welcome, Write};
+use crate::edge::api::tag::Tag;
 use crate::edge::doors::Caller;
 use crate::edge::metrics::Reason;
 use crate::edge::model::Import;
@@ -33,6 +34,38 @@ pub(crate) struct Fresh<T>(pub(crate) T);
 impl<T: Serialize> IntoResponse for Fresh<T> {
     fn into_response(self) -> Response {
         ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
+    }
+}
+
+/// The answer to what has made a revision.
+pub(crate) struct Made<T> {
+    /// Where the document is, if it is new.
+    created: Option<DocId>,
+    tag: Tag,
+    body: T,
+}
+
+impl<T> Made<T> {
+    pub(crate) fn changed(tag: Tag, body: T) -> Self {
+        Self { created: None, tag, body }
+    }
+
+    pub(crate) fn created(doc: DocId, tag: Tag, body: T) -> Self {
+        Self { created: Some(doc), tag, body }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        let mut answer = Fresh(self.body).into_response();
+        answer.headers_mut().insert(header::ETAG, self.tag.value());
+        if let Some(doc) = self.created {
+            *answer.status_mut() = StatusCode::CREATED;
+            let location = HeaderValue::from_str(&format!("/v1/docs/{doc}"));
+            let location = location.expect("a document's id is visible ASCII");
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        answer
     }
 }
 

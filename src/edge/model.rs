@@ -1,5 +1,5 @@
-//! The bodies of the HTTP API, version 1; the only edge types that derive serde, with those of an
-//! erasure. What is written here about a field is what docs/openapi.json says of it.
+//! The bodies of the HTTP API, version 1; the only edge types that derive serde. What is written
+//! here about a field is what docs/openapi.json says of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

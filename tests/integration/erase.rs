@@ -235,7 +235,8 @@ async fn a_copy_at_another_node_drops_what_was_cut_and_its_clients_stay() {
     let (_, welcome) = Raw::join(node, "a", '2', r#","rev":0"#).await;
     assert!(welcome.to_string().contains("secret"), "the copy has it: {welcome}");
     let address = format!("http://{}/v1/docs/a/cut", node.address);
-    let cut = reqwest::Client::new().post(address).json(&json!({ "before": 3 })).send().await;
+    let cut = reqwest::Client::new().post(address).json(&serde_json::json!({"before": 3}));
+    let cut = cut.send().await;
     assert_eq!(cut.expect("it answers").status().as_u16(), 200);
     let (_, welcome) = Raw::join(node, "a", '3', r#","rev":0"#).await;
     assert_eq!((&welcome["text"], &welcome["ops"]), (&json!("clean"), &Value::Null));

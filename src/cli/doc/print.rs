@@ -219,8 +219,8 @@ REV  AT                    AUTHOR  TEXT
                 ),
             ),
         ] {
-            let given =
-                Diff { from: Revision(1), to: Revision(2), op: Value::Null, hunks, next: None };
+            let (from, to) = (Revision(1), Revision(2));
+            let given = Diff { from, to, op: Value::Null, hunks, next: None };
             assert_eq!(diff(&given), expected);
         }
     }

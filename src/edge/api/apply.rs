@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::access::Right;
 use crate::doc::{self, Batch, ConnId, Event, Failure, Handle, Join, Mode, NotTaken, Refusal};
+use crate::edge::api::Answer;
 use crate::edge::api::tag::{Expected, Tag};
-use crate::edge::api::{Answer, Made};
-use crate::edge::extract::{Asked, Body, Doc, Nothing};
+use crate::edge::extract::{Asked, Body, Doc, Made, Nothing};
 use crate::edge::model::{Apply, Changed, Named, Part};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
@@ -36,9 +36,9 @@ const IN_DOUBT: &str = "what was asked may have been done: ask again with the sa
 ///
 /// It is rebased over the revisions since its base, as one that comes over a socket is. With
 /// `If-Match`, it is taken only if its base is the newest revision. With `Idempotency-Key`, the
-/// same request may be made again, also at another node, and counts once: the answer is that of the
-/// first one for as long as the document remembers sessions (`document.session-expiry`, and no more
-/// than `document.sessions-max` of them).
+/// same request may be made again, also at another node, and counts once: the answer is that of
+/// the first one for as long as the document remembers sessions (`document.session-expiry`, and no
+/// more than `document.sessions-max` of them).
 #[utoipa::path(
     post, path = "/v1/docs/{doc}/ops", tag = "documents",
     params(

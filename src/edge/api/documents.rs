@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
 use crate::doc::{EventKind, Failure, Past, Refusal};
+use crate::edge::api::Answer;
 use crate::edge::api::apply::{Edit, Placed, placed};
 use crate::edge::api::tag::{Expected, Form, Tag};
-use crate::edge::api::{Answer, Made};
-use crate::edge::extract::{Asked, Body, Doc, Fresh, Nothing, Whole};
+use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing, Whole};
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
 use crate::edge::problem::Problem;
 use crate::task::Tasks;

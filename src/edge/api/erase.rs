@@ -30,13 +30,13 @@ const COPIES: &str = "copies of the document at other nodes began again when it 
 const ELSEWHERE: &str = "not looked at: what clients have, recordings, backups, replicas outside \
      the cluster, and the free space of disks";
 
-/// Answers `POST /v1/docs/{doc}/erase`.
+/// Removes the history before a revision also from log and checkpoints, and proves it.
 #[utoipa::path(
     post, path = "/v1/docs/{doc}/erase", tag = "history", params(Named),
     request_body = Cut,
     responses(
-        (status = 200, description = "Nothing of it is left", body = Erasure),
-        (status = 202, description = "What is waited for; ask again", body = Erasure),
+        (status = 200, description = "It is gone", body = Erasure),
+        (status = 202, description = "Not yet: it goes on when it is asked again", body = Erasure),
     )
 )]
 pub(crate) async fn erase(

@@ -9,8 +9,8 @@ use crate::doc::{Blamed, EventKind, Hunk, HunkKind, Row, Write};
 use crate::edge::api::documents::leading_to;
 use crate::edge::api::tag::Tag;
 use crate::edge::api::versions::version_row;
-use crate::edge::api::{Answer, Made, page, rows, spelled};
-use crate::edge::extract::{Asked, Body, Doc, Fresh, Nothing};
+use crate::edge::api::{Answer, page, rows, spelled};
+use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing};
 use crate::edge::model::{
     Between, BlameBody, Blaming, Changed, Cut, CutBody, Difference, History, HunkRow, Listing,
     Named, Restore, RevisionRow, Span, VerifyBody,

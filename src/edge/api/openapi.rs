@@ -30,7 +30,7 @@ use crate::edge::{assets, routes, socket};
         documents::create, documents::text, documents::import, documents::delete,
         documents::undelete, apply::apply, export::export,
         history::history, history::blame, history::diff, history::verify, history::restore,
-        history::cut, erase::erase, versions::list, versions::name, rights::read, rights::change,
+        history::cut, versions::list, versions::name, rights::read, rights::change, erase::erase,
         described,
         login::sign_in, login::session, login::sign_out, login::ticket,
         socket::upgrade,
