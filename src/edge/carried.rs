@@ -171,7 +171,6 @@ fn answer(response: Response) -> Answer {
     if let Some(kind) = response.content_type.and_then(|kind| kind.parse().ok()) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

@@ -29,12 +29,12 @@ const BODY_MAX: Duration = Duration::from_secs(60);
 /// When a request may come again that finds no room for its body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
 
-/// A JSON answer that no cache may keep.
+/// A JSON answer, made for this request.
 pub(crate) struct Fresh<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Fresh<T> {
     fn into_response(self) -> Response {
-        ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
+        Json(self.0).into_response()
     }
 }
 

@@ -1,11 +1,11 @@
 //! The network edge: HTTP and WebSocket on one port.
 //!
 //! ```text
-//! listener ─► routes ─┬─► doors ─┬─► /ws/{doc}   socket ─► session ◄─ outbox ◄─ document
-//!                     │          ├─► /v1/docs    api
-//!                     │          └─► /auth       who is let in
-//!                     ├─► / and /d/   assets
-//!                     └─► /livez /readyz /metrics
+//! listener ─► headers ─► routes ─┬─► doors ─┬─► /ws/{doc}   socket ─► session ◄─ outbox ◄─ document
+//!                                │          ├─► /v1/docs    api
+//!                                │          └─► /auth       who is let in
+//!                                ├─► / and /d/   assets
+//!                                └─► /livez /readyz /metrics
 //! ```
 //! A session translates between the client protocol and one document; it holds no document state
 //! but the revision that its client stands at.
@@ -14,10 +14,12 @@ mod api;
 mod assets;
 mod audit;
 mod carried;
+mod coding;
 mod config;
 pub mod doors;
 mod extract;
 mod frames;
+mod headers;
 mod health;
 mod listener;
 mod metered;
@@ -30,6 +32,8 @@ mod refusal;
 mod routes;
 mod session;
 mod socket;
+mod table;
+mod validator;
 mod waiting;
 
 pub use api::openapi::description;

@@ -15,6 +15,7 @@ mod forks;
 mod full_disk;
 mod guarded;
 mod history;
+mod http;
 mod inner;
 mod joins;
 mod keeping;

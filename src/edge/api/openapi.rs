@@ -119,8 +119,7 @@ pub fn description() -> &'static str {
         content_type = "application/json"))
 )]
 pub(in crate::edge) async fn described(_: Asked<Nothing>) -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, description())
+    ([(header::CONTENT_TYPE, "application/json")], description())
 }
 
 #[cfg(test)]
