@@ -111,6 +111,12 @@ fn page(name: &str, headers: &HeaderMap) -> Response {
     answer
 }
 
+/// Returns the text of a page.
+pub(crate) fn text_of(name: &str) -> Option<String> {
+    let file = Dist::get(name)?;
+    String::from_utf8(file.data.into_owned()).ok()
+}
+
 fn whole(path: &str, file: EmbeddedFile) -> Response {
     let kind = match path.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",

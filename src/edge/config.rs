@@ -41,6 +41,14 @@ pub struct Config {
     pub body_bytes_max: ByteSize,
     /// Bytes of all bodies that are being read at once: 1 MiB to 1 TiB; default 256 MiB.
     pub bodies_bytes_max: ByteSize,
+    /// Time for which caches keep the page of a public document: 1 s to 1 d; default 30 s. Whole
+    /// seconds count.
+    #[serde(with = "humantime_serde")]
+    pub page_max_age: Duration,
+    /// Time after it for which they may show it while they ask for the next: 0 s to 1 d; default
+    /// 10 s. Whole seconds count.
+    #[serde(with = "humantime_serde")]
+    pub page_stale: Duration,
 }
 
 impl Default for Config {
@@ -59,6 +67,8 @@ impl Default for Config {
             header_timeout: Duration::from_secs(10),
             body_bytes_max: ByteSize::mib(32),
             bodies_bytes_max: ByteSize::mib(256),
+            page_max_age: Duration::from_secs(30),
+            page_stale: Duration::from_secs(10),
         }
     }
 }

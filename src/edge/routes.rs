@@ -20,7 +20,7 @@ use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
-use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
+use crate::edge::{Config, Health, Metrics, Pages, Readiness, api, assets, pages, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -42,6 +42,8 @@ pub struct Shared {
     pub doc_chars_max: u64,
     /// The room of all bodies that are being read, in KiB.
     pub bodies: Arc<Semaphore>,
+    /// The pages of public documents that are being made.
+    pub pages: Pages,
     /// What is counted at the edge.
     pub metrics: Metrics,
     /// Whether the node is ready.
@@ -90,6 +92,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/login", get(assets::login))
         .route("/d/{doc}", get(assets::editor))
         .route("/assets/{name}", get(assets::asset))
+        .route("/pub/{doc}", get(pages::page))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))

@@ -16,7 +16,6 @@ pub(crate) enum Keeping {
     /// Everybody, for a year: the name changes with what it holds.
     Forever,
     /// Everybody, for as long as the route says.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no route says it yet"))]
     AsSaid,
 }
 
@@ -28,7 +27,6 @@ pub(crate) enum Loads {
     /// What the editor needs, from the server itself.
     Editor,
     /// A style sheet and an icon, from the server itself.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no route has such pages yet"))]
     Styles,
 }
 
@@ -58,6 +56,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", "/assets/{name}",            Keeping::Forever,    Loads::Nothing),
     row("DELETE, GET, POST", "/auth/session", Keeping::NobodyElse, Loads::Nothing),
     row("POST", "/auth/ticket",             Keeping::NobodyElse, Loads::Nothing),
+    row("GET", "/pub/{doc}",                Keeping::AsSaid,     Loads::Styles),
     row("GET", "/ws/{doc}",                 Keeping::NobodyElse, Loads::Nothing),
     row("DELETE, GET, POST, PUT", "/v1/docs/{doc}", Keeping::NobodyElse, Loads::Nothing),
     row("GET", "/v1/docs/{doc}/blame", Keeping::NobodyElse, Loads::Nothing),

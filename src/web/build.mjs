@@ -6,15 +6,19 @@
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 import { build as bundle } from 'esbuild';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const PAGES = ['index.html', 'editor.html', 'login.html'];
-const ENTRIES = ['editor/home.js', 'editor/page.js', 'editor/login.js', 'editor/app.css'];
+const PAGES = [
+  'editor/index.html', 'editor/editor.html', 'editor/login.html', 'public/page.html',
+];
+const ENTRIES = [
+  'editor/home.js', 'editor/page.js', 'editor/login.js', 'editor/app.css', 'public/page.css',
+];
 const HASH_LENGTH = 10;
 
 /** The codings in which assets are kept beside the plain file: the ending, and who makes it. */
@@ -58,8 +62,8 @@ export async function files() {
     }
   }
   for (const page of PAGES) {
-    const html = await readFile(join(HERE, 'editor', page), 'utf8');
-    made.set(page, Buffer.from(html.replace(/\{\{(.+?)\}\}/g, (_, name) => names.get(name))));
+    const html = await readFile(join(HERE, page), 'utf8');
+    made.set(basename(page), Buffer.from(html.replace(/\{\{(.+?)\}\}/g, (_, name) => names.get(name))));
   }
   return made;
 }

@@ -89,6 +89,7 @@ fn print(method: &str, path: &str, answer: &Response) {
 async fn every_route_answers_with_the_headers_of_the_table() {
     let node = raw::node(|_| {}).await;
     let put = Client::new().put(format!("http://{}/v1/docs/notes", node.address));
+    let put = put.header("content-type", "application/json");
     let put = put.body(r##"{"text":"# Notes"}"##).send().await.expect("it answers");
     assert!(put.status().is_success());
     let asset = asset(&node, ".css").await;
@@ -107,9 +108,14 @@ async fn every_route_answers_with_the_headers_of_the_table() {
             print(method, &path, &answer);
             let what = format!("{method} {path}");
             check_always(&answer, &policy, &what);
-            if caching != "by the page" {
-                assert_eq!(header(&answer, "cache-control"), caching, "{what}");
-            }
+            let status = answer.status();
+            let as_it_should_be = status.is_success() || status.as_u16() == 304;
+            let expected = match &*caching {
+                "by the page" => "public, max-age=30, stale-while-revalidate=10",
+                keeping if keeping.ends_with("no-store") || as_it_should_be => keeping,
+                _ => "no-store",
+            };
+            assert_eq!(header(&answer, "cache-control"), expected, "{what}");
         }
         // No other method is answered, and that is kept by nobody.
         let answer = ask(&node, "PROPFIND", &path).await;
@@ -176,7 +182,8 @@ async fn assets_come_in_the_coding_that_the_client_takes() {
         let get = async |accepted: &str| {
             let answer = ask_with(&node, "GET", &path, &[("accept-encoding", accepted)]).await;
             assert_eq!(answer.status().as_u16(), 200, "{path}");
-            assert_eq!(header(&answer, "vary"), "accept-encoding");
+            let varies = answer.headers().get_all("vary").iter().any(|by| by == "accept-encoding");
+            assert!(varies, "{path}");
             let coding = header(&answer, "content-encoding").to_owned();
             let kind = header(&answer, "content-type").to_owned();
             (coding, kind, answer.bytes().await.expect("a body"))

@@ -38,7 +38,7 @@ test('each asset is there in each coding, and is what comes out of it', async ()
 
 test('the pages hold no inline script or style, and name only files that are there', async () => {
   const built = await files();
-  for (const page of ['index.html', 'editor.html', 'login.html']) {
+  for (const page of ['index.html', 'editor.html', 'login.html', 'page.html']) {
     const html = built.get(page).toString();
     assert.doesNotMatch(html, /\sstyle=|<style|\son\w+=|<script(?![^>]* src=)|\{\{/);
     const named = [...html.matchAll(/\/(assets\/[^"]+)"/g)].map((match) => match[1]);

@@ -70,7 +70,15 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("rdkafka", &["src/log/kafka/"]),
     ("scylla", &["src/checkpoint/cql/"]),
-    ("rustls", &["src/checkpoint/cql/store.rs", "src/relay/tls.rs", "src/node/issuer.rs"]),
+    (
+        "rustls",
+        &[
+            "src/checkpoint/cql/store.rs",
+            "src/relay/tls.rs",
+            "src/node/issuer.rs",
+            "src/edge/purge.rs",
+        ],
+    ),
     ("tokio_rustls", &["src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
@@ -81,6 +89,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/edge/model.rs",
             "src/edge/routes.rs",
             "src/edge/assets.rs",
+            "src/edge/pages.rs",
             "src/edge/socket.rs",
             "src/edge/doors/login.rs",
         ],
@@ -89,7 +98,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),
     ("reqwest", &["src/cli/", "src/load/oracle.rs"]),
-    ("hyper_rustls", &["src/node/issuer.rs"]),
+    ("hyper_rustls", &["src/node/issuer.rs", "src/edge/purge.rs"]),
     ("SystemTime", &["src/clock.rs"]),
     (
         "serde",
