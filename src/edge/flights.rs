@@ -76,6 +76,7 @@ impl<T> Drop for Seat<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::task::Poll;
 
     use futures_util::future::join_all;
     use futures_util::poll;
@@ -116,7 +117,8 @@ mod tests {
         assert!(poll!(&mut old).is_pending());
         let mut same = Box::pin(flights.join(&doc, Revision(4), || async { unreachable!() }));
         assert!(poll!(&mut same).is_pending(), "an older one is asked for: that will do");
-        assert_eq!(flights.join(&doc, Revision(6), || async { 6 }).await, 6);
+        let newer = Box::pin(flights.join(&doc, Revision(6), || async { 6 }));
+        assert_eq!(poll!(newer), Poll::Ready(6));
         land.send(()).expect("it waits");
         assert_eq!((old.await, same.await), (5, 5));
         assert!(flights.open.lock().is_empty());
