@@ -32,7 +32,7 @@ use crate::clock::Clock;
 #[cfg(feature = "cql")]
 use crate::config::Remote;
 use crate::config::{Config, Engine};
-use crate::edge::{self, Health, Shared};
+use crate::edge::{self, Health, Purger, Shared};
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Joining, Listening, open_control, serve_alone};
@@ -304,6 +304,8 @@ impl Node {
         check_log(&*stores.log, &*stores.store, config.adopt_log).await?;
         let metrics = (shard::Metrics::register(&registry)?, doc_metrics.clone());
         let ports = ports(config, &stores, metrics, (&clock, &shard_tasks, &fatal));
+        let herald = Purger::open(&config.purge, &edge_metrics, &edge_tasks)?;
+        let ports = Ports { public: doc::Public { all: !config.auth.has_keys(), herald }, ..ports };
         let Stores { log, store } = stores;
         let at = open.at();
         let Open { bound, admin } = open;
@@ -322,6 +324,7 @@ impl Node {
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             bodies: Arc::new(Semaphore::new(bodies_kib(config))),
+            pages: edge::Pages::default(),
             metrics: edge_metrics,
             health: health.clone(),
             tasks: edge_tasks.clone(),
@@ -495,6 +498,7 @@ fn ports(
         budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
         room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
         when_fenced: WhenFenced::EndsTheProcess,
+        public: doc::Public::default(),
         fatal: fatal.clone(),
     }
 }

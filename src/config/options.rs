@@ -28,6 +28,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("shard", "Limits of one shard of the log."),
     ("edge", "Limits and times of the network edge."),
     ("auth", "Whom the node lets in."),
+    ("purge", "Which caches are told when the page of a public document changes."),
     ("cluster", "What the node says of itself in a cluster."),
     ("admin", "Limits of the operators' port."),
     ("relay", "Limits and times of links between nodes."),
@@ -202,6 +203,10 @@ pub(crate) const OPTIONS: &[Opt] = &[
          when it changes. Empty: the port is plain."),
     opt("edge.tls-key-file", r#""""#, Kind::Text,
         "The key of that certificate, in PEM, readable by Quire alone."),
+    opt("edge.page-max-age", r#""30s""#, millis(S, D),
+        "Time for which caches keep the page of a public document; whole seconds count."),
+    opt("edge.page-stale", r#""10s""#, millis(0, D),
+        "Time after it for which caches may show it while they ask for the next."),
 
     opt("auth.open", "false", Kind::Switch,
         "Lets everybody do everything, for trying out. So it is without keys on loopback."),
@@ -232,6 +237,18 @@ pub(crate) const OPTIONS: &[Opt] = &[
          commas between."),
     opt("auth.tickets-max", "10000", count("tickets", 1, 1_000_000),
         "Tickets that wait to be used."),
+
+    opt("purge.caches", r#""""#, Kind::Text,
+        "Where a cache is told, with {doc} for the document, like http://cache/pub/{doc}; several \
+         with spaces between them. Empty: nobody is told."),
+    opt("purge.method", r#""PURGE""#, Kind::Word(&["PURGE", "BAN", "POST"]),
+        "How; a header names the document in any case: Surrogate-Key: doc-{doc}."),
+    opt("purge.debounce", r#""250ms""#, millis(0, 10 * S),
+        "Time for which changes of one document are gathered."),
+    opt("purge.timeout", r#""2s""#, millis(100, M),
+        "Time for the answer of a cache; one that does not take it is told again."),
+    opt("purge.documents-max", "10000", count("documents", 1, 1_000_000),
+        "Documents that may wait for one cache; more are not told of."),
 
     opt("cluster.advertise-client", r#""""#, Kind::Text,
         "Where others reach its clients' port, host:port; empty: where it listens."),

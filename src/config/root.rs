@@ -43,6 +43,8 @@ pub struct Config {
     pub edge: edge::Config,
     /// Whom the node lets in.
     pub auth: auth::Config,
+    /// Which caches are told of changes.
+    pub purge: edge::PurgeConfig,
     /// What the node says of itself in a cluster.
     pub cluster: cluster::Config,
     /// Limits of the admin port.
@@ -163,6 +165,7 @@ impl Default for Config {
             shard: shard::Config::default(),
             edge: edge::Config::default(),
             auth: auth::Config::default(),
+            purge: edge::PurgeConfig::default(),
             cluster: cluster::Config::default(),
             admin: admin::Config::default(),
             relay: relay::Config::default(),

@@ -26,7 +26,8 @@ use crate::doc::saving::{Saving, Waiter};
 use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{
-    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Refusal, Room, Service,
+    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Public, Refusal, Room,
+    Service, Shown,
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
@@ -53,6 +54,8 @@ pub(crate) enum Message {
     Past(Asker, Right, oneshot::Sender<Result<Past, Refusal>>),
     Access(Asker, oneshot::Sender<Result<Access, Refusal>>),
     Clients(oneshot::Sender<usize>),
+    Shown(oneshot::Sender<Option<Shown>>),
+    Page(oneshot::Sender<Option<(Shown, String)>>),
     Write(SessionId, Asker, Write, Option<Room>, Done),
     Save(Waiter),
     Settle(Outcome),
@@ -88,6 +91,8 @@ pub struct Ports {
     pub budget: Budget,
     /// What may be done with documents.
     pub service: Service,
+    /// Which documents all may read, and who is told of them.
+    pub public: Public,
 }
 
 /// Starts the actor of a document whose state was rebuilt, under the shard's supervision.
@@ -175,6 +180,7 @@ impl Actor for DocumentActor {
             activity: 0,
             idle_ticking: false,
         };
+        running.tell_herald_of_the_rest();
         running.watch_idle();
         Ok(running)
     }
@@ -233,6 +239,8 @@ impl Running {
             Message::Past(asker, right, reply) => drop(reply.send(self.past_for(&asker, right))),
             Message::Access(asker, reply) => drop(reply.send(self.access_for(&asker))),
             Message::Clients(reply) => drop(reply.send(self.audience.clients())),
+            Message::Shown(reply) => self.tell_what_is_shown(reply),
+            Message::Page(reply) => drop(reply.send(self.page())),
             Message::Write(.., done) if self.handing_over => {
                 // Whoever asked may have gone.
                 let _ = done.send(Err(Failure::Refused(Refusal::Moved)));
@@ -247,7 +255,7 @@ impl Running {
                 self.flush();
             }
             Message::Save(reply) => self.save_for(reply),
-            Message::Settle(outcome) => self.settle(outcome),
+            Message::Settle(outcome) => self.telling_herald(|running| running.settle(outcome)),
             Message::Retire => self.retire(),
             Message::Drain => self.drain(),
             Message::HandOver => {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::access::{Access, Asker, Right};
 use crate::doc::actor::Message;
 use crate::doc::join::Seat;
-use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, User, Write};
+use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, Shown, User, Write};
 use crate::log::{Record, entry_bytes_max};
 use crate::types::{Author, DocId, Epoch, Offset, ParticipantId, Revision, Seq, SessionId};
 
@@ -305,6 +305,22 @@ impl Handle {
     /// [`Closed`].
     pub async fn clients(&self) -> Result<usize, Closed> {
         self.ask(Message::Clients).await
+    }
+
+    /// Returns at which revision the document stands, where all may read it.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn shown(&self) -> Result<Option<Shown>, Closed> {
+        self.ask(Message::Shown).await
+    }
+
+    /// Returns the newest text, where all may read it.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn page(&self) -> Result<Option<(Shown, String)>, Closed> {
+        self.ask(Message::Page).await
     }
 
     /// Returns a view of the history as it is now for somebody who has a right; older texts than

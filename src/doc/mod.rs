@@ -27,6 +27,7 @@ mod save;
 mod saving;
 mod sessions;
 mod settle;
+mod shown;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use handle::{
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;
 pub use presence::{Presence, PresenceRow};
+pub use shown::{Herald, Public, Shown};
 pub use state::{Effect, State};
 pub use write::{Append, Done, Shard, Write};
 

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::edge::doors::Caller;
 use crate::edge::extract::{body_bytes, doc_id};
+use crate::edge::pages;
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, documents};
 use crate::relay::{Blob, Pages, PeerError, Request, Response};
@@ -49,6 +50,7 @@ struct Once;
 
 /// Answers requests that came in at other nodes.
 pub struct Carried {
+    shared: Arc<Shared>,
     routes: axum::Router,
     body_bytes_max: usize,
 }
@@ -57,14 +59,17 @@ impl Carried {
     /// Returns what answers with the edge's own routes.
     pub fn new(shared: Arc<Shared>) -> Self {
         // What is answered was taken out of memory, and a message bounds it.
-        let routes = documents(shared.clone()).with_state(shared);
-        Self { routes, body_bytes_max: usize::MAX }
+        let routes = documents(shared.clone()).with_state(shared.clone());
+        Self { shared, routes, body_bytes_max: usize::MAX }
     }
 }
 
 #[async_trait]
 impl Pages for Carried {
     async fn answer(&self, request: Request) -> Response {
+        if let Some(answer) = pages::answer_carried(&self.shared, &request).await {
+            return answer;
+        }
         let Request { method, target, content_type, headers, who, body } = request;
         let is_own = target.starts_with("/v1/docs/");
         let builder = Asked::builder().method(&*method).uri(&*target).extension(Once);
@@ -99,20 +104,23 @@ fn problem(detail: &str) -> Response {
     Response { status: 500, content_type, headers, body }
 }
 
-fn kind_of(headers: &HeaderMap) -> Option<String> {
+pub(in crate::edge) fn kind_of(headers: &HeaderMap) -> Option<String> {
     let kind = headers.get(header::CONTENT_TYPE)?;
     kind.to_str().ok().map(str::to_owned)
 }
 
 /// Takes those headers along that are listed.
-fn carried(headers: &HeaderMap, listed: &[HeaderName]) -> Vec<(String, String)> {
+pub(in crate::edge) fn carried(
+    headers: &HeaderMap,
+    listed: &[HeaderName],
+) -> Vec<(String, String)> {
     let all = listed.iter().flat_map(|name| headers.get_all(name).iter().map(move |it| (name, it)));
     let text = all.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?)));
     text.map(|(name, value)| (name, value.to_owned())).collect()
 }
 
 /// Returns the headers that came along, as far as they are listed.
-fn uncarried(
+pub(in crate::edge) fn uncarried(
     headers: &[(String, String)],
     listed: &'static [HeaderName],
 ) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
@@ -171,7 +179,6 @@ fn answer(response: Response) -> Answer {
     if let Some(kind) = response.content_type.and_then(|kind| kind.parse().ok()) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

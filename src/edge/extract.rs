@@ -28,12 +28,12 @@ use crate::types::{Author, DocId, Revision, SessionId};
 /// When a request may come again that finds no room for its body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
 
-/// A JSON answer that no cache may keep.
+/// A JSON answer, made for this request.
 pub(crate) struct Fresh<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Fresh<T> {
     fn into_response(self) -> Response {
-        ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
+        Json(self.0).into_response()
     }
 }
 

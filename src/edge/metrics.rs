@@ -23,6 +23,18 @@ pub struct Metrics {
     pub refused: IntCounterVec,
     /// When the certificate of the port expires, in seconds since 1970; 0 where there is none.
     pub tls_expires: IntGauge,
+    /// Caches that were told of a document's change.
+    pub purges_sent: IntCounter,
+    /// Times that a cache could not be told.
+    pub purges_failed: IntCounter,
+    /// Changes that a cache was not told of, after many tries.
+    pub purges_given_up: IntCounter,
+    /// Changes that a cache was not told of, because too many waited.
+    pub purges_dropped: IntCounter,
+    /// Documents of which a cache has still to be told.
+    pub purges_waiting: IntGauge,
+    /// Pages of public documents that were made.
+    pub pages_made: IntCounter,
     /// From a batch on the socket to its acknowledgement on the socket, in seconds.
     pub ack_sent: Histogram,
     /// Batches that wait for theirs: told to the other nodes, and not to Prometheus.
@@ -92,6 +104,9 @@ impl Metrics {
     /// # Errors
     /// Where a name is registered already.
     pub fn register(registry: &Registry, ack_sent: Histogram) -> Result<Self, prometheus::Error> {
+        let purges = Opts::new("quire_edge_purges_total", "Changes told to caches, by outcome");
+        let purges = IntCounterVec::new(purges, &["outcome"])?;
+        registry.register(Box::new(purges.clone()))?;
         let closes = Opts::new("quire_edge_closes_total", "Sessions sent away, by reason");
         let refused = Opts::new("quire_edge_refused_total", "What the port refused, by reason");
         let metrics = Self {
@@ -103,6 +118,12 @@ impl Metrics {
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
+            purges_sent: purges.with_label_values(&["sent"]),
+            purges_failed: purges.with_label_values(&["failed"]),
+            purges_given_up: purges.with_label_values(&["given-up"]),
+            purges_dropped: purges.with_label_values(&["dropped"]),
+            purges_waiting: IntGauge::new("quire_edge_purges_waiting", "Changes not told yet")?,
+            pages_made: IntCounter::new("quire_edge_pages_made_total", "Public pages made")?,
             refused: IntCounterVec::new(refused, &["reason"])?,
             tls_expires: IntGauge::new(
                 "quire_edge_tls_expires_seconds",
@@ -120,6 +141,8 @@ impl Metrics {
         for reason in Reason::ALL {
             metrics.refused.with_label_values(&[reason.label()]);
         }
+        registry.register(Box::new(metrics.purges_waiting.clone()))?;
+        registry.register(Box::new(metrics.pages_made.clone()))?;
         Ok(metrics)
     }
 

@@ -1,4 +1,4 @@
-//! The table of routes, and what all of them share.
+//! The routes, and what all of them share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,9 @@ use crate::edge::audit::write_down;
 use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
+use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
-use crate::edge::{Config, Health, Metrics, Readiness, api, assets, socket};
+use crate::edge::{Config, Health, Metrics, Pages, Readiness, api, assets, pages, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub doc_chars_max: u64,
     /// The room of all bodies that are being read, in KiB.
     pub bodies: Arc<Semaphore>,
+    /// The pages of public documents that are being made.
+    pub pages: Pages,
     /// What is counted at the edge.
     pub metrics: Metrics,
     /// Whether the node is ready.
@@ -89,6 +92,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/login", get(assets::login))
         .route("/d/{doc}", get(assets::editor))
         .route("/assets/{name}", get(assets::asset))
+        .route("/pub/{doc}", get(pages::page))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -99,6 +103,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .fallback(nothing)
         .layer(from_fn_with_state(shared.clone(), own_pages))
         .layer(cors(&shared.doors))
+        .layer(from_fn(held_to_the_table))
         .with_state(shared)
 }
 
@@ -156,7 +161,7 @@ fn cors(doors: &Doors) -> CorsLayer {
         content_type = "text/plain; charset=utf-8"))
 )]
 pub(in crate::edge) async fn livez() -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-store")], "ok\n")
+    "ok\n"
 }
 
 /// Tells whether the node serves.
@@ -170,13 +175,12 @@ pub(in crate::edge) async fn livez() -> impl IntoResponse {
     )
 )]
 pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     let (status, text) = match shared.health.readiness() {
         Readiness::Ready => (StatusCode::OK, "ready\n"),
         Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         Readiness::Suspended => (StatusCode::SERVICE_UNAVAILABLE, SUSPENDED),
     };
-    (status, no_store, text).into_response()
+    (status, text).into_response()
 }
 
 /// Returns what is counted.
@@ -188,12 +192,9 @@ pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> axum::
 pub(in crate::edge) async fn metrics(
     State(shared): State<Arc<Shared>>,
 ) -> axum::response::Response {
-    let headers = [
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4")),
-    ];
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     match shared.metrics.exposition() {
-        Ok(text) => (headers, text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(reason) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Problem::new(status, &reason.to_string()).into_response()

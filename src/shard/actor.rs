@@ -105,6 +105,7 @@ impl Actor for ShardActor {
             tasks: ports.tasks.clone(),
             budget: ports.budget.clone(),
             service,
+            public: ports.public.clone(),
         };
         let (docs, names) = (FxHashMap::default(), FxHashMap::default());
         Ok(Running {

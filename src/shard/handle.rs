@@ -48,6 +48,8 @@ pub struct Ports {
     pub room: Arc<Room>,
     /// What becomes of the node where another one claims a shard.
     pub when_fenced: WhenFenced,
+    /// Which documents all may read, and who is told of them.
+    pub public: doc::Public,
     /// Ends the process where it cannot go on.
     pub fatal: Fatal,
 }

@@ -31,6 +31,7 @@ pub fn ports(log: Arc<dyn Log>, store: Arc<dyn Store>, node: &str) -> Ports {
         budget: doc::Budget::new(64 << 20),
         room: Arc::new(Room::new(u64::MAX)),
         when_fenced: WhenFenced::EndsTheProcess,
+        public: doc::Public { all: true, herald: None },
         fatal: Fatal::default(),
     }
 }

@@ -1,21 +1,35 @@
 /**
  * Builds the pages: `node build.mjs` writes dist/, which is committed and goes into the server.
- * The same sources make the same bytes, so a test can tell whether dist/ is current.
+ * The same sources make the same bytes, so a test can tell whether dist/ is current; of what is
+ * compressed, they make the same content: another version of Node may compress otherwise.
  */
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 import { build as bundle } from 'esbuild';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const PAGES = ['index.html', 'editor.html', 'login.html'];
-const ENTRIES = ['editor/home.js', 'editor/page.js', 'editor/login.js', 'editor/app.css'];
+const PAGES = [
+  'editor/index.html', 'editor/editor.html', 'editor/login.html', 'public/page.html',
+];
+const ENTRIES = [
+  'editor/home.js', 'editor/page.js', 'editor/login.js', 'editor/app.css', 'public/page.css',
+];
 const HASH_LENGTH = 10;
 
-/** Returns the files of dist/ as a map from path to bytes. */
+/** The codings in which assets are kept beside the plain file: the ending, and who makes it. */
+export const CODINGS = {
+  '.br': (bytes) => brotliCompressSync(bytes, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY },
+  }),
+  '.gz': (bytes) => gzipSync(bytes, { level: constants.Z_BEST_COMPRESSION }),
+};
+
+/** Returns the files of dist/ as a map from path to bytes; assets in their codings, too. */
 export async function files() {
   const { outputFiles, metafile } = await bundle({
     absWorkingDir: HERE,
@@ -41,11 +55,15 @@ export async function files() {
     const hash = createHash('sha256').update(contents).digest('hex').slice(0, HASH_LENGTH);
     const hashed = name.replace('.', `-${hash}.`);
     names.set(name, hashed);
-    made.set(`assets/${hashed}`, Buffer.from(contents));
+    const bytes = Buffer.from(contents);
+    made.set(`assets/${hashed}`, bytes);
+    for (const [ending, coded] of Object.entries(CODINGS)) {
+      made.set(`assets/${hashed}${ending}`, coded(bytes));
+    }
   }
   for (const page of PAGES) {
-    const html = await readFile(join(HERE, 'editor', page), 'utf8');
-    made.set(page, Buffer.from(html.replace(/\{\{(.+?)\}\}/g, (_, name) => names.get(name))));
+    const html = await readFile(join(HERE, page), 'utf8');
+    made.set(basename(page), Buffer.from(html.replace(/\{\{(.+?)\}\}/g, (_, name) => names.get(name))));
   }
   return made;
 }

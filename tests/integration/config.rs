@@ -91,7 +91,7 @@ tail-age-max = [1]
         "flag --set: edge.frame-bytes-max: \"1B\" is out of range: write a size from 1KiB to 64MiB",
         "flag --set: other.key: unknown key: there are node, data, listen, peer-listen, \
          admin-listen, log, checkpoints, shards, adopt-log and [document], [shard], [edge], \
-         [auth], [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
+         [auth], [purge], [cluster], [admin], [relay], [kafka], [cql], [telemetry]",
         "flag --log: log: \"kafka://host\" is no address: write \"embedded\" or \"memory\" or \
          \"kafka://HOST:PORT,.../NAME\"",
         "flag --listen: listen: \"localhost:80\" is no address: write an IP address and a port",
@@ -297,7 +297,7 @@ fn every_field_of_the_configs_is_an_option() {
         name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let fields = shown.lines().filter(is_field).count();
-    let sections = 10;
+    let sections = 11;
     let loaded = load(&Sources::default()).expect("nothing is set");
     assert_eq!(fields - sections, loaded.effective.len(), "{shown}");
 }

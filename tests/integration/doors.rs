@@ -207,7 +207,7 @@ async fn a_login_is_renewed_ended_and_goes_on_with_a_newer_token() {
     let token = hour("anna", &[("a", "write")]);
     let mut browser = Browser::sign_in(&node, &token).await;
     let answer = browser.ask(&node, Method::GET, "/auth/session", &[]).await;
-    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert_eq!(answer.headers()["cache-control"], "private, no-store");
     assert!(!answer.headers().contains_key(SET_COOKIE), "other tabs keep their CSRF token");
     let who: Value = answer.json().await.expect("JSON");
     assert_eq!((&who["subject"], &who["open"]), (&"anna".into(), &false.into()));

@@ -160,6 +160,7 @@ async fn member(
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         bodies: Arc::new(Semaphore::new(1 << 20)),
+        pages: edge::Pages::default(),
         metrics: edge.clone(),
         health: Health::default(),
         tasks: tasks.clone(),

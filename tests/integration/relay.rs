@@ -285,7 +285,7 @@ async fn requests_are_answered_by_the_owner_wherever_they_come_in() {
         let (status, kind, _, text) = get(&owner).await;
         let carried = get(&other).await;
         assert_eq!((carried.0, carried.1, &carried.3), (status, kind, &text), "{target}");
-        assert_eq!(carried.2.expect("it is told"), "no-store");
+        assert_eq!(carried.2.expect("it is told"), "private, no-store");
     }
     assert_eq!(nodes.all[1].relay.carried.get(), 10);
     let foreign = client.get(format!("{other}/v1/docs/a")).header("origin", "http://evil.example");

@@ -118,6 +118,7 @@ pub(crate) fn ports(
         budget: doc::Budget::new(64 << 20),
         room: Arc::new(Room::new(u64::MAX)),
         when_fenced: shard::WhenFenced::EndsTheProcess,
+        public: doc::Public::default(),
         fatal,
     }
 }

@@ -81,7 +81,7 @@ pub(crate) async fn text(
     let form = if prefers_text(&headers) { Form::Bare } else { Form::Json { head } };
     let tag = Tag { rev, form };
     let mut answer = if tag.is_had(&headers) {
-        (StatusCode::NOT_MODIFIED, [(header::CACHE_CONTROL, "no-store")]).into_response()
+        StatusCode::NOT_MODIFIED.into_response()
     } else {
         let text = past.text_at(rev).await?;
         match form {
@@ -100,8 +100,7 @@ pub(crate) async fn text(
 
 /// Returns a text by itself.
 pub(in crate::edge::api) fn bare(text: String, kind: &'static str) -> Response {
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
-    (headers, text).into_response()
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// Tells whether a client would rather have the bare text than JSON.

@@ -14,7 +14,7 @@ use crate::edge::api::{apply, documents, erase, export, history, rights, version
 use crate::edge::doors::login;
 use crate::edge::extract::{Asked, Nothing};
 use crate::edge::model::{Format, ProblemBody};
-use crate::edge::{assets, routes, socket};
+use crate::edge::{assets, pages, routes, socket};
 
 /// Collects the handlers; a test holds it against the routes.
 #[derive(OpenApi)]
@@ -35,6 +35,7 @@ use crate::edge::{assets, routes, socket};
         login::sign_in, login::session, login::sign_out, login::ticket,
         socket::upgrade,
         assets::index, assets::login, assets::editor, assets::asset,
+        pages::page,
         routes::livez, routes::readyz, routes::metrics,
     ),
     components(schemas(ProblemBody, Format)),
@@ -44,7 +45,7 @@ use crate::edge::{assets, routes, socket};
         (name = "history", description = "What was written before"),
         (name = "rights", description = "Who may do what with a document"),
         (name = "doors", description = "Who is let in"),
-        (name = "pages", description = "The editor"),
+        (name = "pages", description = "The editor, and public documents"),
         (name = "operators", description = "Whether the node is well"),
     ),
     modifiers(&Common),
@@ -119,8 +120,7 @@ pub fn description() -> &'static str {
         content_type = "application/json"))
 )]
 pub(in crate::edge) async fn described(_: Asked<Nothing>) -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, description())
+    ([(header::CONTENT_TYPE, "application/json")], description())
 }
 
 #[cfg(test)]

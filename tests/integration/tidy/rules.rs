@@ -74,6 +74,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         "rustls",
         &[
             "src/checkpoint/cql/store.rs",
+            "src/edge/purge.rs",
             "src/edge/tls.rs",
             "src/node/issuer.rs",
             "src/relay/tls.rs",
@@ -89,6 +90,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/edge/model.rs",
             "src/edge/routes.rs",
             "src/edge/assets.rs",
+            "src/edge/pages.rs",
             "src/edge/socket.rs",
             "src/edge/doors/login.rs",
         ],
@@ -97,7 +99,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),
     ("reqwest", &["src/cli/", "src/load/oracle.rs"]),
-    ("hyper_rustls", &["src/node/issuer.rs"]),
+    ("hyper_rustls", &["src/node/issuer.rs", "src/edge/purge.rs"]),
     ("SystemTime", &["src/clock.rs"]),
     (
         "serde",

@@ -1,0 +1,68 @@
+//! Validators of answers (`ETag`), and whether a client has what they stand for.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+/// A strong validator: answers that have the same one are the same, byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Validator(HeaderValue);
+
+impl Validator {
+    /// Returns the validator of what a hash stands for.
+    pub(crate) fn of_hash(hash: u128) -> Self {
+        let value = HeaderValue::from_str(&format!("\"{hash:032x}\""));
+        Self(value.expect("hexadecimal digits are a header's value"))
+    }
+
+    /// Returns its header's value.
+    pub(crate) fn value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// Tells whether a client says that it has the answer.
+    pub(crate) fn is_had(&self, headers: &HeaderMap) -> bool {
+        let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
+        // None of ours has a comma in it.
+        let mut tags = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+        tags.any(|tag| {
+            let tag = tag.trim_ascii();
+            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.0.as_bytes()
+        })
+    }
+
+    /// Returns the answer to a client that has it.
+    pub(crate) fn not_modified(&self) -> Response {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer.headers_mut().insert(header::ETAG, self.value());
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_what_one_of_its_tags_stands_for() {
+        let own = "\"000000000000000000000000000000ff\"";
+        for (lists, had) in [
+            (vec![], false),
+            (vec![own.to_owned()], true),
+            (vec![format!("W/{own}")], true),
+            (vec!["*".to_owned()], true),
+            (vec![format!("\"a\" ,  {own}")], true),
+            (vec!["\"a\"".to_owned(), own.to_owned()], true),
+            (vec!["\"a\", W/\"b\"".to_owned()], false),
+            (vec![own.trim_matches('"').to_owned()], false),
+            (vec![own.to_uppercase()], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for list in &lists {
+                headers.append(header::IF_NONE_MATCH, list.parse().unwrap());
+            }
+            assert_eq!(Validator::of_hash(255).is_had(&headers), had, "{lists:?}");
+        }
+    }
+}
