@@ -119,7 +119,7 @@ fn well_made(head: &mut Parts) -> Result<(), Problem> {
     if host.is_none() && head.version == Version::HTTP_11 {
         return bad("there is no host: send a Host header");
     }
-    let named = host.map(|host| Authority::try_from(host).ok().filter(|host| plain(host)));
+    let named = host.map(|host| Authority::try_from(host).ok().filter(plain));
     let named = match named {
         Some(Some(host)) => Some(host),
         Some(None) => return bad("the Host header is no host"),

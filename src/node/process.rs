@@ -37,7 +37,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         while hang_up.recv().await.is_some() {
             node.reload().await;
         }
-        pending().await
+        pending::<()>().await;
     };
     let failed = tokio::select! {
         () = stop() => None,

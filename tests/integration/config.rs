@@ -115,15 +115,6 @@ fn bad_files_are_refused_with_the_line() {
             ],
         ),
         (
-            "[edge]\ntls-key-file = \"k.pem\"\nproxy-protocol = true\n\
-                 trusted-proxies = \"10.0.0.1/8\"",
-            &[
-                "q.toml:2: edge.tls-key-file: TLS needs edge.tls-certificate-file, too: set both",
-                "q.toml:3: edge.proxy-protocol: it needs edge.trusted-proxies, too: whose word",
-                "q.toml:4: edge.trusted-proxies: \"10.0.0.1/8\" is no list of networks: write IP",
-            ],
-        ),
-        (
             "[edge]\nop-bytes-max = \"2MiB\"\n[document]\nframe-bytes-max = \"3MiB\"",
             &["q.toml:2: edge.op-bytes-max = \"2MiB\" exceeds edge.frame-bytes-max = \"1MiB\""],
         ),
@@ -178,6 +169,21 @@ fn bad_files_are_refused_with_the_line() {
     let sources = Sources { file: Some(PathBuf::from("no/such/q.toml")), ..Sources::default() };
     let message = load(&sources).expect_err("it is not there").to_string();
     assert!(message.contains("no/such/q.toml: it cannot be read"), "{message}");
+}
+
+#[test]
+fn a_port_on_the_internet_is_set_up_as_a_whole() {
+    let file = "[edge]\ntls-key-file = \"k.pem\"\nproxy-protocol = true\n\
+         trusted-proxies = \"10.0.0.1/8\"";
+    Given { file, ..Given::default() }.refused(&[
+        "q.toml:2: edge.tls-key-file: TLS needs edge.tls-certificate-file, too: set both",
+        "q.toml:3: edge.proxy-protocol: it needs edge.trusted-proxies, too: whose word",
+        "q.toml:4: edge.trusted-proxies: \"10.0.0.1/8\" is no list of networks: write IP",
+    ]);
+    let file = "[edge]\nproxy-header = \"x-forwarded\"\ntrusted-proxies = \"10.0.0.0/8, ::1\"";
+    let edge = Given { file, ..Given::default() }.load().expect("it is whole").config.edge;
+    assert_eq!(edge.trusted_proxies.to_string(), "10.0.0.0/8, ::1/128");
+    assert_eq!(edge.proxy_header, quire::edge::ProxyHeader::XForwarded);
 }
 
 #[test]

@@ -335,9 +335,16 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
     };
     println!("{} waves of {count}: {after:?} KiB, at last {grown} more", after.len() - 1);
     let made = (after.len() - 1) * count;
-    let text = reqwest::get(format!("{}/metrics", server.url)).await.expect("it answers");
-    let text = text.text().await.expect("it is text");
-    assert!(text.contains("quire_edge_sessions 0\n"), "no session is left");
+    let over = async {
+        loop {
+            let answer = reqwest::get(format!("{}/metrics", server.url)).await;
+            let text = answer.expect("it answers").text().await.expect("it is text");
+            if text.contains("quire_edge_sessions 0\n") {
+                return text;
+            }
+        }
+    };
+    let text = timeout(PATIENCE, over).await.expect("no session is left");
     let all = format!("quire_edge_closes_total{{reason=\"hello-timeout\"}} {made}\n");
     assert!(text.contains(&all), "{text}");
     server.stop();
