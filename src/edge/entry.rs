@@ -19,6 +19,7 @@ use crate::edge::Config;
 use crate::edge::activity::Activity;
 use crate::edge::forwarded;
 use crate::edge::gate::Gate;
+use crate::edge::headers;
 use crate::edge::listener::Admitted;
 use crate::edge::metrics::{Metrics, Reason};
 use crate::edge::peer::Peer;
@@ -56,8 +57,7 @@ impl Entry {
                 self.metrics.refuse(Reason::Head);
                 is_last = true;
                 let mut answer = problem.into_response();
-                let no_store = HeaderValue::from_static("no-store");
-                answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
+                headers::of_a_refusal(&mut answer);
                 Ok(answer)
             }
         };

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::edge::peer::Peer;
 use crate::edge::table::{ELSEWHERE, Keeping, Row, find};
 
 /// What a browser may let the pages use: the clipboard, to copy a link, and nothing else.
@@ -47,9 +48,15 @@ pub(crate) async fn held_to_the_table(request: Request, next: Next) -> Response 
     answer
 }
 
-/// Tells whether a request came over TLS. The port has none yet.
-fn is_secure(_request: &Request) -> bool {
-    false
+/// Gives an answer its headers that no route has given.
+pub(crate) fn of_a_refusal(answer: &mut Response) {
+    let status = answer.status();
+    dress(answer.headers_mut(), &ELSEWHERE, status);
+}
+
+/// Tells whether a request came over TLS, to this port or to a proxy that is trusted to say so.
+fn is_secure(request: &Request) -> bool {
+    request.extensions().get::<Peer>().is_some_and(|peer| peer.secure)
 }
 
 fn dress(headers: &mut HeaderMap, row: &Row, status: StatusCode) {

@@ -153,6 +153,7 @@ async fn clients_of_both_versions_speak_what_they_ask_for() {
     let mut send = site.http2().await;
     let answer = send.send_request(get("/livez")).await.expect("it answers");
     assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
     assert_eq!(text(answer).await, "ok\n");
 }
 
