@@ -323,6 +323,7 @@ impl Node {
             doors: Arc::new(doors),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
+            erasing: Semaphore::new(1),
             bodies: Arc::new(Semaphore::new(bodies_kib(config))),
             pages: edge::Pages::default(),
             metrics: edge_metrics,

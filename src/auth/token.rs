@@ -295,6 +295,7 @@ impl Policy {
         let expires = moment(Claim::Exp)?.ok_or(Refusal::Missing(Claim::Exp))?;
         let issued = moment(Claim::Iat)?;
         let name = match text(Claim::Name)? {
+            Some("") => subject.beginning(),
             Some(name) => shown(name).ok_or(Refusal::Form(Claim::Name))?,
             None => subject.beginning(),
         };

@@ -207,7 +207,7 @@ pub enum Void {
     /// The list of what is revoked is full.
     #[error(
         "{count} revocations are in force, and no more fit: revoke a subject instead of its tokens \
-         one by one, or replace the key that tokens are signed with"
+         one by one, or replace the key that tokens are signed with, and auth.secret-file"
     )]
     TooManyRevoked {
         /// How many.

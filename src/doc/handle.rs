@@ -34,6 +34,9 @@ pub struct Join {
     pub asker: Asker,
     /// The last revision that the client has.
     pub rev: Option<Revision>,
+    /// Whether it is this server that knows so. A client's own word is taken of those who may write
+    /// or see the history: what was written since may have been deleted again.
+    pub resumes: bool,
     /// What the client wants to do: without the right to write it gets [`Mode::View`].
     pub mode: Mode,
     /// Whether it wants to know when a batch is ordered.
@@ -68,6 +71,7 @@ impl Join {
             socket: Socket::default(),
             asker: Asker::anything(),
             rev: None,
+            resumes: false,
             mode: Mode::Edit,
             ordered: false,
             user: None,

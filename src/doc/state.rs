@@ -249,7 +249,10 @@ impl State {
         let head = self.head();
         let (rev, content) = match join.through {
             Some(_) => (head, Content::Changes(Vec::new())),
-            None => self.content(join.rev),
+            None => {
+                let past = writes || self.may(&join.asker, Right::History).is_ok();
+                self.content(join.rev.filter(|_| past || join.resumes))
+            }
         };
         let seq = self.last_seq(&join.session);
         Ok(Welcome { conn, rev, head, seq, content, mode, you: join.session.participant() })

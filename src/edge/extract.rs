@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::access::{Access, Asker, Right, Subject};
-use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Welcome, Write};
+use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Refusal, Welcome, Write};
 use crate::edge::api::tag::Tag;
 use crate::edge::doors::Caller;
 use crate::edge::metrics::Reason;
@@ -104,6 +104,11 @@ impl Doc {
     /// Returns who asks, where that is known.
     pub(crate) fn subject(&self) -> Option<&Subject> {
         self.asker.subject.as_ref()
+    }
+
+    /// Asks whether a right was granted to whoever asks, whatever the document says itself.
+    pub(crate) fn check_granted(&self, right: Right) -> Result<(), Problem> {
+        Access::default().check(&self.asker, right).map_err(|denied| Refusal::Denied(denied).into())
     }
 
     /// Returns under which name something is kept: it is not for the client to choose where its

@@ -40,6 +40,8 @@ pub struct Shared {
     pub config: Config,
     /// The longest document, in characters.
     pub doc_chars_max: u64,
+    /// One document is erased at a time.
+    pub erasing: Semaphore,
     /// The room of all bodies that are being read, in KiB.
     pub bodies: Arc<Semaphore>,
     /// The pages of public documents that are being made.

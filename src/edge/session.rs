@@ -72,15 +72,17 @@ pub(crate) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     shared.metrics.sessions.inc();
+    let subject = caller.as_ref().ok().and_then(Caller::subject).map(ToString::to_string);
     let farewell = match caller {
         Ok(caller) => attend(&mut socket, written, (&doc, caller), codec, &shared).await,
         // A browser tells its page nothing of a handshake that fails.
-        Err(refused) => {
-            info!(target: TARGET, reason = refused.reason(), %doc, "not let in");
-            Some(Farewell::from(refused))
-        }
+        Err(refused) => Some(Farewell::from(refused)),
     };
     if let Some(farewell) = farewell {
+        if farewell.is_refusal() {
+            let (reason, subject) = (farewell.reason(), subject.as_deref().unwrap_or("-"));
+            info!(target: TARGET, reason, subject, %doc, "not let in, or not any more");
+        }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // A client that does not take its farewell is cut off.
         let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;

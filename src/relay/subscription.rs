@@ -346,7 +346,19 @@ fn join(client: Client, copy: ConnId, outbox: Arc<dyn Outbox>) -> Join {
     let user = user.filter(fits).map(|(name, color)| User { name, color });
     let (mode, through) = (mode.into(), Some(copy));
     let (socket, asker) = (Socket { id: socket, replaces }, Asker { subject, granted });
-    Join { session, socket, asker, rev, mode, ordered, user, author, through, outbox }
+    Join {
+        session,
+        socket,
+        asker,
+        rev,
+        resumes: false,
+        mode,
+        ordered,
+        user,
+        author,
+        through,
+        outbox,
+    }
 }
 
 /// Opens a document that this node owns.

@@ -159,6 +159,7 @@ async fn member(
         doors: Arc::new(Doors::Open(Origins::default())),
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
+        erasing: Semaphore::new(1),
         bodies: Arc::new(Semaphore::new(1 << 20)),
         pages: edge::Pages::default(),
         metrics: edge.clone(),

@@ -6,6 +6,7 @@
 mod model;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -21,8 +22,8 @@ use crate::edge::routes::Shared;
 use crate::router::{Erased, Kept, Wait};
 use crate::types::{DocId, Revision};
 
-/// The most documents that are named.
-const NAMED_MAX: usize = 10;
+/// When an erasure may be asked for again that has to wait for another one.
+const ERASE_RETRY: Duration = Duration::from_secs(5);
 
 const COPIES: &str = "copies of the document at other nodes began again when it was cut; one that \
      nobody uses is dropped after relay.copy-idle";
@@ -45,6 +46,12 @@ pub(crate) async fn erase(
     _: Asked<Nothing>,
     Body(asked): Body<Cut>,
 ) -> Result<Response, Problem> {
+    // It makes work for everybody's documents of the shard: that is not for any owner to ask for.
+    doc.check_granted(Right::Admin)?;
+    let Ok(_one) = shared.erasing.try_acquire() else {
+        let detail = "another document is being erased at this node: try again in a while";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(ERASE_RETRY));
+    };
     let (past, before) = (doc.existing(Right::Admin).await?, asked.before.0);
     if past.oldest() < before {
         past.check_revision(before)?;
@@ -97,10 +104,9 @@ fn waits_for(wait: &Wait) -> String {
             "the log to be trimmed below {below}, once a low-water mark above it is older than \
              shard.trim-delay"
         ),
+        // Which ones the log of the process says: they may be others'.
         Wait::Unsaved(docs) => {
-            let names: Vec<_> = docs.iter().take(NAMED_MAX).map(DocId::as_str).collect();
-            let more = if docs.len() > NAMED_MAX { " and others" } else { "" };
-            format!("documents to be saved that need the log: {}{more}", names.join(", "))
+            format!("documents of the shard to be saved that need the log: {}", docs.len())
         }
         Wait::Torn => {
             "a checkpoint that was cut off to be replaced by one of a later revision".to_owned()

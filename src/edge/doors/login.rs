@@ -34,7 +34,10 @@ pub(in crate::edge) async fn sign_in(
     if !headers.contains_key(axum::http::header::AUTHORIZATION) {
         return Err(guard.refuse(Refused::Nobody));
     }
-    let claims = guard.bearer(&headers).await?;
+    let told = |refused: &Refused| {
+        info!(target: TARGET, reason = refused.reason(), "not signed in");
+    };
+    let claims = guard.bearer(&headers).await.inspect_err(told)?;
     let id = LoginId(rand::random());
     let login = match guard.opened(&headers) {
         Some(before) => before.continued(claims, id),

@@ -12,6 +12,9 @@ use crate::clock::Clock;
 use crate::edge::doors::Refused;
 use crate::types::Timestamp;
 
+/// After which time the clock is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Tells when somebody has to go.
 pub(in crate::edge) struct Stay(Option<Held>);
 
@@ -58,7 +61,8 @@ impl Stay {
                     // Nothing will be revoked any more: the node stops.
                     sleep(Duration::from_millis(left)).await;
                 },
-                () = sleep(Duration::from_millis(left)) => {}
+                // The wall clock may be put right meanwhile, and the machine may have slept.
+                () = sleep(Duration::from_millis(left).min(LOOK_AGAIN)) => {}
             }
         }
     }

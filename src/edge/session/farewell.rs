@@ -22,6 +22,12 @@ pub(in crate::edge::session) struct Farewell {
 }
 
 impl Farewell {
+    /// Tells whether it is for want of a right, or of somebody who is known.
+    pub(in crate::edge::session) fn is_refusal(&self) -> bool {
+        let codes = [ErrorCode::Unauthenticated, ErrorCode::Forbidden];
+        matches!(&self.message, Some(ServerMessage::Error { code, .. }) if codes.contains(code))
+    }
+
     /// Names why, for the close frame and for what is counted.
     pub(in crate::edge::session) fn reason(&self) -> &'static str {
         match &self.message {

@@ -160,6 +160,7 @@ pub(in crate::edge::session) fn join(
         socket,
         asker: caller.asks(doc),
         rev: hello.rev,
+        resumes: false,
         mode: match hello.mode {
             crate::wire::Mode::Edit => Mode::Edit,
             crate::wire::Mode::View => Mode::View,

@@ -58,7 +58,8 @@ impl Session {
             let tried = router.whereabouts(&self.doc);
             let socket = Socket { id: self.socket, replaces: None };
             let (doc, caller) = (&self.doc, &self.caller);
-            let join = || join(&hello, caller, doc, socket, outbox.clone());
+            let join =
+                || Join { resumes: true, ..join(&hello, caller, doc, socket, outbox.clone()) };
             let joining = router.join(doc, join);
             let joined = tokio::select! {
                 biased;
