@@ -268,7 +268,10 @@ async fn replay(log: &impl Log) -> Option<HashMap<DocId, String>> {
                     continue;
                 }
                 for entry in frame.entries {
-                    assert!(accepted.insert((entry.session, entry.seq)), "accepted once");
+                    assert!(
+                        accepted.insert((frame.doc.clone(), entry.session, entry.seq)),
+                        "accepted once"
+                    );
                     doc.text = apply(&entry.op, &doc.text).expect("it fits");
                     doc.revision = doc.revision.next();
                     doc.last.insert(entry.session, entry.seq);
