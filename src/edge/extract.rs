@@ -126,6 +126,14 @@ impl Doc {
         Ok(self.handle.past(&self.asker, right).await?)
     }
 
+    /// Refuses a revision that a body names and that is not in the history.
+    pub(crate) fn check_named(past: &Past, rev: Revision) -> Result<(), Problem> {
+        past.check_revision(rev).map_err(|failure| match failure {
+            Failure::NoRevision { .. } => Problem::unfit("no-revision", &failure.to_string()),
+            other => other.into(),
+        })
+    }
+
     /// Returns the history of a document that exists.
     pub(crate) async fn existing(&self, right: Right) -> Result<Past, Problem> {
         let past = self.past(right).await?;

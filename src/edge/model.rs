@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{AdditionalProperties, Type};
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -31,21 +33,38 @@ pub(crate) struct ProblemBody<'a> {
     pub(crate) detail: &'a str,
 }
 
-/// A revision as it is asked for: a number that JSON of every language has.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(try_from = "u64")]
+/// A revision as it is asked for: a whole number that JSON of every language has, also as `7.0`.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rev(pub(crate) Revision);
 
-/// Tells that a number is none that can be asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("a revision is at most {NUMBER_MAX}")]
-pub(crate) struct TooHigh;
+impl<'de> Deserialize<'de> for Rev {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_u64(Whole { most: NUMBER_MAX }).map(|number| Self(Revision(number)))
+    }
+}
 
-impl TryFrom<u64> for Rev {
-    type Error = TooHigh;
+/// Reads whole numbers.
+struct Whole {
+    most: u64,
+}
 
-    fn try_from(number: u64) -> Result<Self, TooHigh> {
-        if number <= NUMBER_MAX { Ok(Self(Revision(number))) } else { Err(TooHigh) }
+impl Visitor<'_> for Whole {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number up to {}", self.most)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        let other = de::Unexpected::Unsigned(number);
+        if number <= self.most { Ok(number) } else { Err(E::invalid_value(other, &self)) }
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
+        if number.fract() == 0.0 && (0.0..=NUMBER_MAX as f64).contains(&number) {
+            return self.visit_u64(number as u64);
+        }
+        Err(E::invalid_value(de::Unexpected::Float(number), &self))
     }
 }
 
@@ -325,7 +344,7 @@ pub(crate) struct Create {
     pub(crate) text: String,
     /// Who writes, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -337,7 +356,7 @@ pub(crate) struct Import {
     pub(crate) text: String,
     /// Who writes, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -353,7 +372,7 @@ pub(crate) struct Apply {
     pub(crate) op: Vec<Part>,
     /// Who writes, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -362,7 +381,7 @@ pub(crate) struct Apply {
 #[serde(untagged, expecting = "a component is a number from 1, a string, or {\"d\": number}")]
 pub(crate) enum Part {
     /// Keeps that many characters.
-    Retain(u32),
+    Retain(Count),
     /// Puts text in.
     Insert(String),
     /// Takes characters out.
@@ -374,7 +393,18 @@ pub(crate) enum Part {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deletion {
     /// How many.
-    pub(crate) d: u32,
+    pub(crate) d: Count,
+}
+
+/// A number of characters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count(pub(crate) u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = from.deserialize_f64(Whole { most: u32::MAX.into() })?;
+        Ok(Self(u32::try_from(number).expect("it is at most that")))
+    }
 }
 
 impl PartialSchema for Part {
@@ -410,7 +440,7 @@ pub(crate) struct Restore {
     pub(crate) rev: Rev,
     /// Who writes, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -419,14 +449,14 @@ pub(crate) struct Restore {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NameVersion {
     /// Its name: 1 to 128 bytes without control characters. A name that there is already moves.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) name: String,
     /// This revision instead of the newest.
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 9007199254740991_usize)]
     pub(crate) rev: Option<Rev>,
     /// Who names it, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -439,7 +469,7 @@ pub(crate) struct Cut {
     pub(crate) before: Rev,
     /// Who does it, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -449,7 +479,7 @@ pub(crate) struct Cut {
 pub(crate) struct By {
     /// Who does it, where no token says it.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub(crate) author: String,
 }
 
@@ -512,7 +542,7 @@ pub(crate) struct Ticket {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RightsBody {
     /// The subject who may do everything, if there is one.
-    #[schema(min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    #[schema(required, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) owner: Option<String>,
     /// Whether all may read the newest text, without a token.

@@ -103,9 +103,9 @@ fn operation(parts: Vec<Part>, insert_bytes_max: usize) -> Result<(Operation, us
     }
     let bytes = inserted + parts.len() * COMPONENT_BYTES;
     let component = |part| match part {
-        Part::Retain(chars) => Component::Retain(chars),
+        Part::Retain(chars) => Component::Retain(chars.0),
         Part::Insert(text) => Component::Insert(text.into()),
-        Part::Delete(deletion) => Component::Delete(deletion.d),
+        Part::Delete(deletion) => Component::Delete(deletion.d.0),
     };
     let op = Operation::from_components(parts.into_iter().map(component));
     let op = op.map_err(|bad| Problem::bad_request("bad-op", &bad.to_string()))?;
@@ -179,6 +179,10 @@ impl Edit {
             Ok(Outcome::Durable(rev)) => Ok(rev),
             Ok(Outcome::Refused(Refusal::BadBase { head, .. })) if placed == Placed::OnHead => {
                 Err(failed(&format!("revision {base} is not the newest one: that is {head}")))
+            }
+            Ok(Outcome::Refused(Refusal::BadBase { base, oldest, head })) => {
+                let detail = format!("base {base} is not between {oldest} and {head}");
+                Err(Problem::unfit("bad-base", &detail))
             }
             Ok(Outcome::Refused(refusal)) => Err(refusal.into()),
             Ok(Outcome::Closed(Refusal::Replaced)) => {

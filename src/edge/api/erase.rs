@@ -52,10 +52,11 @@ pub(crate) async fn erase(
         let detail = "another document is being erased at this node: try again in a while";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(ERASE_RETRY));
     };
+    let author = doc.author(&asked.author)?;
     let (past, before) = (doc.existing(Right::Admin).await?, asked.before.0);
     if past.oldest() < before {
-        past.check_revision(before)?;
-        doc.event(doc.author(&asked.author)?, EventKind::HistoryCut { before }).await?;
+        Doc::check_named(&past, before)?;
+        doc.event(author, EventKind::HistoryCut { before }).await?;
     }
     let erased = shared.router.erase(&doc.id, before).await?;
     let proof = proof(&doc.id, before, erased);

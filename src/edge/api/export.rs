@@ -35,7 +35,7 @@ pub(crate) async fn export(doc: Doc, Asked(asked): Asked<Exporting>) -> Answer<R
     let format = asked.format.unwrap_or(Format::Text);
     if format != Format::Json && (asked.from.is_some() || asked.limit.is_some()) {
         let detail = "from and limit: only with format=json, which has a history";
-        return Err(Problem::bad_request("bad-query", detail));
+        return Err(Problem::unfit("bad-query", detail));
     }
     let (mut answer, ending) = match format {
         Format::Text => (text(&doc, &asked, "text/plain; charset=utf-8").await?, "txt"),

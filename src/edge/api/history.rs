@@ -138,6 +138,7 @@ pub(crate) async fn restore(
 ) -> Answer<Made<Changed>> {
     let past = doc.existing(Right::History).await?;
     let (base, rev) = (past.head(), restore.rev.0);
+    Doc::check_named(&past, rev)?;
     let text = past.text_at(rev).await?;
     let op = leading_to(&past, text).await?;
     let author = doc.author(&restore.author)?;
@@ -158,7 +159,7 @@ pub(crate) async fn cut(
 ) -> Answer<Fresh<CutBody>> {
     let past = doc.existing(Right::Admin).await?;
     let before = cut.before.0;
-    past.check_revision(before)?;
+    Doc::check_named(&past, before)?;
     doc.event(doc.author(&cut.author)?, EventKind::HistoryCut { before }).await?;
     doc.handle().save().await?;
     let past = doc.past(Right::Admin).await?;

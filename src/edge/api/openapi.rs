@@ -78,8 +78,8 @@ impl Modify for Common {
     }
 }
 
-/// Says what may be left out: a header that is there has a value, and a body that only names the
-/// author need not be there.
+/// Says what may be left out: a header that is there has a value, and a body of which nothing is
+/// needed need not be there.
 fn relax(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };
@@ -91,13 +91,13 @@ fn relax(operation: &mut Operation) {
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        let only_names = |content: &RefOr<Content>| {
+        let needs_nothing = |content: &RefOr<Content>| {
             let RefOr::T(Content { schema: Some(RefOr::Ref(named)), .. }) = content else {
                 return false;
             };
-            named.ref_location.ends_with("/By")
+            ["/By", "/Create"].iter().any(|name| named.ref_location.ends_with(name))
         };
-        if body.content.values().all(only_names) {
+        if body.content.values().all(needs_nothing) {
             body.required = None;
         }
     }

@@ -48,7 +48,7 @@ pub(crate) async fn name(
 ) -> Answer<Fresh<Changed>> {
     let past = doc.existing(Right::Read).await?;
     let rev = rev.map_or(past.head(), |rev| rev.0);
-    past.check_revision(rev)?;
+    Doc::check_named(&past, rev)?;
     let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX;
     if !fits || name.chars().any(char::is_control) {
         let detail = "a version's name has 1 to 128 bytes and no control characters";

@@ -42,7 +42,7 @@ const TABLE: &[Row] = &[
     ("GET", "/v1/docs/a/diff?from=9", "", 404, "no-revision"),
     ("GET", "/v1/docs/a/blame?rev=9", "", 404, "no-revision"),
     ("GET", "/v1/docs/a/export?format=pdf", "", 400, "bad-query"),
-    ("GET", "/v1/docs/a/export?from=1", "", 400, "bad-query"),
+    ("GET", "/v1/docs/a/export?from=1", "", 422, "bad-query"),
     ("GET", "/v1/docs/a/verify?x", "", 400, "bad-query"),
     ("POST", "/v1/docs/a/ops", "", 400, "bad-body"),
     ("POST", "/v1/docs/a/ops", "nonsense", 400, "bad-body"),
@@ -69,13 +69,17 @@ const TABLE: &[Row] = &[
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":["x"],"author":"a\nb"}"#, 422, "bad-author"),
     ("POST", "/v1/docs/a/versions", r#"{"name":""}"#, 422, "bad-name"),
     ("POST", "/v1/docs/a/versions", r#"{"name":"a\u0000"}"#, 422, "bad-name"),
-    ("POST", "/v1/docs/a/versions", r#"{"name":"x","rev":9}"#, 404, "no-revision"),
+    ("POST", "/v1/docs/a/versions", r#"{"name":"x","rev":9}"#, 422, "no-revision"),
     ("POST", "/v1/docs/b", r#"{"text":1}"#, 400, "bad-body"),
     ("POST", "/v1/docs/b?x=1", "{}", 400, "bad-query"),
     ("PUT", "/v1/docs/b", "{}", 400, "bad-body"),
     ("POST", "/v1/docs/a/restore", "{}", 400, "bad-body"),
     ("POST", "/v1/docs/a/cut", r#"{"before":"1"}"#, 400, "bad-body"),
     ("DELETE", "/v1/docs/a", r#"{"x":1}"#, 400, "bad-body"),
+    ("PUT", "/v1/docs/a/rights", "{}", 400, "bad-body"),
+    ("POST", "/v1/docs/a/erase", r#"{"before":9}"#, 422, "no-revision"),
+    ("POST", "/v1/docs/never/erase", r#"{"before":0}"#, 404, "no-document"),
+    ("GET", "/v1/docs/never/rights", "", 404, "no-document"),
 ];
 
 #[tokio::test]

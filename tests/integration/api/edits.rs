@@ -25,6 +25,8 @@ async fn an_edit_is_rebased_over_what_was_written_since_its_base() {
     let merged = api.op("a", NONE, 1, json!([3, "e"])).await.is(200);
     assert_eq!(merged.value()["rev"], 10);
     assert_eq!(api.text("a").await.matches('e').count(), 1);
+    // Some write whole numbers like this.
+    api.op("a", NONE, 10, json!([2.0, {"d": 1.0}])).await.is(200);
     api.op("a", NONE, 99, json!(["x"])).await.problem(422, "bad-base");
     api.op("a", NONE, 10, json!([500, "x"])).await.problem(422, "bad-op");
     node.stop().await.expect("it stops");

@@ -112,10 +112,10 @@ async fn history_is_restored_cut_and_verified() {
     api.get("/v1/docs/a?rev=2").await.problem(404, "no-revision");
     api.json("POST", "/v1/docs/a/restore", NONE, json!({"rev": 2}))
         .await
-        .problem(404, "no-revision");
+        .problem(422, "no-revision");
     api.json("POST", "/v1/docs/a/cut", NONE, json!({"before": 9}))
         .await
-        .problem(404, "no-revision");
+        .problem(422, "no-revision");
     node.stop().await.expect("it stops");
 }
 
