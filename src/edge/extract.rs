@@ -259,6 +259,10 @@ fn unsupported(wanted: &str) -> Problem {
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    // A list of its fields would pass for an object.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request("bad-body", "the body has to be a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|bad| {
         let detail = format!("the body is not the JSON that this address takes: {bad}");
         Problem::bad_request("bad-body", &detail)

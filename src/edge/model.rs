@@ -111,7 +111,7 @@ pub(crate) struct Listing {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Pieces {
     /// The first one, counted from 0; `next` of the page before.
-    #[param(minimum = 0, maximum = 4294967295_usize)]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 4294967295_usize)]
     pub(crate) from: Option<u32>,
     /// How many at most; 100 where nothing is said.
     #[param(minimum = 1, maximum = 1000)]
@@ -127,7 +127,7 @@ pub(crate) struct Blaming {
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9007199254740991_usize)]
     pub(crate) rev: Option<Rev>,
     /// The first piece, counted from 0; `next` of the page before, of the same `rev`.
-    #[param(minimum = 0, maximum = 4294967295_usize)]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 4294967295_usize)]
     pub(crate) from: Option<u32>,
     /// How many pieces at most; 1,000 where nothing is said.
     #[param(minimum = 1, maximum = 10000)]
@@ -146,7 +146,7 @@ pub(crate) struct Between {
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9007199254740991_usize)]
     pub(crate) to: Option<Rev>,
     /// The first piece, counted from 0; `next` of the page before, of the same revisions.
-    #[param(minimum = 0, maximum = 4294967295_usize)]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 4294967295_usize)]
     pub(crate) piece: Option<u32>,
     /// How many pieces at most; 1,000 where nothing is said.
     #[param(minimum = 1, maximum = 10000)]
@@ -221,6 +221,7 @@ pub(crate) struct RevisionRow {
     #[schema(format = DateTime)]
     pub(crate) at: String,
     /// The public id of the session that wrote it.
+    #[schema(value_type = u64)]
     pub(crate) participant: u32,
     /// The revision that its author had.
     pub(crate) base: u64,
@@ -388,12 +389,12 @@ pub(crate) enum Part {
     Delete(Deletion),
 }
 
-/// Takes characters out.
+/// Takes characters out: an object with one key, and nothing else that stands for one.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Deletion {
-    /// How many.
-    pub(crate) d: Count,
+pub(crate) enum Deletion {
+    /// So many.
+    #[serde(rename = "d")]
+    Chars(Count),
 }
 
 /// A number of characters.

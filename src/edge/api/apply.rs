@@ -16,7 +16,7 @@ use crate::doc::{self, Batch, ConnId, Event, Failure, Handle, Join, Mode, NotTak
 use crate::edge::api::Answer;
 use crate::edge::api::tag::{Expected, Tag};
 use crate::edge::extract::{Asked, Body, Doc, Made, Nothing};
-use crate::edge::model::{Apply, Changed, Named, Part};
+use crate::edge::model::{Apply, Changed, Deletion, Named, Part};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::text::{Component, Operation};
@@ -105,7 +105,7 @@ fn operation(parts: Vec<Part>, insert_bytes_max: usize) -> Result<(Operation, us
     let component = |part| match part {
         Part::Retain(chars) => Component::Retain(chars.0),
         Part::Insert(text) => Component::Insert(text.into()),
-        Part::Delete(deletion) => Component::Delete(deletion.d.0),
+        Part::Delete(Deletion::Chars(chars)) => Component::Delete(chars.0),
     };
     let op = Operation::from_components(parts.into_iter().map(component));
     let op = op.map_err(|bad| Problem::bad_request("bad-op", &bad.to_string()))?;
