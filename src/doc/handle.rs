@@ -7,7 +7,7 @@ use ractor::ActorRef;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::access::{Access, Asker, Right};
+use crate::access::{Access, Asker, Right, Rights};
 use crate::doc::actor::Message;
 use crate::doc::join::Seat;
 use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, Shown, User, Write};
@@ -64,6 +64,11 @@ pub struct Socket {
 }
 
 impl Join {
+    /// Tells whether a client with these rights may have revisions since one that it names.
+    pub fn sees_past(&self, rights: Rights) -> bool {
+        self.resumes || rights.has(Right::Write) || rights.has(Right::History)
+    }
+
     /// Returns what asks for a whole document, to edit it without a name and with every right.
     pub fn new(session: SessionId, outbox: Arc<dyn Outbox>) -> Self {
         Self {

@@ -250,8 +250,8 @@ impl State {
         let (rev, content) = match join.through {
             Some(_) => (head, Content::Changes(Vec::new())),
             None => {
-                let past = writes || self.may(&join.asker, Right::History).is_ok();
-                self.content(join.rev.filter(|_| past || join.resumes))
+                let rights = self.access.rights(&join.asker);
+                self.content(join.rev.filter(|_| join.sees_past(rights)))
             }
         };
         let seq = self.last_seq(&join.session);

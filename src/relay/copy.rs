@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error};
 
-use crate::access::Right;
 use crate::doc::{
     self, Audience, Change, Closed, ConnId, Content, Encodings, Event, Hears, Join, Presence,
     PresenceRow, Refusal, Tick, Update, User, Welcome,
@@ -92,13 +91,6 @@ impl Seat {
     }
 }
 
-/// Tells whether a client may have revisions since one that it names: as far as is known here, where
-/// what the document itself grants is not.
-fn sees_past(join: &Join) -> bool {
-    let granted = join.asker.granted;
-    join.resumes || granted.has(Right::Write) || granted.has(Right::History)
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(welcome) = &self.welcome {
@@ -151,7 +143,7 @@ impl Copy {
             Err(refusal) => return Some(Err(refusal)),
         };
         let ((reply, seat), from) = (oneshot::channel(), join.rev);
-        let from = from.filter(|_| sees_past(&join));
+        let from = from.filter(|_| join.sees_past(join.asker.granted));
         let join = Join { rev: from, ..join };
         self.attach(&handle, join, reply);
         let mut seat = match seat.await {

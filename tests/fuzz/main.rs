@@ -1,4 +1,5 @@
-//! Every decoder on foreign bytes, and the sockets under enemies: a bounded run here, an endless one by hand (docs/TESTING.md).
+//! Every decoder on foreign bytes, and the sockets under enemies: a bounded run here, an endless
+//! one by hand (docs/TESTING.md).
 
 #[path = "../integration/audited.rs"]
 mod audited;

@@ -307,7 +307,8 @@ async fn enemies_at_the_sockets_harm_nobody() {
     siege.alone().await;
     let (end, written) = (siege.memory(), siege.verify().await);
     eprintln!(
-        "{runs} cases from seed {first}, {} findings, {} edits of enemies, {} honest edits; memory {start} KiB, {middle} \
+        "{runs} cases from seed {first}, {} findings, {} edits of enemies, {} honest edits; \
+         memory {start} KiB, {middle} \
          KiB in the middle, {end} KiB in the end; {answers:?}",
         findings.len(),
         acks.load(Ordering::Relaxed),
@@ -349,7 +350,8 @@ async fn many_who_say_nothing_are_sent_away_and_leave_nothing() {
     siege.alone().await;
     let end = siege.memory();
     eprintln!(
-        "{silent} handshakes without hello: memory {start} KiB, {most} KiB with all, {end} KiB in the \
+        "{silent} handshakes without hello: memory {start} KiB, {most} KiB with all, {end} KiB in \
+         the \
          end; {} honest edits",
         siege.storm.durable()
     );
