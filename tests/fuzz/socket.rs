@@ -74,7 +74,7 @@ impl Siege {
         let set_now: Vec<&str> = set.iter().map(String::as_str).collect();
         let data = folder.path().join("data");
         let log = File::create(folder.path().join("log")).expect("a file");
-        let server = Server::start_logging(log, &data, free_port(), &set_now);
+        let server = Server::start_with((&[], log.into()), &data, free_port(), &set_now);
         let address = server.url.trim_start_matches("http://").parse().expect("an address");
         let storm = Storm::of(CROWD, std::slice::from_ref(&server.url));
         Self { folder, server, address, set, storm }
