@@ -20,7 +20,8 @@ async fn answers(node: &Node, bytes: &str) -> Vec<u16> {
 #[tokio::test]
 async fn two_requests_at_once_are_two() {
     let node = node(|_| {}).await;
-    let put = "PUT /v1/docs/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"text\":\"\"}\n";
+    let put = "PUT /v1/docs/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+               Content-Length: 12\r\n\r\n{\"text\":\"\"}\n";
     let chunked =
         "PUT /v1/docs/b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(answers(&node, &format!("{HIDDEN}\r\n{HIDDEN}")).await, [200, 200]);
