@@ -161,8 +161,8 @@ async fn measure(case: &str, shards: u32, kinds: &[&str]) {
         while honest.writers.join_next().await.is_some() {}
         println!(
             "{case}, round {round}: quiet p50 {p50} us, p99 {p99} us ({count} edits, \
-             {quiet_busy:.2} cores); noisy p50 {noisy_p50} us, p99 {noisy_p99} us ({noisy_count} edits, \
-             {noisy_busy:.2} cores); {done}"
+             {quiet_busy:.2} cores); noisy p50 {noisy_p50} us, p99 {noisy_p99} us \
+             ({noisy_count} edits, {noisy_busy:.2} cores); {done}"
         );
         ratios.push(noisy_p99 as f64 / p99 as f64);
     }
