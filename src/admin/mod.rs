@@ -9,6 +9,7 @@
 //! record, for every node alike. There is no log-in: who reaches the port may move shards. A node
 //! that is alone has no control topic: it can only revoke, and keeps the list itself.
 
+mod answers;
 mod config;
 mod desk;
 mod error;
@@ -17,13 +18,12 @@ mod extract;
 mod listener;
 pub mod model;
 mod order;
-mod pages;
 mod routes;
 mod view;
 
+pub use answers::Branched;
 pub use config::Config;
 pub use desk::{Desk, Entry, Keeps, Member, Part, Ports};
 pub use error::Refused;
 pub use events::Events;
 pub use listener::{bind, is_inner, serve};
-pub use pages::Branched;

@@ -1,5 +1,7 @@
 //! The browser editor, embedded: pages, and assets whose names carry their hash.
 
+mod coding;
+
 use std::borrow::Cow;
 
 use axum::body::Body;
@@ -8,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::edge::coding::Coding;
+use crate::edge::assets::coding::Coding;
 use crate::edge::model::Named;
 use crate::edge::problem::Problem;
 use crate::edge::validator::Validator;

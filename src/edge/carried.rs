@@ -20,7 +20,7 @@ use crate::edge::extract::{body_bytes, doc_id};
 use crate::edge::pages;
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, documents};
-use crate::relay::{Blob, Pages, PeerError, Request, Response};
+use crate::relay::{Answers, Blob, PeerError, Request, Response};
 
 /// When a request may be made again that could not be carried.
 const RETRY: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Carried {
 }
 
 #[async_trait]
-impl Pages for Carried {
+impl Answers for Carried {
     async fn answer(&self, request: Request) -> Response {
         if let Some(answer) = pages::answer_carried(&self.shared, &request).await {
             return answer;

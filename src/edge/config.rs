@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 
-use crate::edge::networks::Networks;
+use crate::edge::port::networks::Networks;
 
 /// Holds the limits and times of the edge, section `[edge]` of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

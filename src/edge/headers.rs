@@ -1,13 +1,15 @@
 //! The headers that every answer has, and who may keep it: one layer around all routes.
 
+pub(in crate::edge) mod table;
+
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::edge::peer::Peer;
-use crate::edge::table::{ELSEWHERE, Keeping, Row, find};
+use crate::edge::headers::table::{ELSEWHERE, Keeping, Row, find};
+use crate::edge::port::remote::Remote;
 
 /// What a browser may let the pages use: the clipboard, to copy a link, and nothing else.
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), bluetooth=(), browsing-topics=(), \
@@ -56,7 +58,7 @@ pub(crate) fn of_a_refusal(answer: &mut Response) {
 
 /// Tells whether a request came over TLS, to this port or to a proxy that is trusted to say so.
 fn is_secure(request: &Request) -> bool {
-    request.extensions().get::<Peer>().is_some_and(|peer| peer.secure)
+    request.extensions().get::<Remote>().is_some_and(|peer| peer.secure)
 }
 
 fn dress(headers: &mut HeaderMap, row: &Row, status: StatusCode) {
@@ -79,7 +81,7 @@ fn dress(headers: &mut HeaderMap, row: &Row, status: StatusCode) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::table::Loads;
+    use crate::edge::headers::table::Loads;
 
     #[track_caller]
     fn check(keeping: Keeping, status: u16, by_route: Option<&'static str>, expected: &str) {

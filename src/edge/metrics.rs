@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-use crate::edge::waiting::Waiting;
+use crate::edge::session::waiting::Waiting;
 
 /// Counts what all sessions of a node do.
 #[derive(Clone)]

@@ -5,6 +5,9 @@
 //! one short message; a page is made once for all who ask meanwhile, at most [`AT_ONCE`] at a time,
 //! away from the threads that serve.
 
+mod flights;
+mod markdown;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -21,9 +24,9 @@ use crate::edge::Config;
 use crate::edge::assets::text_of;
 use crate::edge::carried::{carried, kind_of, uncarried};
 use crate::edge::doors::Caller;
-use crate::edge::flights::Flights;
-use crate::edge::markdown::{escaped, render};
 use crate::edge::model::Named;
+use crate::edge::pages::flights::Flights;
+use crate::edge::pages::markdown::{escaped, render};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::validator::Validator;

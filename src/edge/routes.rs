@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
 use crate::edge::api::documents::{create, import, text};
-use crate::edge::audit::write_down;
 use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
+use crate::edge::trail::write_down;
 use crate::edge::{Config, Health, Metrics, Pages, Readiness, api, assets, pages, socket};
 use crate::router::Router;
 use crate::task::Tasks;

@@ -11,9 +11,14 @@
 
 mod farewell;
 mod flight;
+mod frames;
 mod hello;
 mod leave;
+pub(in crate::edge) mod metered;
+mod outbox;
+mod rate;
 mod rejoin;
+pub(in crate::edge) mod waiting;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -31,22 +36,24 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tracing::{error, info};
 
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
-use crate::edge::audit::TARGET;
 use crate::edge::doors::{Caller, Refused};
-use crate::edge::frames::Addressee;
-use crate::edge::outbox::{Bounds, Outbox, Taken};
-use crate::edge::rate::Rate;
 use crate::edge::routes::Shared;
 use crate::edge::session::farewell::{Farewell, part, slow, unreadable};
 use crate::edge::session::flight::Flight;
+use crate::edge::session::frames::Addressee;
 use crate::edge::session::hello::Early;
-use crate::edge::waiting::Slot;
+use crate::edge::session::outbox::{Bounds, Outbox, Taken};
+use crate::edge::session::rate::Rate;
+use crate::edge::session::waiting::Slot;
+use crate::edge::trail::TARGET;
 use crate::router::Document;
 use crate::types::{DocId, ParticipantId, Revision};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, ServerMessage, VERSION, decode_client,
     encode_server,
 };
+
+pub use waiting::Waiting;
 
 /// How often a silent client is asked whether it is there, and when it is given up.
 const PING_EVERY: Duration = Duration::from_secs(30);

@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{Instrument, debug};
 
 use crate::edge::doors::Refused;
-use crate::edge::gate::Turned;
-use crate::edge::listener::Admitted;
-use crate::edge::metered::Metered;
 use crate::edge::model::Named;
+use crate::edge::port::gate::Turned;
+use crate::edge::port::listener::Admitted;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session;
+use crate::edge::session::metered::Metered;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
 /// How much of a socket is read at once: most frames are a keystroke, and there may be very many

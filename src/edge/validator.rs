@@ -1,7 +1,7 @@
 //! Validators of answers (`ETag`), and whether a client has what they stand for.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 /// A strong validator: answers that have the same one are the same, byte by byte.
@@ -22,13 +22,7 @@ impl Validator {
 
     /// Tells whether a client says that it has the answer.
     pub(crate) fn is_had(&self, headers: &HeaderMap) -> bool {
-        let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
-        // None of ours has a comma in it.
-        let mut tags = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
-        tags.any(|tag| {
-            let tag = tag.trim_ascii();
-            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.0.as_bytes()
-        })
+        is_had(self.0.as_bytes(), headers)
     }
 
     /// Returns the answer to a client that has it.
@@ -38,6 +32,18 @@ impl Validator {
         answer.headers_mut().insert(header::ETAG, self.value());
         answer
     }
+}
+
+/// Tells whether a client says that it has what a strong validator stands for.
+pub(crate) fn is_had(validator: &[u8], headers: &HeaderMap) -> bool {
+    listed(headers, header::IF_NONE_MATCH)
+        .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == validator)
+}
+
+/// Returns the validators of a header's lists; none of ours has a comma in it.
+pub(crate) fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lists = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

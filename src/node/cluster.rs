@@ -176,7 +176,7 @@ impl Clustered {
             tls: self.tls.clone(),
             op_bytes_max: config.edge.op_bytes_max.as_u64() as usize,
             directory: Arc::new(self.keeper.clone()),
-            pages: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),
+            answers: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),
             heirs: Arc::new(self.keeper.clone()),
             tasks: tasks.clone(),
             metrics: self.metrics.clone(),

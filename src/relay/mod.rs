@@ -52,7 +52,7 @@ pub use tls::Tls;
 
 /// Answers requests of the HTTP API that came in at another node.
 #[async_trait]
-pub trait Pages: Send + Sync {
+pub trait Answers: Send + Sync {
     /// Answers one; it is never passed on again.
     async fn answer(&self, request: Request) -> Response;
 }

@@ -18,7 +18,7 @@ use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
 use crate::relay::strangers::Strangers;
 use crate::relay::subscription::{Entrance, Subscription, full};
-use crate::relay::{Config, Metrics, Pages, Tls};
+use crate::relay::{Answers, Config, Metrics, Tls};
 use crate::shard::{Directory, Heirs};
 use crate::task::Tasks;
 use crate::text::{Component, Operation};
@@ -55,7 +55,7 @@ pub struct Ports {
     /// Knows which shards are here.
     pub directory: Arc<dyn Directory>,
     /// Answers requests of the HTTP API.
-    pub pages: Arc<dyn Pages>,
+    pub answers: Arc<dyn Answers>,
     /// Takes shards over.
     pub heirs: Arc<dyn Heirs>,
     /// Owns the links.
@@ -293,7 +293,7 @@ impl Serving {
             let answer = async {
                 match ask {
                     Ask::Request(request) => {
-                        Told::Response(ports.bounded(ports.pages.answer(request).await))
+                        Told::Response(ports.bounded(ports.answers.answer(request).await))
                     }
                     Ask::Warm { shard } => done(ports.heirs.warm(node, shard).await),
                     Ask::Released { shard, offset } => {

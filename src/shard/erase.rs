@@ -1,7 +1,7 @@
 //! Erasing the history of a document before a revision, once it was cut (decision 14).
 //!
 //! ```text
-//! saved ─► checkpoints purged ─► what holds the low-water mark down saved ─► mark stored
+//! saved ─► checkpoints pruned ─► what holds the low-water mark down saved ─► mark stored
 //!       ─► trim-delay ─► log trimmed, without margin ─► log and store scrubbed
 //! ```
 //! Every step looks at what is there, so that an erasure that was cut off is begun again, here or
@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::doc::{Failure, Refusal};
 use crate::log::{EventKind, Marks, ReadError, Record};
 use crate::shard::Handle;
-use crate::shard::purge::{Purged, purge};
+use crate::shard::prune::{Pruned, prune};
 use crate::shard::writer::Command;
 use crate::types::{Chain, DocId, LogId, Offset, Revision, ShardId};
 
@@ -47,7 +47,7 @@ pub struct Erased {
     /// Where the last cut of the document is, if that is still in the log.
     pub cut: Option<Offset>,
     /// What is left in the store, and what was removed.
-    pub checkpoints: Purged,
+    pub checkpoints: Pruned,
     /// Where else bytes of the log may be, and until when.
     pub in_log: Option<&'static str>,
     /// Where else bytes of the store may be, and until when.
@@ -88,7 +88,7 @@ impl Handle {
         }
         self.open(doc.clone()).await?.save().await?;
         let log = self.log.id();
-        let checkpoints = purge(&*self.store, (doc, log), before).await?;
+        let checkpoints = prune(&*self.store, (doc, log), before).await?;
         let mut waits = Vec::new();
         if !checkpoints.torn.is_empty() {
             waits.push(Wait::Torn);

@@ -22,7 +22,7 @@ mod hydrate;
 mod keeper;
 mod mark;
 mod metrics;
-mod purge;
+mod prune;
 mod tail;
 mod writer;
 
@@ -37,5 +37,5 @@ pub use heirs::{Heirs, PeerError, Peers};
 pub use hydrate::hydrate;
 pub use keeper::{Keeper, Keeping, keep};
 pub use metrics::Metrics;
-pub use purge::{Kept, Purged};
+pub use prune::{Kept, Pruned};
 pub use tail::{Indexed, Room, Tail};

@@ -174,7 +174,7 @@ async fn member(
         tls,
         op_bytes_max: settings.edge.op_bytes_max.as_u64() as usize,
         directory,
-        pages: Arc::new(Carried::new(shared.clone())),
+        answers: Arc::new(Carried::new(shared.clone())),
         heirs: heirs.clone(),
         tasks: tasks.clone(),
         metrics: metrics.clone(),

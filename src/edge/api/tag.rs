@@ -9,8 +9,9 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
+use crate::edge::validator::{is_had, listed};
 use crate::types::Revision;
 
 /// Names an answer: equal tags of a document stand for equal bytes.
@@ -53,9 +54,7 @@ impl Tag {
 
     /// Tells whether a client has the answer already.
     pub(crate) fn is_had(self, headers: &HeaderMap) -> bool {
-        let own = self.to_string();
-        let mut had = listed(headers, header::IF_NONE_MATCH);
-        had.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == own)
+        is_had(self.to_string().as_bytes(), headers)
     }
 }
 
@@ -75,21 +74,15 @@ impl Expected {
         if !headers.contains_key(header::IF_MATCH) {
             return Self::Anything;
         }
-        if listed(headers, header::IF_MATCH).any(|tag| tag == "*") {
+        if listed(headers, header::IF_MATCH).any(|tag| tag == b"*") {
             return Self::Existing;
         }
         Self::OneOf(listed(headers, header::IF_MATCH).filter_map(revision).collect())
     }
 }
 
-/// Returns the tags of a header; none of ours has a comma.
-fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
-}
-
-fn revision(tag: &str) -> Option<Revision> {
-    let inner = tag.strip_prefix("\"rev-")?.strip_suffix('"')?;
+fn revision(tag: &[u8]) -> Option<Revision> {
+    let inner = std::str::from_utf8(tag).ok()?.strip_prefix("\"rev-")?.strip_suffix('"')?;
     let number = inner.split_once('.').map_or(inner, |(number, _)| number);
     let plain = number.bytes().all(|byte| byte.is_ascii_digit());
     number.parse().ok().filter(|_| plain).map(Revision)
@@ -97,6 +90,8 @@ fn revision(tag: &str) -> Option<Revision> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     fn headers(name: HeaderName, value: &str) -> HeaderMap {

@@ -9,10 +9,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
 
-use crate::edge::audit::TARGET;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::trail::TARGET;
 
 /// Refuses what a page of another origin asks for.
 pub(in crate::edge) async fn own_pages(

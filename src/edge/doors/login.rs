@@ -12,12 +12,12 @@ use tracing::info;
 
 use crate::auth::{Login, LoginId, TICKET_LIFETIME};
 use crate::edge::api::spelled;
-use crate::edge::audit::TARGET;
 use crate::edge::doors::cookies::{self, Cookies};
 use crate::edge::doors::{Caller, Doors, Guard, Refused};
 use crate::edge::extract::Fresh;
 use crate::edge::model::{SignedIn, Ticket};
 use crate::edge::routes::Shared;
+use crate::edge::trail::TARGET;
 
 /// Answers `POST /auth/session`: a token becomes a login. A newer token of somebody who is signed
 /// in goes on under the same login, so that open pages keep their CSRF tokens.

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TICKET_LIFETIME, TooLarge};
-use crate::edge::gate::Turned;
+use crate::edge::port::gate::Turned;
 use crate::edge::problem::Problem;
 use crate::wire::ErrorCode;
 

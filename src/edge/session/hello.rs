@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::doc::{self, Join, Mode, Socket};
 use crate::edge::doors::Caller;
-use crate::edge::outbox::Outbox;
 use crate::edge::session::farewell::{Farewell, unreadable};
+use crate::edge::session::outbox::Outbox;
 use crate::edge::session::payload;
 use crate::types::{Author, DocId};
 use crate::wire::{ClientMessage, Codec, ErrorCode, Hello, Limits, decode_client};

@@ -75,12 +75,12 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "src/checkpoint/cql/store.rs",
             "src/edge/purge.rs",
-            "src/edge/tls.rs",
+            "src/edge/port/tls.rs",
             "src/node/issuer.rs",
             "src/relay/tls.rs",
         ],
     ),
-    ("tokio_rustls", &["src/edge/tls.rs", "src/relay/tls.rs"]),
+    ("tokio_rustls", &["src/edge/port/tls.rs", "src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     (

@@ -12,7 +12,7 @@ use quire::cluster::{Addresses, Load, RULES, Timing, Version};
 use quire::log::Log;
 use quire::node::leave::{self, Handed};
 use quire::node::links;
-use quire::relay::{self, Pages, Peers, Request, Response, SPEAKS};
+use quire::relay::{self, Answers, Peers, Request, Response, SPEAKS};
 use quire::router::Router;
 use quire::shard::{self, Claimant, Directory, Keeper, Keeping, Ports, keep};
 use quire::task::{Fatal, Tasks};
@@ -90,7 +90,7 @@ pub(crate) enum Command {
 struct Nobody;
 
 #[async_trait]
-impl Pages for Nobody {
+impl Answers for Nobody {
     async fn answer(&self, _request: Request) -> Response {
         Response {
             status: 404,
@@ -282,7 +282,7 @@ impl Host {
             tls: None,
             op_bytes_max: 1 << 16,
             directory: Arc::new(keeper.clone()),
-            pages: Arc::new(Nobody),
+            answers: Arc::new(Nobody),
             heirs: Arc::new(keeper.clone()),
             tasks: tasks.clone(),
             metrics: metrics.2.clone(),

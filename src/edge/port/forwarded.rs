@@ -12,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::HeaderMap;
 
 use crate::edge::config::ProxyHeader;
-use crate::edge::networks::Networks;
-use crate::edge::peer::Peer;
+use crate::edge::port::networks::Networks;
+use crate::edge::port::remote::Remote;
 
 const FORWARDED: &str = "forwarded";
 const FOR: &str = "x-forwarded-for";
@@ -31,11 +31,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 /// Returns who the client is behind a trusted proxy; what cannot be read leaves the last that can.
 pub(crate) fn client(
-    proxy: Peer,
+    proxy: Remote,
     headers: &HeaderMap,
     header: ProxyHeader,
     trusted: &Networks,
-) -> Peer {
+) -> Remote {
     match header {
         ProxyHeader::None => proxy,
         ProxyHeader::Forwarded => by_forwarded(proxy, headers, trusted),
@@ -43,7 +43,7 @@ pub(crate) fn client(
     }
 }
 
-fn by_forwarded(proxy: Peer, headers: &HeaderMap, trusted: &Networks) -> Peer {
+fn by_forwarded(proxy: Remote, headers: &HeaderMap, trusted: &Networks) -> Remote {
     let mut peer = proxy;
     for element in elements(headers, FORWARDED) {
         let pair = |wanted: &str| {
@@ -54,7 +54,7 @@ fn by_forwarded(proxy: Peer, headers: &HeaderMap, trusted: &Networks) -> Peer {
         };
         let Some(address) = pair("for").as_deref().and_then(node) else { break };
         let secure = pair("proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        peer = Peer { address, secure };
+        peer = Remote { address, secure };
         if !trusted.contain(address) {
             break;
         }
@@ -62,7 +62,7 @@ fn by_forwarded(proxy: Peer, headers: &HeaderMap, trusted: &Networks) -> Peer {
     peer
 }
 
-fn by_x_forwarded(proxy: Peer, headers: &HeaderMap, trusted: &Networks) -> Peer {
+fn by_x_forwarded(proxy: Remote, headers: &HeaderMap, trusted: &Networks) -> Remote {
     let mut address = None;
     for element in elements(headers, FOR) {
         let Some(next) = node(element.trim()) else { break };
@@ -74,7 +74,7 @@ fn by_x_forwarded(proxy: Peer, headers: &HeaderMap, trusted: &Networks) -> Peer 
     let Some(address) = address else { return proxy };
     let protos = elements(headers, PROTO);
     let secure = matches!(&*protos, [proto] if proto.trim().eq_ignore_ascii_case("https"));
-    Peer { address, secure }
+    Remote { address, secure }
 }
 
 /// Returns the elements of a header, the last one first.
@@ -121,8 +121,8 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        let proxy = Peer { address: PROXY.parse().unwrap(), secure: false };
-        let expected = Peer { address: address.parse().unwrap(), secure };
+        let proxy = Remote { address: PROXY.parse().unwrap(), secure: false };
+        let expected = Remote { address: address.parse().unwrap(), secure };
         assert_eq!(client(proxy, &headers, header, &trusted), expected, "{lines:?}");
         strip(&mut headers);
         assert!(headers.is_empty());

@@ -180,7 +180,7 @@ mod tests {
         }));
         let policies = [Loads::Nothing, Loads::Editor, Loads::Styles]
             .map(|loads| format!("| {} | `{}` |", name(loads), loads.policy()));
-        let text = include_str!("../../docs/HTTP.md");
+        let text = include_str!("../../../docs/HTTP.md");
         for table in [lines.join("\n"), policies.join("\n")] {
             assert!(text.contains(&table), "docs/HTTP.md has to say:\n{table}");
         }

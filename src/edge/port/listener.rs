@@ -18,15 +18,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::edge::activity::Activity;
-use crate::edge::entry::Entry;
-use crate::edge::gate::{Gate, Place, Turned};
 use crate::edge::metrics::Reason;
-use crate::edge::peer::Peer;
-use crate::edge::proxy;
+use crate::edge::port::activity::Activity;
+use crate::edge::port::entry::Entry;
+use crate::edge::port::gate::{Gate, Place, Turned};
+use crate::edge::port::proxy;
+use crate::edge::port::remote::Remote;
+use crate::edge::port::strict::Strict;
+use crate::edge::port::tls::{Tls, wants_http2};
 use crate::edge::routes::{Shared, routes};
-use crate::edge::strict::Strict;
-use crate::edge::tls::{Tls, wants_http2};
 use crate::listener::{self, BindError, Bound, Bounds, Heads};
 
 /// The answer where there are too many connections.
@@ -56,7 +56,7 @@ struct Port {
 /// A connection of which it is known who is at its other end.
 struct Line {
     stream: Box<dyn Stream>,
-    peer: Peer,
+    peer: Remote,
     place: Place,
     http2: bool,
 }
@@ -157,7 +157,7 @@ impl Port {
     /// Finds out who is at the other end of a connection.
     async fn open(&self, mut stream: TcpStream, from: IpAddr) -> Result<Line, Closed> {
         let config = &self.shared.config;
-        let mut peer = Peer { address: from, secure: false };
+        let mut peer = Remote { address: from, secure: false };
         if config.proxy_protocol {
             let refused = |why: String| Closed::Refused(Reason::Proxy, why);
             if !config.trusted_proxies.contain(from) {
@@ -165,7 +165,7 @@ impl Port {
             }
             let header = proxy::read(&mut stream).await.map_err(|bad| refused(bad.to_string()))?;
             if let Some(address) = header.source {
-                peer = Peer { address, secure: header.secure };
+                peer = Remote { address, secure: header.secure };
             }
         }
         let place = match config.trusted_proxies.contain(peer.address) {

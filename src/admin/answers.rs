@@ -6,23 +6,23 @@ use async_trait::async_trait;
 
 use crate::admin::Desk;
 use crate::admin::desk::BURDENS;
-use crate::relay::{Blob, Pages, Request, Response};
+use crate::relay::{Answers, Blob, Request, Response};
 
 /// Answers what is for the desk, and hands on the rest.
 pub struct Branched {
     desk: Arc<Desk>,
-    rest: Arc<dyn Pages>,
+    rest: Arc<dyn Answers>,
 }
 
 impl Branched {
     /// Returns what answers before `rest` does.
-    pub fn new(desk: Arc<Desk>, rest: Arc<dyn Pages>) -> Self {
+    pub fn new(desk: Arc<Desk>, rest: Arc<dyn Answers>) -> Self {
         Self { desk, rest }
     }
 }
 
 #[async_trait]
-impl Pages for Branched {
+impl Answers for Branched {
     async fn answer(&self, request: Request) -> Response {
         if request.target != BURDENS {
             return self.rest.answer(request).await;

@@ -19,9 +19,9 @@ use crate::types::{Chain, DocId, LogId, Revision};
 /// More manifests than any document has.
 const MANIFESTS_MAX: usize = 4_096;
 
-/// What a purge has left, and removed.
+/// What a pruning has left, and removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Purged {
+pub struct Pruned {
     /// The checkpoints that are left, newest first.
     pub kept: Vec<Kept>,
     /// The checkpoints that were removed by this one.
@@ -56,44 +56,44 @@ enum Tells {
 ///
 /// # Errors
 /// Where there is no such checkpoint, or the store does not answer; purging again completes it.
-pub(in crate::shard) async fn purge(
+pub(in crate::shard) async fn prune(
     store: &dyn Store,
     (doc, log): (&DocId, LogId),
     before: Revision,
-) -> Result<Purged, Failure> {
+) -> Result<Pruned, Failure> {
     check_whole(store, (doc, log), before).await?;
-    let mut purged = Purged::default();
+    let mut pruned = Pruned::default();
     for stored in store.manifests(doc, MANIFESTS_MAX).await.map_err(unanswered)? {
         match Manifest::decode(&stored.bytes) {
-            Ok(manifest) if manifest.cut >= before => purged.kept.push(kept(&manifest, before)?),
-            Ok(_) => purged.checkpoints.push(stored.id),
+            Ok(manifest) if manifest.cut >= before => pruned.kept.push(kept(&manifest, before)?),
+            Ok(_) => pruned.checkpoints.push(stored.id),
             Err(error @ DecodeError::Newer { .. }) => {
                 return Err(Failure::Damaged { detail: error.to_string() });
             }
             // It holds no text; what it named is looked at by itself.
-            Err(_) if purged.kept.is_empty() => {}
-            Err(_) => purged.checkpoints.push(stored.id),
+            Err(_) if pruned.kept.is_empty() => {}
+            Err(_) => pruned.checkpoints.push(stored.id),
         }
     }
-    for id in &purged.checkpoints {
+    for id in &pruned.checkpoints {
         store.remove_manifest(id).await.map_err(unanswered)?;
     }
-    let named: HashSet<_> = purged.kept.iter().flat_map(|kept| &kept.blobs).cloned().collect();
+    let named: HashSet<_> = pruned.kept.iter().flat_map(|kept| &kept.blobs).cloned().collect();
     for blob in store.blobs(doc).await.map_err(unanswered)? {
         if named.contains(&blob) {
             continue;
         }
         match told(store, &blob, before).await.map_err(unanswered)? {
             Tells::OfAfter => {}
-            Tells::Nothing => purged.torn.push(blob),
+            Tells::Nothing => pruned.torn.push(blob),
             Tells::OfBefore => {
                 store.remove_blob(&blob).await.map_err(unanswered)?;
-                purged.blobs.push(blob);
+                pruned.blobs.push(blob);
             }
         }
     }
-    check_gone(store, doc, &purged).await?;
-    Ok(purged)
+    check_gone(store, doc, &pruned).await?;
+    Ok(pruned)
 }
 
 /// Checks that the checkpoint which the document is opened from is whole and tells nothing of what
@@ -163,11 +163,11 @@ fn tells(snapshot: &Snapshot, before: Revision) -> Tells {
     }
 }
 
-async fn check_gone(store: &dyn Store, doc: &DocId, purged: &Purged) -> Result<(), Failure> {
+async fn check_gone(store: &dyn Store, doc: &DocId, pruned: &Pruned) -> Result<(), Failure> {
     let manifests = store.manifests(doc, MANIFESTS_MAX).await.map_err(unanswered)?;
     let blobs = store.blobs(doc).await.map_err(unanswered)?;
-    let stays = manifests.iter().any(|stored| purged.checkpoints.contains(&stored.id))
-        || blobs.iter().any(|blob| purged.blobs.contains(blob));
+    let stays = manifests.iter().any(|stored| pruned.checkpoints.contains(&stored.id))
+        || blobs.iter().any(|blob| pruned.blobs.contains(blob));
     if !stays {
         return Ok(());
     }

@@ -16,19 +16,19 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use crate::edge::Config;
-use crate::edge::activity::Activity;
-use crate::edge::forwarded;
-use crate::edge::gate::Gate;
 use crate::edge::headers;
-use crate::edge::listener::Admitted;
 use crate::edge::metrics::{Metrics, Reason};
-use crate::edge::peer::Peer;
+use crate::edge::port::activity::Activity;
+use crate::edge::port::forwarded;
+use crate::edge::port::gate::Gate;
+use crate::edge::port::listener::Admitted;
+use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 
 /// What the requests of one connection have in common.
 pub(crate) struct Entry {
     /// Who is at its other end.
-    pub(crate) peer: Peer,
+    pub(crate) peer: Remote,
     pub(crate) admitted: Admitted,
     pub(crate) activity: Arc<Activity>,
     pub(crate) gate: Arc<Gate>,
@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::edge::ProxyHeader;
-    use crate::edge::gate::Turned;
+    use crate::edge::port::gate::Turned;
     use crate::telemetry;
 
     fn ip(text: &str) -> IpAddr {
@@ -176,13 +176,13 @@ mod tests {
         let trusted_proxies = "10.0.0.0/8".parse().unwrap();
         let echo = async |request: axum::extract::Request| {
             let (head, _) = request.into_parts();
-            let peer = *head.extensions.get::<Peer>().expect("each request carries one");
+            let peer = *head.extensions.get::<Remote>().expect("each request carries one");
             let turned = head.extensions.get::<Turned>().is_some();
             let kept = head.extensions.get::<Admitted>().is_some_and(Admitted::is_behind);
             (head.headers, format!("{} {} {turned} {kept}", peer.address, peer.secure))
         };
         Entry {
-            peer: Peer { address: ip(from), secure: true },
+            peer: Remote { address: ip(from), secure: true },
             admitted: Admitted::for_test(),
             activity: Arc::new(Activity::new()),
             gate: Arc::new(Gate::new(0, 1)),

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::edge::counted::{Counted, Permit};
 use crate::edge::metrics::Reason;
-use crate::edge::networks::client;
+use crate::edge::port::counted::{Counted, Permit};
+use crate::edge::port::networks::client;
 
 /// The places of the table: half a MiB.
 const PLACES: usize = 1 << 16;

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use crate::edge::validity::expiry;
+use crate::edge::port::validity::expiry;
 use crate::edge::{Config, Metrics};
 use crate::task::Tasks;
 

@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::edge::activity::Activity;
 use crate::edge::metrics::{Metrics, Reason};
+use crate::edge::port::activity::Activity;
 
 /// How much of a line is kept: more than the headers have that are looked at.
 const LINE_BYTES: usize = 64;
