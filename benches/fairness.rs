@@ -54,6 +54,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 const NOISE: [(&str, u64); 6] =
     [("small", 150), ("large", 50), ("slow", 100), ("knock", 75), ("garbage", 75), ("silent", 50)];
 
+/// From how many addresses the hostile come.
+const ADDRESSES: u64 = 20;
+
 /// The text of a large edit: nearly all that one may have.
 const LARGE: usize = 250 << 10;
 
@@ -141,8 +144,10 @@ async fn measure(case: &str, shards: u32, kinds: &[&str]) {
     let seconds = variable("QUIRE_FAIRNESS_SECONDS").and_then(|text| text.parse().ok());
     let seconds = seconds.unwrap_or(SECONDS);
     let more = variable("QUIRE_FAIRNESS_SET").unwrap_or_default();
-    let own = [format!("shards={shards}"), "telemetry.log-level=error".to_owned()];
-    let mut set: Vec<&str> = own.iter().map(String::as_str).collect();
+    let shards_set = format!("shards={shards}");
+    let mut set = vec![shards_set.as_str(), "telemetry.log-level=error"];
+    // The hostile come from elsewhere, through a proxy that says so.
+    set.extend(["edge.trusted-proxies=127.0.0.0/8", "edge.proxy-header=forwarded"]);
     set.extend(more.split_terminator(','));
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
@@ -222,7 +227,7 @@ async fn noise(words: &[String]) {
                 "large" => docs[200 + usize::try_from(number).expect("short")].clone(),
                 _ => docs[usize::try_from(number).expect("short")].clone(),
             };
-            hostile.spawn(annoy(kind, address, doc, done.clone()));
+            hostile.spawn(annoy(kind, address, (doc, number), done.clone()));
         }
     }
     let began = Instant::now();
@@ -237,10 +242,10 @@ async fn noise(words: &[String]) {
 }
 
 /// Is one hostile connection after the other.
-async fn annoy(kind: usize, address: SocketAddr, doc: DocId, done: Done) {
+async fn annoy(kind: usize, address: SocketAddr, (doc, number): (DocId, u64), done: Done) {
     loop {
         // Whatever the node does about it: they come again.
-        let _ = hostility(NOISE[kind].0, address, &doc, &done[kind]).await;
+        let _ = hostility(NOISE[kind].0, address, (&doc, number), &done[kind]).await;
         sleep(Duration::from_millis(1)).await;
     }
 }
@@ -248,11 +253,11 @@ async fn annoy(kind: usize, address: SocketAddr, doc: DocId, done: Done) {
 async fn hostility(
     kind: &str,
     address: SocketAddr,
-    doc: &DocId,
+    (doc, number): (&DocId, u64),
     done: &AtomicU64,
 ) -> Result<(), String> {
     let mut line = Line::open(address).await;
-    line.send(knock(doc).as_bytes()).await?;
+    line.send(knock(doc, number).as_bytes()).await?;
     if line.answered().await?.is_none_or(|(status, _)| status != 101) {
         return Err("not let in".to_owned());
     }
@@ -281,9 +286,11 @@ async fn hostility(
     Ok(())
 }
 
-fn knock(doc: &DocId) -> String {
+fn knock(doc: &DocId, number: u64) -> String {
+    let address = 1 + number % ADDRESSES;
     format!(
         "GET /ws/{doc} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+         forwarded: for=192.0.2.{address}\r\n\
          upgrade: websocket\r\nsec-websocket-version: 13\r\n\
          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 #[cfg(feature = "cql")]
 use crate::config::Remote;
 use crate::config::{Config, Engine};
-use crate::edge::{self, Health, Purger, Shared};
+use crate::edge::{self, Health, Purger, Shared, Tenants};
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Joining, Listening, open_control, serve_alone};
@@ -321,6 +321,7 @@ impl Node {
         let shared = Arc::new(Shared {
             router: router.clone(),
             doors: Arc::new(doors),
+            tenants: Tenants::new(&config.edge),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             erasing: Semaphore::new(1),

@@ -158,6 +158,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Batches of one session; bursts may be twice as large. Clients are told."),
     opt("edge.cursors-per-second", "20", count("messages a second", 1, 1_000),
         "Cursor messages of one session that are looked at."),
+    opt("edge.bytes-per-second", r#""512KiB""#, kib(64, GIB),
+        "Bytes that one session sends in a second, bursts may be twice as large; what comes beyond \
+         that waits."),
+    opt("edge.user-bytes-per-second", r#""512KiB""#, kib(0, TIB),
+        "The same of all sessions of one user; of an address where nobody is signed in. 0: any \
+         number. Nobody in particular on this machine is not counted."),
+    opt("edge.sockets-per-user", "1000", count("sockets", 0, 1_000_000),
+        "Sockets of one user at once; above, new ones are refused. 0: any number."),
+    opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),
+        "HTTP requests of one user; bursts may be twice as large. 0: any number."),
     opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
         "Connections at once; above, new ones are refused."),
     opt("edge.connections-per-address", "1000", count("connections", 0, 1_000_000),

@@ -135,7 +135,7 @@ impl State {
         let (by, restored) = (asker.subject, write.restored());
         match write {
             Write::Edit { author, base, op } | Write::Restore { author, base, op, .. } => {
-                let batch = Batch { seq: Seq(1), base, op, received, permit };
+                let batch = Batch { seq: Seq(1), base, op, received, permit, work: None };
                 let ordering = Ordering {
                     session,
                     author: author.clone(),
@@ -259,7 +259,7 @@ impl State {
     /// Rebases a batch to the end of the order and queues it.
     fn order(&mut self, ordering: Ordering) -> Result<Revision, (Refusal, Option<Done>)> {
         let Ordering { session, author, by, via, batch, done, surprising } = ordering;
-        let Batch { seq, base, op, received, permit } = batch;
+        let Batch { seq, base, op, received, permit, work: _work } = batch;
         let placed = match self.place(session, base, op) {
             Ok(placed) => placed,
             Err(refusal) => return Err((refusal, done)),

@@ -23,6 +23,16 @@ pub struct Config {
     pub ops_per_second: u32,
     /// Cursor messages a second of one session, the rest is not looked at: 1 to 1,000; default 20.
     pub cursors_per_second: u32,
+    /// Bytes a second of one session, the burst is twice as many: 64 KiB to 1 GiB; default 512 KiB.
+    pub bytes_per_second: ByteSize,
+    /// Bytes a second of all sessions of one user, the burst is twice as many; 0: any number; to
+    /// 1 TiB; default 512 KiB.
+    pub user_bytes_per_second: ByteSize,
+    /// Sockets of one user at once; 0: any number; to 1,000,000; default 1,000.
+    pub sockets_per_user: usize,
+    /// HTTP requests a second of one user, the burst is twice as many; 0: any number; to 100,000;
+    /// default 1,000.
+    pub requests_per_second: u32,
     /// Connections at once: 1 to 1,000,000; default 50,000.
     pub connections_max: usize,
     /// Those of one address (in IPv6 of one /64), 0: any number; to 1,000,000; default 1,000.
@@ -108,6 +118,10 @@ impl Default for Config {
             op_bytes_max: ByteSize::kib(256),
             ops_per_second: 10_000,
             cursors_per_second: 20,
+            bytes_per_second: ByteSize::kib(512),
+            user_bytes_per_second: ByteSize::kib(512),
+            sockets_per_user: 1_000,
+            requests_per_second: 1_000,
             connections_max: 50_000,
             connections_per_address: 1_000,
             handshakes_per_second: 100,

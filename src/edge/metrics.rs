@@ -19,6 +19,8 @@ pub struct Metrics {
     pub lagged: IntCounter,
     /// Batches over a rate.
     pub rate_limited: IntCounter,
+    /// Frames that waited because their client or its user had sent much before.
+    pub held: IntCounter,
     /// What was not let in at the port, by reason.
     pub refused: IntCounterVec,
     /// When the certificate of the port expires, in seconds since 1970; 0 where there is none.
@@ -50,6 +52,8 @@ pub(crate) enum Reason {
     Address,
     /// One address makes them too quickly.
     Rate,
+    /// A user has too many sockets, or makes too many requests.
+    User,
     /// A trusted proxy does not say who the client is, or another address speaks as one.
     Proxy,
     /// TLS was not agreed on.
@@ -67,10 +71,11 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Full,
         Self::Address,
         Self::Rate,
+        Self::User,
         Self::Proxy,
         Self::Tls,
         Self::SlowHandshake,
@@ -85,6 +90,7 @@ impl Reason {
             Self::Full => "full",
             Self::Address => "address",
             Self::Rate => "rate",
+            Self::User => "user",
             Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::SlowHandshake => "slow-handshake",
@@ -118,6 +124,7 @@ impl Metrics {
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
+            held: IntCounter::new("quire_edge_held_total", "Frames that waited, over a rate")?,
             purges_sent: purges.with_label_values(&["sent"]),
             purges_failed: purges.with_label_values(&["failed"]),
             purges_given_up: purges.with_label_values(&["given-up"]),
@@ -135,6 +142,7 @@ impl Metrics {
         registry.register(Box::new(metrics.moves.clone()))?;
         registry.register(Box::new(metrics.lagged.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.tls_expires.clone()))?;
         // Each is there before it counts, so that its first rise is seen as one.

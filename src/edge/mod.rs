@@ -29,6 +29,7 @@ mod refusal;
 mod routes;
 mod session;
 mod socket;
+mod tenants;
 mod trail;
 mod validator;
 
@@ -42,3 +43,4 @@ pub use port::{BadNetworks, Networks, Remote, Tls, TlsError, bind, serve};
 pub use purge::{BadPurge, Config as PurgeConfig, Purger};
 pub use routes::Shared;
 pub use session::Waiting;
+pub use tenants::Tenants;

@@ -7,7 +7,6 @@
 //! ```
 
 pub(in crate::edge) mod activity;
-pub(in crate::edge) mod counted;
 pub(in crate::edge) mod entry;
 pub(in crate::edge) mod forwarded;
 pub(in crate::edge) mod gate;

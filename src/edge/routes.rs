@@ -20,7 +20,7 @@ use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
 use crate::edge::trail::write_down;
-use crate::edge::{Config, Health, Metrics, Pages, Readiness, api, assets, pages, socket};
+use crate::edge::{Config, Health, Metrics, Pages, Readiness, Tenants, api, assets, pages, socket};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -36,6 +36,8 @@ pub struct Shared {
     pub router: Router,
     /// Whom the node lets in.
     pub doors: Arc<Doors>,
+    /// What each of them may take.
+    pub tenants: Tenants,
     /// The limits.
     pub config: Config,
     /// The longest document, in characters.

@@ -12,6 +12,7 @@
 mod farewell;
 mod flight;
 mod frames;
+mod held;
 mod hello;
 mod leave;
 pub(in crate::edge) mod metered;
@@ -24,11 +25,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -41,12 +41,17 @@ use crate::edge::routes::Shared;
 use crate::edge::session::farewell::{Farewell, part, slow, unreadable};
 use crate::edge::session::flight::Flight;
 use crate::edge::session::frames::Addressee;
+use crate::edge::session::held::Held;
 use crate::edge::session::hello::Early;
+use crate::edge::session::metered::Traffic;
 use crate::edge::session::outbox::{Bounds, Outbox, Taken};
 use crate::edge::session::rate::Rate;
 use crate::edge::session::waiting::Slot;
+use crate::edge::tenants::Tenant;
+use crate::edge::tenants::counted::Permit;
 use crate::edge::trail::TARGET;
 use crate::router::Document;
+use crate::shares::Share;
 use crate::types::{DocId, ParticipantId, Revision};
 use crate::wire::{
     ClientMessage, Codec, ErrorCode, Hello, Limits, Millis, ServerMessage, VERSION, decode_client,
@@ -68,20 +73,30 @@ const WELCOME_MAX: Duration = Duration::from_secs(30);
 /// How long a close may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// Serves one client until it goes or is sent away; `written` counts what its socket has taken.
+/// Who a client is, and whom what it takes counts for.
+pub(crate) struct Guest {
+    pub(crate) caller: Caller,
+    pub(crate) tenant: Tenant,
+    /// Its place among the sockets of the tenant.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(crate) place: Permit<Tenant>,
+}
+
+/// Serves one client until it goes or is sent away; `traffic` counts what its socket has taken.
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
-    written: Arc<AtomicU64>,
-    (doc, caller): (DocId, Result<Caller, Refused>),
+    traffic: Arc<Traffic>,
+    (doc, guest): (DocId, Result<Guest, Refused>),
     codec: Codec,
     shared: Arc<Shared>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     shared.metrics.sessions.inc();
-    let subject = caller.as_ref().ok().and_then(Caller::subject).map(ToString::to_string);
-    let farewell = match caller {
-        Ok(caller) => attend(&mut socket, written, (&doc, caller), codec, &shared).await,
+    let caller = guest.as_ref().ok().map(|guest| &guest.caller);
+    let subject = caller.and_then(Caller::subject).map(ToString::to_string);
+    let farewell = match guest {
+        Ok(guest) => attend(&mut socket, &traffic, (&doc, guest), codec, &shared).await,
         // A browser tells its page nothing of a handshake that fails.
         Err(refused) => Some(Farewell::from(refused)),
     };
@@ -91,6 +106,8 @@ pub(crate) async fn run<S>(
             info!(target: TARGET, reason, subject, %doc, "not let in, or not any more");
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
+        // What is on its way still is read, so that it does not cut the farewell off.
+        traffic.allow_all();
         // A client that does not take its farewell is cut off.
         let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;
     }
@@ -100,25 +117,24 @@ pub(crate) async fn run<S>(
 /// Attends to a client that was let in, for as long as it may stay.
 async fn attend<S>(
     socket: &mut WebSocketStream<S>,
-    written: Arc<AtomicU64>,
-    (doc, caller): (&DocId, Caller),
+    traffic: &Arc<Traffic>,
+    (doc, guest): (&DocId, Guest),
     codec: Codec,
     shared: &Arc<Shared>,
 ) -> Option<Farewell>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut stay = shared.doors.stay(&caller);
+    let mut stay = shared.doors.stay(&guest.caller);
     let greeted = tokio::select! {
         biased;
         over = stay.ended() => Err(Some(Farewell::from(over))),
-        greeted = greet(socket, doc, codec, caller, shared) => greeted,
+        greeted = greet(socket, traffic, (doc, guest), codec, shared) => greeted,
     };
     let mut session = match greeted {
         Ok(session) => session,
         Err(farewell) => return farewell,
     };
-    session.written = written;
     let farewell = tokio::select! {
         biased;
         // Whatever is waited for: what they may not have any more is not sent.
@@ -144,15 +160,18 @@ struct Session {
     cursors: Rate,
     pings: Rate,
     lagged: Option<Instant>,
-    /// What the socket has taken, in bytes.
-    written: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
+    bytes: Rate,
+    /// What the client has said, until it is its turn.
+    held: Option<Held>,
+    /// What the batch in flight takes of what all use, and when it is no longer counted.
+    share: Option<(Share, Instant)>,
     in_flight: Option<Flight>,
     /// Tells the node since when its batch waits.
     waits: Slot,
     /// What the client said first: it is said again for it where the document moves.
     hello: Hello,
-    /// Who it is.
-    caller: Caller,
+    guest: Guest,
     /// What it said before it was welcomed.
     early: VecDeque<Message>,
     /// Tells its socket from others of the session.
@@ -170,9 +189,9 @@ struct Session {
 
 async fn greet<S>(
     socket: &mut WebSocketStream<S>,
-    doc: &DocId,
+    traffic: &Arc<Traffic>,
+    (doc, guest): (&DocId, Guest),
     codec: Codec,
-    caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<Session, Option<Farewell>>
 where
@@ -185,6 +204,7 @@ where
         Ok(hello) => hello?,
         Err(_) => return Err(Some(Farewell::refused(ErrorCode::HelloTimeout, "no hello came"))),
     };
+    traffic.allow_all();
     if hello.v != VERSION {
         let message = format!("this server speaks version {VERSION}");
         return Err(Some(Farewell::refused(ErrorCode::Version, &message)));
@@ -192,13 +212,14 @@ where
     let config = &shared.config;
     let (outbox, id) = (outbox(shared), rand::random());
     let join = |replaces| {
-        let (hello, caller, outbox) = (&hello, &caller, &outbox);
+        let (hello, caller, outbox) = (&hello, &guest.caller, &outbox);
         let socket = Socket { id, replaces };
         let join = move || hello::join(hello, caller, doc, socket, outbox.clone());
         rejoin::join_wherever(shared, doc, join)
     };
     let mut early = Early::default();
-    let joined = match timeout(WELCOME_MAX, hello::taken(socket, &mut early, join)).await {
+    let joining = held::in_turn(shared, &guest.tenant, hello::taken(socket, &mut early, join));
+    let joined = match timeout(WELCOME_MAX, joining).await {
         Ok(joined) => joined?,
         Err(_) => {
             let reason = "it could not be opened in time".to_owned();
@@ -222,11 +243,14 @@ where
         cursors: Rate::new(config.cursors_per_second),
         pings: Rate::new(PINGS_PER_SECOND),
         lagged: None,
-        written: Arc::default(),
+        traffic: traffic.clone(),
+        bytes: Rate::new(u32::try_from(config.bytes_per_second.as_u64()).unwrap_or(u32::MAX)),
+        held: None,
+        share: None,
         in_flight: None,
         waits: shared.metrics.waiting.slot(),
         hello,
-        caller,
+        guest,
         early: early.messages,
         socket: id,
         doc: doc.clone(),
@@ -254,11 +278,6 @@ impl Session {
         let most = shared.config.shutdown_grace / 4;
         let mut turn = pin!(leave::turn(&shared.token, self.to.session, clients, most));
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        while let Some(message) = self.early.pop_front() {
-            if let ControlFlow::Break(farewell) = self.hear(message).await {
-                return farewell;
-            }
-        }
         loop {
             if let Err(farewell) = self.send(socket).await {
                 return farewell;
@@ -271,11 +290,20 @@ impl Session {
             }
             let next = tokio::select! {
                 biased;
-                message = socket.next() => match message {
-                    Some(Ok(message)) => self.hear(message).await,
-                    Some(Err(error)) => ControlFlow::Break(unreadable(&error)),
-                    None => ControlFlow::Break(None),
-                },
+                message = held::next(&mut self.early, socket), if self.held.is_none() => {
+                    match message {
+                        Some(Ok(message)) => self.receive(message).await,
+                        Some(Err(error)) => ControlFlow::Break(unreadable(&error)),
+                        None => ControlFlow::Break(None),
+                    }
+                }
+                (frame, share) = held::due(&mut self.held, &self.shared, &self.guest.tenant) => {
+                    self.hear(frame, share).await
+                }
+                () = held::over(&self.share), if self.share.is_some() => {
+                    self.share = None;
+                    ControlFlow::Continue(())
+                }
                 () = self.outbox.ready() => self.take().await,
                 _ = ping.tick() => self.check_alive(socket).await,
                 () = &mut turn => ControlFlow::Break(Some(self.going_away())),
@@ -288,21 +316,12 @@ impl Session {
         }
     }
 
-    async fn hear(&mut self, message: Message) -> ControlFlow<Option<Farewell>> {
-        self.heard = Instant::now();
-        if matches!(message, Message::Close(_)) {
-            return ControlFlow::Break(None);
-        }
-        let frame = match payload(message, self.to.codec) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return ControlFlow::Continue(()),
-            Err(farewell) => return ControlFlow::Break(Some(farewell)),
-        };
+    async fn hear(&mut self, frame: Bytes, share: Share) -> ControlFlow<Option<Farewell>> {
         match decode_client(self.to.codec, &frame, &self.limits) {
             Ok(ClientMessage::Op { seq, base, op }) => {
-                let received = self.heard;
-                let batch = Batch { seq, base, op, received, permit: None };
-                self.submit(batch, frame.len()).await
+                let (received, work) = (Instant::now(), Some(share.work()));
+                let batch = Batch { seq, base, op, received, permit: None, work };
+                self.submit(batch, frame.len(), share).await
             }
             Ok(ClientMessage::Cursor { rev, sel }) => {
                 let sel = sel.map(|sel| (sel.anchor, sel.head));
@@ -327,7 +346,12 @@ impl Session {
         }
     }
 
-    async fn submit(&mut self, batch: Batch, bytes: usize) -> ControlFlow<Option<Farewell>> {
+    async fn submit(
+        &mut self,
+        batch: Batch,
+        bytes: usize,
+        share: Share,
+    ) -> ControlFlow<Option<Farewell>> {
         if let Err(wait) = self.batches.take() {
             self.shared.metrics.rate_limited.inc();
             self.tell(&ServerMessage::Error {
@@ -343,6 +367,7 @@ impl Session {
         let (seq, base, op, received) = (*seq, *base, op.clone(), *received);
         self.in_flight = Some(Flight { seq, base, op, bytes, received, acknowledged: false });
         self.waits.begin(received);
+        self.share = Some((share, received + held::COUNTED_MAX));
         match self.handle.submit(self.to.conn, batch, bytes).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
@@ -397,7 +422,7 @@ impl Session {
                 }
                 Event::Ordered { seq, rev } => self.tell(&ServerMessage::Ordered { seq, rev }),
                 Event::Repeated { seq, rev } => {
-                    self.waits.end();
+                    self.settled();
                     self.tell(&ServerMessage::Ack { seq, rev, op: None });
                 }
                 Event::Presence(presence) => {
@@ -454,13 +479,13 @@ impl Session {
             socket.flush().await
         };
         tokio::pin!(write);
-        let mut before = self.written.load(Ordering::Relaxed);
+        let mut before = self.traffic.written();
         loop {
             match timeout(self.shared.config.outbox_grace, &mut write).await {
                 Ok(Ok(())) => break,
                 Ok(Err(_)) => return Err(None),
                 Err(_) => {
-                    let now = self.written.load(Ordering::Relaxed);
+                    let now = self.traffic.written();
                     if now == before {
                         return Err(Some(slow()));
                     }

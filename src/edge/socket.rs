@@ -13,13 +13,16 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{Instrument, debug};
 
 use crate::edge::doors::Refused;
+use crate::edge::metrics::Reason;
 use crate::edge::model::Named;
 use crate::edge::port::gate::Turned;
 use crate::edge::port::listener::Admitted;
+use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::session;
 use crate::edge::session::metered::Metered;
+use crate::edge::session::{self, Guest};
+use crate::edge::tenants::Tenant;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
 /// How much of a socket is read at once: most frames are a keystroke, and there may be very many
@@ -64,6 +67,15 @@ pub(crate) async fn upgrade(
         Some(turned) => Err(Refused::Turned(*turned)),
         None => shared.doors.socket_caller(headers, query, offer.csrf).await,
     };
+    let remote = request.extensions().get::<Remote>().copied().expect("the port tells");
+    let guest = caller.and_then(|caller| {
+        let tenant = Tenant::of(&caller, remote);
+        let place = shared.tenants.socket(&tenant).map_err(|taken| {
+            shared.metrics.refuse(Reason::User);
+            Refused::from(taken)
+        })?;
+        Ok(Guest { caller, tenant, place })
+    });
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);
     let config = socket_config(&shared);
@@ -74,10 +86,10 @@ pub(crate) async fn upgrade(
         async move {
             match upgraded.await {
                 Ok(io) => {
-                    let written = Arc::default();
-                    let io = Metered::new(TokioIo::new(io), Arc::clone(&written));
+                    let traffic = Arc::default();
+                    let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
-                    session::run(socket.await, written, (doc, caller), codec, shared).await;
+                    session::run(socket.await, traffic, (doc, guest), codec, shared).await;
                     drop(admitted);
                 }
                 Err(reason) => debug!(%reason, "connection ended before its upgrade"),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use quire::config::Config;
 use quire::edge::ProxyHeader;
 use quire::node::Node;
@@ -248,15 +249,12 @@ async fn an_address_that_comes_too_often_is_told_when_to_come_again() {
         );
         rest(&mut say(node.address, header.as_bytes()).await).await
     };
-    let mut found = Vec::new();
-    for _ in 0..8 {
-        found.push(come("192.0.2.1").await);
-    }
+    let found = join_all((0..8).map(|_| come("192.0.2.1"))).await;
     let taken = found.iter().filter(|text| text.starts_with("HTTP/1.0 200")).count();
     let late: Vec<_> = found.iter().filter(|text| statuses(text) == [429]).collect();
-    // The burst, and what the time has brought meanwhile.
+    // The burst, those that wait for their turn, and what the time has brought meanwhile.
     assert!((2..8).contains(&taken) && taken + late.len() == 8, "{found:?}");
-    assert!(late[0].contains("retry-after: 1\r\n") && late[0].contains("fewer"), "{late:?}");
+    assert!(late[0].contains("retry-after: ") && late[0].contains("fewer"), "{late:?}");
     assert!(come("192.0.2.2").await.contains("200"), "others may come");
 }
 

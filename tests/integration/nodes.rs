@@ -157,6 +157,7 @@ async fn member(
     let shared = Arc::new(Shared {
         router,
         doors: Arc::new(Doors::Open(Origins::default())),
+        tenants: edge::Tenants::new(&settings.edge),
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         erasing: Semaphore::new(1),

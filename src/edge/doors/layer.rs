@@ -10,8 +10,11 @@ use axum::response::{IntoResponse, Response};
 use tracing::info;
 
 use crate::edge::doors::{Caller, Refused};
+use crate::edge::metrics::Reason;
+use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::tenants::Tenant;
 use crate::edge::trail::TARGET;
 
 /// Refuses what a page of another origin asks for.
@@ -41,6 +44,12 @@ pub(in crate::edge) async fn admit(
         && let Err(refused) = shared.doors.check_csrf(&caller, request.headers())
     {
         return refused_entry(refused, &request).into_response();
+    }
+    let remote = request.extensions().get::<Remote>().copied();
+    let tenant = remote.map(|remote| Tenant::of(&caller, remote));
+    if let Some(Err(taken)) = tenant.map(|tenant| shared.tenants.request(&tenant)) {
+        shared.metrics.refuse(Reason::User);
+        return Refused::from(taken).into_response();
     }
     request.extensions_mut().insert(caller);
     next.run(request).await

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TICKET_LIFETIME, TooLarge};
 use crate::edge::port::gate::Turned;
 use crate::edge::problem::Problem;
+use crate::edge::tenants::Taken;
 use crate::wire::ErrorCode;
 
 /// Tells why somebody is not let in.
@@ -43,6 +44,9 @@ pub(in crate::edge) enum Refused {
     /// There is no room for its address.
     #[error(transparent)]
     Turned(#[from] Turned),
+    /// They have taken what they may.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// The page is one of another site.
     #[error(
         "a page of another origin may not use this server: open the one it serves, or have \
@@ -69,6 +73,8 @@ impl Refused {
             Self::NoTicket(_) => "no-ticket",
             Self::Turned(Turned::Many) => "address",
             Self::Turned(Turned::Fast(_)) => "rate",
+            Self::Taken(Taken::Sockets) => "sockets",
+            Self::Taken(Taken::Requests(_)) => "requests",
             Self::Origin => "origin",
             Self::Host => "host",
         }
@@ -85,7 +91,7 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => ErrorCode::Unauthenticated,
             Self::TooLarge(_) => ErrorCode::TooLarge,
-            Self::NoTicket(_) | Self::Turned(_) => ErrorCode::Rate,
+            Self::NoTicket(_) | Self::Turned(_) | Self::Taken(_) => ErrorCode::Rate,
         }
     }
 
@@ -93,6 +99,7 @@ impl Refused {
     pub(in crate::edge) fn retry(self) -> Option<Duration> {
         match self {
             Self::Turned(turned) => Some(turned.retry()),
+            Self::Taken(taken) => Some(taken.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
             _ => None,
         }
@@ -108,7 +115,7 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTicket(_) | Self::Turned(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoTicket(_) | Self::Turned(_) | Self::Taken(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }

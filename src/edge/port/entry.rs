@@ -49,7 +49,7 @@ impl Entry {
         let mut is_last = ends_connection(&head);
         let answer = match well_made(&mut head) {
             Ok(()) => {
-                self.introduce(&mut head);
+                self.introduce(&mut head).await;
                 let request = Request::from_parts(head, body);
                 TowerToHyperService::new(self.routes.clone()).call(request).await
             }
@@ -73,7 +73,7 @@ impl Entry {
     }
 
     /// Has a request carry who it comes from, and what keeps its place.
-    fn introduce(&self, head: &mut Parts) {
+    async fn introduce(&self, head: &mut Parts) {
         let mut peer = self.peer;
         let trusted = &self.config.trusted_proxies;
         if trusted.contain(peer.address) {
@@ -85,7 +85,7 @@ impl Entry {
         // behind a proxy is that one's.
         let is_socket = head.headers.contains_key(header::UPGRADE);
         if is_socket && peer.address != self.peer.address && !trusted.contain(peer.address) {
-            match self.gate.admit(peer.address) {
+            match self.gate.admit(peer.address).await {
                 Ok(place) => admitted.keep(place),
                 Err(turned) => {
                     self.metrics.refuse(turned.reason());
@@ -159,6 +159,7 @@ mod tests {
 
     use axum::body::to_bytes;
     use axum::http::HeaderMap;
+    use futures_util::future::join_all;
     use prometheus::{Histogram, HistogramOpts};
 
     use super::*;
@@ -233,14 +234,15 @@ mod tests {
         peer(&silent, SAID, "10.0.0.1 true false false").await;
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_socket_of_somebody_behind_a_proxy_is_counted_under_its_address() {
         let proxy = entry("10.0.0.1", ProxyHeader::Forwarded);
         let socket = [("forwarded", "for=192.0.2.7"), ("upgrade", "websocket")];
-        for _ in 0..2 {
-            peer(&proxy, &socket, "192.0.2.7 false false true").await;
-        }
-        peer(&proxy, &socket, "192.0.2.7 false true false").await;
+        let texts = join_all((0..4).map(|_| ask(&proxy, &socket))).await;
+        let texts: Vec<_> = texts.iter().map(|(_, _, text)| text.as_str()).collect();
+        // The burst, one that waits, and one for which it would be too long.
+        assert_eq!(texts[..3], ["192.0.2.7 false false true"; 3]);
+        assert_eq!(texts[3], "192.0.2.7 false true false");
         peer(&proxy, &socket[..1], "192.0.2.7 false false false").await;
         // Those of a connection that was counted already, and a proxy's own, are not.
         let own = entry("192.0.2.1", ProxyHeader::Forwarded);

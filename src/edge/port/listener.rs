@@ -170,7 +170,7 @@ impl Port {
         }
         let place = match config.trusted_proxies.contain(peer.address) {
             true => Ok(Place::free()),
-            false => self.gate.admit(peer.address),
+            false => self.gate.admit(peer.address).await,
         };
         let place = match place {
             Ok(place) => place,

@@ -1,5 +1,7 @@
 //! Why a session ends, and how its client is told.
 
+use std::io;
+
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
@@ -73,6 +75,10 @@ pub(in crate::edge::session) fn unreadable(error: &SocketError) -> Option<Farewe
     match error {
         SocketError::Capacity(_) => {
             Some(Farewell::refused(ErrorCode::TooLarge, "the frame is too large"))
+        }
+        SocketError::Io(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+            let why = "so much comes only after hello: send that first";
+            Some(Farewell::refused(ErrorCode::TooLarge, why))
         }
         // It went without a word.
         SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,

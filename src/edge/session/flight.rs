@@ -22,6 +22,12 @@ pub(in crate::edge::session) struct Flight {
 }
 
 impl Session {
+    /// Notes that nothing is waited for any more.
+    pub(in crate::edge::session) fn settled(&mut self) {
+        self.waits.end();
+        self.share = None;
+    }
+
     /// Notes where the batch on its way is among changes that the client is told.
     pub(in crate::edge::session) fn acknowledge(&mut self, changes: &[Arc<Change>]) {
         let Some(flight) = &mut self.in_flight else { return };
@@ -29,7 +35,7 @@ impl Session {
         let own = |one: &Arc<Change>| one.session == session && one.seq == flight.seq;
         if changes.iter().any(own) {
             flight.acknowledged = true;
-            self.waits.end();
+            self.settled();
         }
     }
 
@@ -47,7 +53,7 @@ impl Session {
 
     /// Has the client send its batch again later.
     pub(in crate::edge::session) fn put_off(&mut self, refusal: &Refusal, seq: Seq) {
-        self.waits.end();
+        self.settled();
         self.tell(&refusal::message(refusal, Some(seq)));
     }
 }

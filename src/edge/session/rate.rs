@@ -21,21 +21,42 @@ impl Rate {
 
     /// Takes a token, or tells after what time there is one.
     pub(crate) fn take(&mut self) -> Result<(), Duration> {
-        let now = Instant::now();
-        let gained = (now - self.filled).as_secs_f64() * self.per_second;
-        self.tokens = (self.tokens + gained).min(2.0 * self.per_second);
-        self.filled = now;
+        self.fill();
         if self.tokens < 1.0 {
             return Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second));
         }
         self.tokens -= 1.0;
         Ok(())
     }
+
+    /// Takes tokens for what has come already, and returns how long it has to wait for its turn.
+    pub(crate) fn charge(&mut self, tokens: usize) -> Duration {
+        self.fill();
+        let owed = (-self.tokens).max(0.0);
+        self.tokens -= tokens as f64;
+        Duration::from_secs_f64(owed / self.per_second)
+    }
+
+    fn fill(&mut self) {
+        let now = Instant::now();
+        let gained = (now - self.filled).as_secs_f64() * self.per_second;
+        self.tokens = (self.tokens + gained).min(2.0 * self.per_second);
+        self.filled = now;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_waits_until_what_came_before_is_paid() {
+        let mut rate = Rate::new(1_000);
+        assert_eq!(rate.charge(5_000), Duration::ZERO);
+        assert_eq!(rate.charge(1), Duration::from_secs(3));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(rate.charge(1), Duration::ZERO);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_let_through_and_then_the_rate() {

@@ -57,7 +57,7 @@ impl Session {
             let (router, outbox) = (&self.shared.router, &self.outbox);
             let tried = router.whereabouts(&self.doc);
             let socket = Socket { id: self.socket, replaces: None };
-            let (doc, caller) = (&self.doc, &self.caller);
+            let (doc, caller) = (&self.doc, &self.guest.caller);
             let join =
                 || Join { resumes: true, ..join(&hello, caller, doc, socket, outbox.clone()) };
             let joining = router.join(doc, join);
@@ -131,11 +131,11 @@ impl Session {
         self.tell_presence();
         let Some(flight) = &self.in_flight else { return ControlFlow::Continue(()) };
         if flight.acknowledged || flight.seq <= welcome.seq {
-            self.waits.end();
+            self.settled();
             return ControlFlow::Continue(());
         }
         let Flight { seq, base, bytes, received, .. } = *flight;
-        let batch = Batch { seq, base, op: flight.op.clone(), received, permit: None };
+        let batch = Batch { seq, base, op: flight.op.clone(), received, permit: None, work: None };
         match self.handle.submit(self.to.conn, batch, bytes).await {
             // It is closed again: the outbox tells why.
             Ok(()) | Err(NotTaken::Closed) => ControlFlow::Continue(()),

@@ -12,6 +12,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["types"]),
     ("broken", &[]),
     ("clock", &["types"]),
+    ("shares", &[]),
     ("task", &["types", "clock"]),
     ("text", &["types", "clock", "task"]),
     ("crdt", LAYER_0),
@@ -52,7 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", ANYTHING),
     ("main", &["cli"]),
 ];
-const LAYER_0: &[&str] = &["types", "access", "broken", "clock", "task", "text"];
+const LAYER_0: &[&str] = &["types", "access", "broken", "clock", "shares", "task", "text"];
 const ANYTHING: &[&str] = &["*"];
 
 /// Says where a crate or a type may be named; `*` stands for any folders.

@@ -1,0 +1,144 @@
+//! What a client has said and whose turn has not come: it sends faster than it may, or others of
+//! less traffic are before it. Nothing more is read of it meanwhile, so that it waits where it is.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::edge::routes::Shared;
+use crate::edge::session::farewell::Farewell;
+use crate::edge::session::{Session, payload};
+use crate::edge::tenants::Tenant;
+use crate::shares::{Coming, Share};
+
+/// For how long a batch takes a share at most: what takes longer waits for something else than the
+/// cores, and nobody waits for it.
+pub(in crate::edge::session) const COUNTED_MAX: Duration = Duration::from_secs(1);
+
+/// The same of a piece that may have to read what is stored.
+const COUNTED_MIN: Duration = Duration::from_millis(20);
+
+/// A frame whose turn has not come.
+pub(in crate::edge::session) struct Held {
+    frame: Bytes,
+    /// When its sender may have sent it.
+    from: Instant,
+    coming: Option<Coming>,
+}
+
+impl Session {
+    /// Takes what the client says, and hears it at once where it is its turn.
+    pub(in crate::edge::session) async fn receive(
+        &mut self,
+        message: Message,
+    ) -> ControlFlow<Option<Farewell>> {
+        self.heard = Instant::now();
+        if matches!(message, Message::Close(_)) {
+            return ControlFlow::Break(None);
+        }
+        let frame = match payload(message, self.to.codec) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(farewell) => return ControlFlow::Break(Some(farewell)),
+        };
+        let (tenants, tenant) = (&self.shared.tenants, &self.guest.tenant);
+        let bytes = frame.len() as u64;
+        let wait = self.bytes.charge(frame.len()).max(tenants.bytes(tenant, bytes));
+        if !wait.is_zero() {
+            self.shared.metrics.held.inc();
+            let from = self.heard + wait;
+            self.held = Some(Held { frame, from, coming: None });
+            return ControlFlow::Continue(());
+        }
+        match tenants.turn(tenant, bytes) {
+            Ok(share) => self.hear(frame, share).await,
+            Err(coming) => {
+                self.held = Some(Held { frame, from: self.heard, coming: Some(coming) });
+                ControlFlow::Continue(())
+            }
+        }
+    }
+}
+
+/// Does what is not a batch when it is its turn.
+pub(in crate::edge::session) async fn in_turn<T>(
+    shared: &Shared,
+    tenant: &Tenant,
+    piece: impl Future<Output = T>,
+) -> T {
+    let share = match shared.tenants.turn(tenant, 0) {
+        Ok(share) => share,
+        Err(coming) => coming.await,
+    };
+    let over = async {
+        sleep(COUNTED_MIN).await;
+        drop(share);
+        pending().await
+    };
+    tokio::select! {
+        biased;
+        done = piece => done,
+        never = over => never,
+    }
+}
+
+/// Returns what a client says next, beginning with what it said before it was welcomed.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+pub(in crate::edge::session) async fn next<S>(
+    early: &mut VecDeque<Message>,
+    socket: &mut WebSocketStream<S>,
+) -> Option<Result<Message, Error>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match early.pop_front() {
+        Some(message) => Some(Ok(message)),
+        None => socket.next().await,
+    }
+}
+
+/// Waits for the turn of what is held, and takes it.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+pub(in crate::edge::session) async fn due(
+    held: &mut Option<Held>,
+    shared: &Shared,
+    tenant: &Tenant,
+) -> (Bytes, Share) {
+    let Some(Held { frame, from, coming }) = held else { return pending().await };
+    let share = match coming {
+        Some(coming) => coming.await,
+        None => {
+            sleep_until(*from).await;
+            match shared.tenants.turn(tenant, frame.len() as u64) {
+                Ok(share) => share,
+                Err(later) => coming.insert(later).await,
+            }
+        }
+    };
+    let frame = std::mem::take(frame);
+    *held = None;
+    (frame, share)
+}
+
+/// Waits until a share is no longer counted.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+pub(in crate::edge::session) async fn over(share: &Option<(Share, Instant)>) {
+    match share {
+        Some((_, until)) => sleep_until(*until).await,
+        None => pending().await,
+    }
+}

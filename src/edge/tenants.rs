@@ -1,0 +1,121 @@
+//! What one of many may take of what all of them use: by user, where it is known who it is, else by
+//! address.
+
+pub(in crate::edge) mod counted;
+pub(in crate::edge) mod paces;
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::access::Subject;
+use crate::edge::Config;
+use crate::edge::doors::Caller;
+use crate::edge::port::networks::client;
+use crate::edge::port::remote::Remote;
+use crate::edge::tenants::counted::{Counted, Permit};
+use crate::edge::tenants::paces::Paces;
+use crate::shares::{Coming, Share, Shares};
+
+/// How much is on its way to the log and back at once, in bytes.
+const ON_WAY_BYTES_MAX: u64 = 512 << 10;
+
+/// Whom it counts for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::edge) enum Tenant {
+    /// Somebody who is known.
+    User(Subject),
+    /// Whoever is at an address, in IPv6 in a network.
+    Address(IpAddr),
+    /// One of whom nothing is known but that they are on this machine, or behind a proxy that tells
+    /// nothing of them.
+    Unknown(u64),
+}
+
+/// Keeps account of what tenants take.
+pub struct Tenants {
+    sockets: Counted<Tenant>,
+    requests: Paces,
+    bytes: Paces,
+    shares: Shares,
+    hash: RandomState,
+}
+
+/// Why a tenant gets nothing more, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::edge) enum Taken {
+    /// It has as many sockets as it may have.
+    #[error("you have too many sockets open: close some")]
+    Sockets,
+    /// It asks too often; it may ask again after so long.
+    #[error("too many requests: make fewer")]
+    Requests(Duration),
+}
+
+impl Taken {
+    /// Returns when to come again.
+    pub(in crate::edge) fn retry(self) -> Duration {
+        match self {
+            // Some of them end, or they do not: nobody knows when.
+            Self::Sockets => Duration::from_secs(10),
+            Self::Requests(wait) => wait,
+        }
+    }
+}
+
+impl Tenant {
+    /// Returns whom it counts for, what a caller does.
+    pub(in crate::edge) fn of(caller: &Caller, remote: Remote) -> Self {
+        match caller.subject() {
+            Some(subject) => Self::User(subject.clone()),
+            None if remote.address.to_canonical().is_loopback() => Self::Unknown(rand::random()),
+            None => Self::Address(client(remote.address)),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+}
+
+impl Tenants {
+    /// Lets tenants take what the limits say.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            sockets: Counted::new(config.sockets_per_user),
+            requests: Paces::new(config.requests_per_second.into()),
+            bytes: Paces::new(config.user_bytes_per_second.as_u64()),
+            shares: Shares::new(ON_WAY_BYTES_MAX),
+            hash: RandomState::new(),
+        }
+    }
+
+    /// Takes a place for a socket.
+    pub(in crate::edge) fn socket(&self, tenant: &Tenant) -> Result<Permit<Tenant>, Taken> {
+        if !tenant.is_known() {
+            return Ok(Permit::free());
+        }
+        self.sockets.take(tenant).ok_or(Taken::Sockets)
+    }
+
+    /// Counts a request.
+    pub(in crate::edge) fn request(&self, tenant: &Tenant) -> Result<(), Taken> {
+        if !tenant.is_known() {
+            return Ok(());
+        }
+        self.requests.take(tenant, Duration::ZERO).map(drop).map_err(Taken::Requests)
+    }
+
+    /// Counts bytes that have come in over a socket, and returns how long they have to wait.
+    pub(in crate::edge) fn bytes(&self, tenant: &Tenant, bytes: u64) -> Duration {
+        if !tenant.is_known() {
+            return Duration::ZERO;
+        }
+        self.bytes.charge(tenant, bytes)
+    }
+
+    /// Asks for the turn of so many bytes.
+    pub(in crate::edge) fn turn(&self, tenant: &Tenant, bytes: u64) -> Result<Share, Coming> {
+        self.shares.ask(self.hash.hash_one(tenant), bytes)
+    }
+}
