@@ -5,8 +5,8 @@
 //!           │      └── Work ────────┘                                 │
 //!           └───────── Share ──────────────────────────────────────────┘
 //! ```
-//! Only so much is worked on at once, and so much on its way; what comes beyond that waits, and its
-//! turn comes by how much its tenant has had: who takes little waits for what is worked on just
+//! Only so much is worked on at once, and so much on its way; what comes beyond that waits, and
+//! its turn comes by how much its tenant has had: who takes little waits for what is worked on just
 //! then, and for no backlog of others. Turns go by self-clocked fair queueing (S. J. Golestani,
 //! INFOCOM 1994): what a tenant brings is finished, in a virtual time, after what it brought before,
 //! by its cost; the one that is finished first has its turn first, and sets the time.

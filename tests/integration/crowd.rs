@@ -301,7 +301,7 @@ async fn wave(address: SocketAddr, count: usize) {
         let told = until(&mut stream, "hello-timeout").await;
         assert_eq!(statuses(&told), [101], "{told}");
     };
-    let all = futures_util::future::join_all((0..count).map(|_| one()));
+    let all = join_all((0..count).map(|_| one()));
     timeout(4 * PATIENCE, all).await.expect("they are sent away");
 }
 
