@@ -4,7 +4,7 @@
 //! The node is the real binary in a process of its own, with its log on disk. The honest write from
 //! this process, the hostile from a third one at the lowest priority, so that what they compute
 //! themselves costs nobody else much: elsewhere they have machines of their own. All of them share
-//! the cores of one machine.
+//! the cores of one machine. The hostile come through a proxy, as one user or as 20, by address.
 //!
 //! ```sh
 //! cargo bench --bench fairness                     # both cases, three rounds each
@@ -54,9 +54,6 @@ const SETTLING: Duration = Duration::from_secs(2);
 const NOISE: [(&str, u64); 6] =
     [("small", 150), ("large", 50), ("slow", 100), ("knock", 75), ("garbage", 75), ("silent", 50)];
 
-/// From how many addresses the hostile come.
-const ADDRESSES: u64 = 20;
-
 /// The text of a large edit: nearly all that one may have.
 const LARGE: usize = 250 << 10;
 
@@ -75,8 +72,9 @@ fn main() {
         false => words.iter().map(String::as_str).collect(),
     };
     runtime.block_on(async {
-        measure("each on other shards than the noise", 16, &kinds).await;
-        measure("all on one shard with the noise", 1, &kinds).await;
+        measure("one noisy user, on other shards", (16, 1), &kinds).await;
+        measure("20 noisy users, on other shards", (16, 20), &kinds).await;
+        measure("20 noisy users, all on one shard", (1, 20), &kinds).await;
     });
 }
 
@@ -139,7 +137,7 @@ async fn write(document: Document, phase: Arc<AtomicUsize>, took: Arc<[Mutex<His
     }
 }
 
-async fn measure(case: &str, shards: u32, kinds: &[&str]) {
+async fn measure(case: &str, (shards, users): (u32, u64), kinds: &[&str]) {
     let variable = |name| env::var(name).ok();
     let seconds = variable("QUIRE_FAIRNESS_SECONDS").and_then(|text| text.parse().ok());
     let seconds = seconds.unwrap_or(SECONDS);
@@ -157,7 +155,7 @@ async fn measure(case: &str, shards: u32, kinds: &[&str]) {
         let (before, began) = (busy(&server), Instant::now());
         let [p50, p99, count] = honest.phase(0, seconds).await;
         let quiet_busy = (busy(&server) - before) / began.elapsed().as_secs_f64();
-        let noise = Noise::begin(&server.url, shards, kinds);
+        let noise = Noise::begin(&server.url, (shards, users), kinds);
         let (before, began) = (busy(&server), Instant::now());
         let [noisy_p50, noisy_p99, noisy_count] = honest.phase(1, seconds).await;
         let noisy_busy = (busy(&server) - before) / began.elapsed().as_secs_f64();
@@ -187,12 +185,16 @@ fn busy(server: &Server) -> f64 {
 struct Noise(Child);
 
 impl Noise {
-    fn begin(url: &str, shards: u32, kinds: &[&str]) -> Self {
+    fn begin(url: &str, (shards, users): (u32, u64), kinds: &[&str]) -> Self {
         let address = url.trim_start_matches("http://");
         let own = env::current_exe().expect("it runs");
         let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["noise", address, &shards.to_string()]);
-        command.args(kinds).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["-n", "19"]).arg(own).args(["noise", address]);
+        command
+            .args([shards.to_string(), users.to_string()])
+            .args(kinds)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         Self(command.spawn().expect("nice runs"))
     }
 
@@ -212,9 +214,10 @@ type Done = Arc<[AtomicU64; NOISE.len()]>;
 
 /// Makes noise until the process that wanted it ends it.
 async fn noise(words: &[String]) {
-    let [address, shards, kinds @ ..] = words else { panic!("an address and a number first") };
+    let [address, shards, users, kinds @ ..] = words else { panic!("four words at least") };
     let address: SocketAddr = address.parse().expect("an address");
     let shards = shards.parse().expect("a number");
+    let users: u64 = users.parse().expect("a number");
     let done = Done::default();
     let docs: Vec<DocId> = ids("noise", shards, 1).take(500).collect();
     let mut hostile = JoinSet::new();
@@ -227,7 +230,7 @@ async fn noise(words: &[String]) {
                 "large" => docs[200 + usize::try_from(number).expect("short")].clone(),
                 _ => docs[usize::try_from(number).expect("short")].clone(),
             };
-            hostile.spawn(annoy(kind, address, (doc, number), done.clone()));
+            hostile.spawn(annoy(kind, address, (doc, number % users), done.clone()));
         }
     }
     let began = Instant::now();
@@ -242,10 +245,10 @@ async fn noise(words: &[String]) {
 }
 
 /// Is one hostile connection after the other.
-async fn annoy(kind: usize, address: SocketAddr, (doc, number): (DocId, u64), done: Done) {
+async fn annoy(kind: usize, address: SocketAddr, (doc, user): (DocId, u64), done: Done) {
     loop {
         // Whatever the node does about it: they come again.
-        let _ = hostility(NOISE[kind].0, address, (&doc, number), &done[kind]).await;
+        let _ = hostility(NOISE[kind].0, address, (&doc, user), &done[kind]).await;
         sleep(Duration::from_millis(1)).await;
     }
 }
@@ -253,11 +256,11 @@ async fn annoy(kind: usize, address: SocketAddr, (doc, number): (DocId, u64), do
 async fn hostility(
     kind: &str,
     address: SocketAddr,
-    (doc, number): (&DocId, u64),
+    (doc, user): (&DocId, u64),
     done: &AtomicU64,
 ) -> Result<(), String> {
     let mut line = Line::open(address).await;
-    line.send(knock(doc, number).as_bytes()).await?;
+    line.send(knock(doc, user).as_bytes()).await?;
     if line.answered().await?.is_none_or(|(status, _)| status != 101) {
         return Err("not let in".to_owned());
     }
@@ -286,8 +289,8 @@ async fn hostility(
     Ok(())
 }
 
-fn knock(doc: &DocId, number: u64) -> String {
-    let address = 1 + number % ADDRESSES;
+fn knock(doc: &DocId, user: u64) -> String {
+    let address = 1 + user;
     format!(
         "GET /ws/{doc} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
          forwarded: for=192.0.2.{address}\r\n\

@@ -24,6 +24,9 @@ use tokio::sync::oneshot;
 /// this many more bytes of text.
 const EACH: u64 = 1 << 10;
 
+/// What each piece takes on its way beside its bytes.
+const AROUND: u64 = 128;
+
 /// How much is worked on at once, by cost: some keystrokes for each core of most machines.
 const WORK_MAX: u64 = 32 * EACH;
 
@@ -41,7 +44,8 @@ pub struct Shares {
 #[derive(Debug)]
 pub struct Share {
     shares: Shares,
-    cost: u64,
+    /// How much it is on its way, in bytes.
+    long: u64,
     working: Arc<Working>,
 }
 
@@ -52,7 +56,7 @@ pub struct Work(Arc<Working>);
 #[derive(Debug)]
 struct Working {
     shares: Shares,
-    cost: u64,
+    work: u64,
     is_over: AtomicBool,
 }
 
@@ -88,12 +92,12 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    cost: u64,
+    bytes: u64,
     turn: oneshot::Sender<Share>,
 }
 
 impl Shares {
-    /// Lets so much be on its way at once, in bytes and 1 KiB for each piece.
+    /// Lets so much be on its way at once, in bytes and 128 for each piece.
     pub fn new(on_way_max: u64) -> Self {
         Self { on_way_max, state: Arc::default() }
     }
@@ -102,33 +106,32 @@ impl Shares {
     /// will come.
     pub fn ask(&self, tenant: u64, bytes: u64) -> Result<Share, Coming> {
         let mut state = self.state.lock();
-        let cost = bytes.saturating_add(EACH);
-        let finished = state.bring(tenant, cost);
+        let finished = state.bring(tenant, bytes.saturating_add(EACH));
         let is_first = state.waiting.keys().next().is_none_or(|(first, _)| finished < *first);
-        if is_first && self.fits(&state, cost) {
-            return Ok(self.grant(&mut state, finished, cost));
+        if is_first && self.fits(&state, bytes) {
+            return Ok(self.grant(&mut state, finished, bytes));
         }
         let (turn, coming) = oneshot::channel();
         state.came += 1;
         let key = (finished, state.came);
-        state.waiting.insert(key, Waiting { cost, turn });
+        state.waiting.insert(key, Waiting { bytes, turn });
         Err(Coming { coming, shares: self.clone() })
     }
 
-    fn fits(&self, state: &State, cost: u64) -> bool {
-        let work = state.working == 0 || state.working + cost.min(WORK_OF_ONE) <= WORK_MAX;
-        let way = state.on_way == 0 || state.on_way + cost <= self.on_way_max;
+    fn fits(&self, state: &State, bytes: u64) -> bool {
+        let work = state.working == 0 || state.working + work(bytes) <= WORK_MAX;
+        let way = state.on_way == 0 || state.on_way + long(bytes) <= self.on_way_max;
         work && way
     }
 
-    fn grant(&self, state: &mut State, finished: u64, cost: u64) -> Share {
+    fn grant(&self, state: &mut State, finished: u64, bytes: u64) -> Share {
+        let (work, long) = (work(bytes), long(bytes));
         state.now = state.now.max(finished);
-        state.working += cost.min(WORK_OF_ONE);
-        state.on_way += cost;
-        let cost_of_work = cost.min(WORK_OF_ONE);
+        state.working += work;
+        state.on_way += long;
         let is_over = AtomicBool::new(false);
-        let working = Working { shares: self.clone(), cost: cost_of_work, is_over };
-        Share { shares: self.clone(), cost, working: Arc::new(working) }
+        let working = Working { shares: self.clone(), work, is_over };
+        Share { shares: self.clone(), long, working: Arc::new(working) }
     }
 
     /// Gives the turns that there is room for.
@@ -137,16 +140,16 @@ impl Shares {
             let (turn, share) = {
                 let mut state = self.state.lock();
                 let Some(first) = state.waiting.first_entry() else { return state.rest() };
-                let ((finished, _), cost) = (*first.key(), first.get().cost);
+                let ((finished, _), bytes) = (*first.key(), first.get().bytes);
                 if first.get().turn.is_closed() {
                     first.remove();
                     continue;
                 }
-                if !self.fits(&state, cost) {
+                if !self.fits(&state, bytes) {
                     return;
                 }
                 let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
-                (turn, self.grant(&mut state, finished, cost))
+                (turn, self.grant(&mut state, finished, bytes))
             };
             // Who has gone just now gives it back by dropping it.
             let _ = turn.send(share);
@@ -163,7 +166,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.state.lock().on_way -= self.cost;
+        self.shares.state.lock().on_way -= self.long;
         self.working.end();
         self.shares.go_on();
     }
@@ -178,10 +181,20 @@ impl Drop for Work {
 impl Working {
     fn end(&self) {
         if !self.is_over.swap(true, Ordering::Relaxed) {
-            self.shares.state.lock().working -= self.cost;
+            self.shares.state.lock().working -= self.work;
             self.shares.go_on();
         }
     }
+}
+
+/// Returns how much work a piece is.
+fn work(bytes: u64) -> u64 {
+    bytes.saturating_add(EACH).min(WORK_OF_ONE)
+}
+
+/// Returns how much of a piece is on its way.
+fn long(bytes: u64) -> u64 {
+    bytes.saturating_add(AROUND)
 }
 
 impl State {
@@ -246,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_has_a_bound_and_work_that_is_done_makes_room_for_work() {
-        let shares = Shares::new(40 << 10);
+        let shares = Shares::new(40 * AROUND);
         let mut all = Vec::new();
         for _ in 0..40 {
             let share = shares.ask(1, 0).expect("there is room");

@@ -3,12 +3,14 @@
 //! be answered as a fault of the server, or stay in its memory.
 //!
 //! `QUIRE_FUZZ_RUNS` sets the number of cases, `QUIRE_FUZZ_SEED` where they begin, and
-//! `QUIRE_FUZZ_SILENT` how many connect at once and say nothing; the seed of a finding is printed.
+//! `QUIRE_FUZZ_SILENT` how many connect at once and say nothing, `QUIRE_FUZZ_SET` options of the
+//! server, with commas between; the seed of a finding is printed.
 
 mod grammar;
 mod line;
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -294,7 +296,8 @@ async fn run(address: SocketAddr, first: u64, count: u64, seen: &Arc<Mutex<Seen>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn enemies_at_the_sockets_harm_nobody() {
-    let siege = Siege::begin(&[]);
+    let set = env::var("QUIRE_FUZZ_SET").unwrap_or_default();
+    let siege = Siege::begin(&set.split_terminator(',').collect::<Vec<_>>());
     let (first, runs) = (variable("QUIRE_FUZZ_SEED", 1), variable("QUIRE_FUZZ_RUNS", RUNS));
     let seen = Arc::<Mutex<Seen>>::default();
     siege.storm.more(1).await;

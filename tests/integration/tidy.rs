@@ -4,6 +4,7 @@
 mod documented;
 mod rules;
 mod source;
+mod threats;
 
 use std::collections::BTreeMap;
 use std::fs;
