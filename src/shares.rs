@@ -8,8 +8,8 @@
 //! Only so much is worked on at once, and so much on its way; what comes beyond that waits, and
 //! its turn comes by how much its tenant has had: who takes little waits for what is worked on just
 //! then, and for no backlog of others. Turns go by self-clocked fair queueing (S. J. Golestani,
-//! INFOCOM 1994): what a tenant brings is finished, in a virtual time, after what it brought before,
-//! by its cost; the one that is finished first has its turn first, and sets the time.
+//! INFOCOM 1994): what a tenant brings is finished, in a virtual time, after what it brought
+//! before, by its cost; the one that is finished first has its turn first, and sets the time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -27,15 +27,14 @@ const EACH: u64 = 1 << 10;
 /// What each piece takes on its way beside its bytes.
 const AROUND: u64 = 128;
 
-/// How much is worked on at once, by cost: some keystrokes for each core of most machines.
-const WORK_MAX: u64 = 32 * EACH;
-
-/// The most that one piece takes of it: beside a large one, small ones go on.
-const WORK_OF_ONE: u64 = 3 * WORK_MAX / 4;
+/// How much is worked on at once for each core, by cost: one is decoded and ordered, some are on
+/// their way between tasks.
+const WORK_OF_CORE: u64 = 6 * EACH;
 
 /// Gives turns; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Shares {
+    work_max: u64,
     on_way_max: u64,
     state: Arc<Mutex<State>>,
 }
@@ -97,9 +96,11 @@ struct Waiting {
 }
 
 impl Shares {
-    /// Lets so much be on its way at once, in bytes and 128 for each piece.
-    pub fn new(on_way_max: u64) -> Self {
-        Self { on_way_max, state: Arc::default() }
+    /// Lets so much be worked on as so many cores can do, and so much be on its way at once, in
+    /// bytes and 128 for each piece.
+    pub fn new(cores: usize, on_way_max: u64) -> Self {
+        let work_max = WORK_OF_CORE.saturating_mul(cores.max(1) as u64);
+        Self { work_max, on_way_max, state: Arc::default() }
     }
 
     /// Asks for the turn of a piece of work of so many bytes, which a tenant brings: it is now, or
@@ -119,19 +120,24 @@ impl Shares {
     }
 
     fn fits(&self, state: &State, bytes: u64) -> bool {
-        let work = state.working == 0 || state.working + work(bytes) <= WORK_MAX;
+        let work = state.working == 0 || state.working + self.work(bytes) <= self.work_max;
         let way = state.on_way == 0 || state.on_way + long(bytes) <= self.on_way_max;
         work && way
     }
 
     fn grant(&self, state: &mut State, finished: u64, bytes: u64) -> Share {
-        let (work, long) = (work(bytes), long(bytes));
+        let (work, long) = (self.work(bytes), long(bytes));
         state.now = state.now.max(finished);
         state.working += work;
         state.on_way += long;
         let is_over = AtomicBool::new(false);
         let working = Working { shares: self.clone(), work, is_over };
         Share { shares: self.clone(), long, working: Arc::new(working) }
+    }
+
+    /// Returns how much work a piece is, and not more than what leaves some for small ones.
+    fn work(&self, bytes: u64) -> u64 {
+        bytes.saturating_add(EACH).min(3 * self.work_max / 4)
     }
 
     /// Gives the turns that there is room for.
@@ -187,11 +193,6 @@ impl Working {
     }
 }
 
-/// Returns how much work a piece is.
-fn work(bytes: u64) -> u64 {
-    bytes.saturating_add(EACH).min(WORK_OF_ONE)
-}
-
 /// Returns how much of a piece is on its way.
 fn long(bytes: u64) -> u64 {
     bytes.saturating_add(AROUND)
@@ -230,14 +231,14 @@ mod tests {
 
     #[test]
     fn who_takes_little_waits_for_no_backlog_of_others() {
-        let shares = Shares::new(1 << 20);
+        let shares = Shares::new(2, 1 << 20);
         // One tenant takes all that there is, and a hundred times as much waits.
-        let mut worked_on: Vec<_> = (0..32).filter_map(|_| shares.ask(1, 0).ok()).collect();
-        assert_eq!(worked_on.len(), 32);
+        let mut worked_on: Vec<_> = (0..12).filter_map(|_| shares.ask(1, 0).ok()).collect();
+        assert_eq!(worked_on.len(), 12);
         let mut backlog: Vec<_> = (0..3_200).filter_map(|_| shares.ask(1, 0).err()).collect();
         assert_eq!(backlog.len(), 3_200);
         let mut other = shares.ask(2, 0).expect_err("all is taken");
-        drop(worked_on.split_off(30));
+        drop(worked_on.split_off(10));
         let turns = (now(&mut backlog[0]), now(&mut other));
         assert!(turns.0.is_some() && turns.1.is_some(), "one of the backlog goes before it");
         assert!(now(&mut backlog[1]).is_none());
@@ -247,11 +248,11 @@ mod tests {
 
     #[test]
     fn small_work_goes_on_beside_large_and_large_is_done_all_the_same() {
-        let shares = Shares::new(1 << 20);
+        let shares = Shares::new(2, 1 << 20);
         let large = shares.ask(1, 250 << 10).expect("nothing else is there");
         let mut second = shares.ask(2, 250 << 10).expect_err("one large one at a time");
-        let small: Vec<_> = (10..18).filter_map(|tenant| shares.ask(tenant, 0).ok()).collect();
-        assert_eq!(small.len(), 8, "they would be finished first");
+        let small: Vec<_> = (10..13).filter_map(|tenant| shares.ask(tenant, 0).ok()).collect();
+        assert_eq!(small.len(), 3, "they would be finished first");
         drop(small);
         drop(large);
         assert!(now(&mut second).is_some());
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_has_a_bound_and_work_that_is_done_makes_room_for_work() {
-        let shares = Shares::new(40 * AROUND);
+        let shares = Shares::new(2, 40 * AROUND);
         let mut all = Vec::new();
         for _ in 0..40 {
             let share = shares.ask(1, 0).expect("there is room");
@@ -278,8 +279,8 @@ mod tests {
 
     #[test]
     fn who_has_gone_takes_nothing() {
-        let shares = Shares::new(1 << 20);
-        let first: Vec<_> = (0..32).filter_map(|_| shares.ask(1, 0).ok()).collect();
+        let shares = Shares::new(2, 1 << 20);
+        let first: Vec<_> = (0..12).filter_map(|_| shares.ask(1, 0).ok()).collect();
         let gone = shares.ask(2, 0).expect_err("all is taken");
         let mut last = shares.ask(3, 0).expect_err("all is taken");
         drop(gone);

@@ -6,6 +6,8 @@ pub(in crate::edge) mod paces;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::access::Subject;
@@ -81,11 +83,12 @@ impl Tenant {
 impl Tenants {
     /// Lets tenants take what the limits say.
     pub fn new(config: &Config) -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             sockets: Counted::new(config.sockets_per_user),
             requests: Paces::new(config.requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
-            shares: Shares::new(ON_WAY_BYTES_MAX),
+            shares: Shares::new(cores, ON_WAY_BYTES_MAX),
             hash: RandomState::new(),
         }
     }

@@ -1,9 +1,9 @@
 //! At what rate each of many may take something, in a table of one size.
 //!
 //! It takes the same memory whoever comes: each has a place by a hash that nobody outside knows,
-//! and shares it with others if it must. Those that share a place share its rate, which is noticed only
-//! where both use it up. A place holds the time up to which its rate is used up (the generic cell
-//! rate algorithm, ITU-T I.371), so that nothing has to be filled up or cleared away.
+//! and shares it with others if it must. Those that share a place share its rate, which is noticed
+//! only where both use it up. A place holds the time up to which its rate is used up (the generic
+//! cell rate algorithm, ITU-T I.371), so that nothing has to be filled up or cleared away.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
