@@ -43,7 +43,9 @@ impl Address {
             Some("http" | "ws") => false,
             Some("https" | "wss") => true,
             _ => {
-                return bad(format!("{url} does not begin with http://, https://, ws:// or wss://"));
+                return bad(format!(
+                    "{url} does not begin with http://, https://, ws:// or wss://"
+                ));
             }
         };
         let port = match authority.port_u16() {

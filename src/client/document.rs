@@ -4,8 +4,8 @@
 //! connecting ──welcome──► online ──lost──► offline ──back-off, another token──► connecting
 //!      └───────refused──────┴──► failed
 //! ```
-//! A token that is not taken any more (4401) is read again until there is another one, for a minute:
-//! whoever renews it may come late. A first one that is not taken fails at once.
+//! A token that is not taken any more (4401) is read again until there is another one, for a
+//! minute: whoever renews it may come late. A first one that is not taken fails at once.
 //!
 //! One task owns the socket (`link`); the replica is shared with the caller under a short lock, so
 //! that an edit never waits for the network.
