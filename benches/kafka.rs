@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
-use quire::client::Connection;
+use quire::client::{Connection, Credentials};
 use quire::clock::Clock;
 use quire::config::{Config, Engine, Remote};
 use quire::node::Node;
@@ -103,7 +103,8 @@ async fn through(node: &Node, rate: u64) -> (f64, f64) {
         let session = SessionId(rand::random());
         let hello =
             Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
-        let opened = Connection::open(&url, &id, Codec::Binary, hello).await;
+        let opened =
+            Connection::open(&url, &Credentials::default(), &id, Codec::Binary, hello).await;
         let (mut connection, _) = opened.expect("it is taken");
         let op = Operation::builder().insert("x").build();
         // All clients are connected before the first one sends, and they do not send at once.

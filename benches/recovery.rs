@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use quire::checkpoint::cql::{self, Cql};
 use quire::checkpoint::{Store, load};
-use quire::client::Connection;
+use quire::client::{Connection, Credentials};
 use quire::log::kafka::{Config, Kafka, Options};
 use quire::log::{Log, Metrics};
 use quire::text::Operation;
@@ -146,7 +146,9 @@ impl Bench {
         let hello =
             Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
         let url = format!("http://{}", self.listen);
-        let opened = Connection::open(&url, &Self::doc(n), Codec::Binary, hello).await;
+        let opened =
+            Connection::open(&url, &Credentials::default(), &Self::doc(n), Codec::Binary, hello)
+                .await;
         opened.ok().map(|(connection, welcome)| (connection, welcome.head))
     }
 

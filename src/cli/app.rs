@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
 use crate::cli::{
-    audit, checkpoints, config, doc, load, log, migrate, operate, replay, serve, token,
+    audit, checkpoints, config, credentials, doc, load, log, migrate, operate, replay, serve, token,
 };
 use crate::config::Mistakes;
 
@@ -96,6 +96,9 @@ fn failed(error: &anyhow::Error) -> Exit {
         return Exit::Success;
     }
     eprintln!("quire: {error:#}");
+    if credentials::wants_token(error) {
+        eprintln!("{}", credentials::HINT);
+    }
     if let Some(hint) = io_kind.and_then(hint) {
         eprintln!("{hint}");
     }

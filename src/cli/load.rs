@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::audit::Recorder;
+use crate::cli::credentials::CredentialArgs;
 use crate::cli::exit::Exit;
+use crate::client::Credentials;
 use crate::load::{
     Floor, Progress, Report, Slo, Target, Trace, Typing, replay_concurrent, replay_sequential,
     run_typing,
@@ -26,6 +28,8 @@ pub(crate) struct Args {
     /// A server; several may be named
     #[arg(long = "url", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     urls: Vec<String>,
+    #[command(flatten)]
+    credentials: CredentialArgs,
     /// Documents at once: each gets the whole trace, or its share of the people
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     docs: u32,
@@ -95,7 +99,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let runtime = runtime.context("threads could not be started")?;
     let before = args.floor.as_deref().map(Floor::measure).transpose()?;
     let history = args.history.as_deref().map(Recorder::create).transpose()?;
-    let measured = runtime.block_on(measure(args, history.as_ref()));
+    let credentials = args.credentials.open(args.urls.iter().map(String::as_str))?;
+    let target = || target(args, &credentials, history.as_ref());
+    let measured = runtime.block_on(measure(args, target));
     // Of a load that failed, too: the audit tells what is true of it.
     let written = history.map_or(Ok(()), |history| history.close());
     let reports = measured?;
@@ -120,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if missed.is_empty() { Exit::Success } else { Exit::SloMissed })
 }
 
-async fn measure(args: &Args, history: Option<&Recorder>) -> anyhow::Result<Vec<Report>> {
+async fn measure(args: &Args, target: impl Fn() -> Arc<Target>) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     if let Some(Profile::Typing) = args.profile {
         let typing = Typing {
@@ -132,7 +138,7 @@ async fn measure(args: &Args, history: Option<&Recorder>) -> anyhow::Result<Vec<
         };
         let keys = f64::from(args.clients) * args.rate * f64::from(args.seconds);
         let progress = Progress::new("typing", keys as u64);
-        reports.push(run_typing(typing, target(args, history), progress).await?);
+        reports.push(run_typing(typing, target(), progress).await?);
         println!("{}", reports[0]);
     }
     for path in &args.trace {
@@ -143,13 +149,12 @@ async fn measure(args: &Args, history: Option<&Recorder>) -> anyhow::Result<Vec<
             Trace::Sequential(trace) => {
                 let progress = Progress::new(&name, (trace.edits.len() * docs) as u64);
                 let trace = Arc::new(trace);
-                replay_sequential(&name, trace, target(args, history), docs, progress).await?
+                replay_sequential(&name, trace, target(), docs, progress).await?
             }
             Trace::Concurrent(trace) => {
                 let edits: usize = trace.agents.iter().map(Vec::len).sum();
                 let progress = Progress::new(&name, (edits * docs) as u64);
-                replay_concurrent(&name, Arc::new(trace), target(args, history), docs, progress)
-                    .await?
+                replay_concurrent(&name, Arc::new(trace), target(), docs, progress).await?
             }
         };
         println!("{report}");
@@ -159,11 +164,17 @@ async fn measure(args: &Args, history: Option<&Recorder>) -> anyhow::Result<Vec<
 }
 
 /// Returns the servers, and names for documents that nobody has used yet.
-fn target(args: &Args, history: Option<&Recorder>) -> Arc<Target> {
+fn target(args: &Args, credentials: &Credentials, history: Option<&Recorder>) -> Arc<Target> {
     let codec = match args.codec {
         Encoding::Json => Codec::Json,
         Encoding::Bin => Codec::Binary,
     };
     let prefix = format!("load-{:016x}", rand::random::<u64>());
-    Arc::new(Target { urls: args.urls.clone(), codec, prefix, history: history.cloned() })
+    Arc::new(Target {
+        urls: args.urls.clone(),
+        credentials: credentials.clone(),
+        codec,
+        prefix,
+        history: history.cloned(),
+    })
 }

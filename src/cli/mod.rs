@@ -4,6 +4,7 @@ mod app;
 mod audit;
 mod checkpoints;
 mod config;
+mod credentials;
 mod doc;
 mod exit;
 mod http;

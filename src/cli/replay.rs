@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use crate::cli::credentials::CredentialArgs;
 use crate::cli::exit::Exit;
 use crate::cli::log::Which;
 use crate::load::{Pace, Progress, Recording, Target, replay_recording};
@@ -33,6 +34,8 @@ pub(crate) struct ReplayArgs {
     /// A server; several may be named
     #[arg(long = "url", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     urls: Vec<String>,
+    #[command(flatten)]
+    credentials: CredentialArgs,
     /// How many times as fast as recorded, or max
     #[arg(long, value_name = "X|max", default_value = "1", value_parser = pace)]
     speed: Pace,
@@ -119,8 +122,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         bail!("{name} holds no revision: nothing to replay");
     }
     let prefix = format!("replay-{:016x}", rand::random::<u64>());
-    let (urls, history) = (args.urls.clone(), None);
-    let target = Arc::new(Target { urls, codec: Codec::Binary, prefix, history });
+    let credentials = args.credentials.open(args.urls.iter().map(String::as_str))?;
+    let (urls, codec, history) = (args.urls.clone(), Codec::Binary, None);
+    let target = Arc::new(Target { urls, credentials, codec, prefix, history });
     let report = runtime.block_on(async {
         let progress = Progress::new(&name, (steps * args.remap) as u64);
         replay_recording(&name, recording, target, (args.speed, args.remap), progress).await

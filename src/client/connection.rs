@@ -11,16 +11,21 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::header::{
+    AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
+};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::either::Either;
 
-use crate::client::Error;
+use crate::client::address::Address;
+use crate::client::tls::Stream;
+use crate::client::{Credentials, Error};
 use crate::types::DocId;
 use crate::wire::{
-    ClientMessage, Codec, Hello, ServerMessage, Welcome, decode_server, encode_client,
+    ClientMessage, Codec, ErrorCode, Hello, ServerMessage, Welcome, decode_server, encode_client,
 };
 
 /// How long a connection and its welcome may take.
@@ -35,10 +40,13 @@ const EARLY_MAX: usize = 4_096;
 /// The largest frame that a server may send: a whole document.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 
+/// The longest time that a server may want a client to wait when it does not upgrade.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// Speaks the protocol with one server about one document.
 #[derive(Debug)]
 pub struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     codec: Codec,
     traffic: Traffic,
     /// What came in while something was sent.
@@ -55,19 +63,22 @@ pub struct Traffic {
 }
 
 impl Connection {
-    /// Connects to a server, `http://host:port` or `ws://host:port`, and waits for the welcome.
+    /// Connects to a server, `http://host:port`, `https://host` or the same with `ws` and `wss`,
+    /// shows the token as it is now, and waits for the welcome.
     ///
     /// # Errors
     /// [`Error::Refused`] where the server does not take the client, [`Error::Lost`] where another
-    /// try may succeed.
+    /// try may succeed, [`Error::Token`], [`Error::Certificate`] and [`Error::Url`] where it did
+    /// not come to a question.
     pub async fn open(
         url: &str,
+        credentials: &Credentials,
         doc: &DocId,
         codec: Codec,
         hello: Hello,
     ) -> Result<(Self, Welcome), Error> {
         let opening = async {
-            let mut connection = Self::connect(url, doc, codec).await?;
+            let mut connection = Self::connect(url, credentials, doc, codec).await?;
             connection.send(&ClientMessage::Hello(hello)).await?;
             loop {
                 match connection.receive().await? {
@@ -83,13 +94,20 @@ impl Connection {
         timed.unwrap_or_else(|_| Err(Error::lost("the server did not answer in time")))
     }
 
-    async fn connect(url: &str, doc: &DocId, codec: Codec) -> Result<Self, Error> {
-        let authority = authority(url)?;
-        let stream = TcpStream::connect(authority).await.map_err(Error::lost)?;
-        stream.set_nodelay(true).map_err(Error::lost)?;
-        let mut request = format!("ws://{authority}/ws/{doc}")
+    async fn connect(
+        url: &str,
+        credentials: &Credentials,
+        doc: &DocId,
+        codec: Codec,
+    ) -> Result<Self, Error> {
+        let Address { authority, host, port, secure } = Address::read(url)?;
+        let scheme = if secure { "wss" } else { "ws" };
+        let mut request = format!("{scheme}://{authority}/ws/{doc}")
             .into_client_request()
             .map_err(|error| Error::Url { detail: error.to_string() })?;
+        if let Some(shown) = credentials.header().await? {
+            request.headers_mut().insert(AUTHORIZATION, shown);
+        }
         let subprotocol = HeaderValue::from_static(codec.subprotocol());
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
         let config = WebSocketConfig::default()
@@ -97,6 +115,12 @@ impl Connection {
             .write_buffer_size(8 << 10)
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
+        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(Error::lost)?;
+        tcp.set_nodelay(true).map_err(Error::lost)?;
+        let stream = match secure {
+            true => credentials.tls.connect(&host, tcp).await?,
+            false => Either::Left(tcp),
+        };
         let (socket, _) = client_async_with_config(request, stream, Some(config))
             .await
             .map_err(|error| refused_upgrade(&error))?;
@@ -193,25 +217,24 @@ impl Connection {
     }
 }
 
-/// Returns the host and port of a server's address.
-fn authority(url: &str) -> Result<&str, Error> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://"));
-    let rest = rest.ok_or_else(|| Error::Url {
-        detail: format!("{url} does not begin with http:// or ws://"),
-    })?;
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.contains(':') {
-        Ok(authority)
-    } else {
-        Err(Error::Url { detail: format!("{url} has no port: write http://host:port") })
-    }
-}
-
+/// Tells what a server means that does not upgrade a connection.
 fn refused_upgrade(error: &tungstenite::Error) -> Error {
     match error {
-        tungstenite::Error::Http(response) if response.status().is_client_error() => {
-            let detail = format!("the server answered {} to the upgrade", response.status());
-            Error::Url { detail }
+        tungstenite::Error::Http(response) => {
+            let status = response.status();
+            let reason = format!("the server answered {status} to the upgrade");
+            let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+            let after = after.and_then(|after| after.parse().ok().map(Duration::from_secs));
+            let retry = after.map(|after| after.min(RETRY_AFTER_MAX));
+            match status {
+                StatusCode::UNAUTHORIZED => Error::refused(ErrorCode::Unauthenticated, reason),
+                StatusCode::FORBIDDEN => Error::refused(ErrorCode::Forbidden, reason),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                    Error::Lost { reason, retry }
+                }
+                _ if status.is_client_error() => Error::Url { detail: reason },
+                _ => Error::Lost { reason, retry },
+            }
         }
         tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
             Error::Url { detail: "the server does not speak this protocol".to_owned() }
@@ -226,15 +249,33 @@ fn text(bytes: Bytes) -> Utf8Bytes {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::http::Response;
+
     use super::*;
 
     #[test]
-    fn addresses_are_http_or_ws_with_a_port() {
-        for good in ["http://h:1", "ws://h:1/", "http://h:1/d/doc"] {
-            assert_eq!(authority(good).ok(), Some("h:1"), "{good}");
+    fn an_upgrade_that_is_refused_is_tried_again_only_where_that_helps() {
+        let refused = |status: u16, after: &str| {
+            let answer = Response::builder().status(status).header(RETRY_AFTER, after);
+            let answer = answer.body(None).expect("an answer");
+            refused_upgrade(&tungstenite::Error::Http(answer.into()))
+        };
+        for (status, close_code) in [(401, 4401), (403, 4403)] {
+            let error = refused(status, "1");
+            let wanted = Error::Refused { close_code, reason: String::new() };
+            assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&wanted));
+            assert!(error.to_string().contains(&close_code.to_string()), "{error}");
         }
-        for bad in ["h:1", "https://h:1", "http://h", "", "http://"] {
-            assert!(matches!(authority(bad), Err(Error::Url { .. })), "{bad}");
+        assert!(matches!(refused(404, ""), Error::Url { .. }));
+        for (status, after, retry) in [
+            (429, "7", Some(Duration::from_secs(7))),
+            (429, "99999999", Some(RETRY_AFTER_MAX)),
+            (429, "soon", None),
+            (408, "", None),
+            (503, "2", Some(Duration::from_secs(2))),
+        ] {
+            let error = refused(status, after);
+            assert!(matches!(error, Error::Lost { retry: told, .. } if told == retry), "{error:?}");
         }
     }
 }

@@ -1,9 +1,12 @@
 //! A document at a client: edits are taken at once, and become durable whenever there is a server.
 //!
 //! ```text
-//! connecting ──welcome──► online ──lost──► offline ──back-off──► connecting
+//! connecting ──welcome──► online ──lost──► offline ──back-off, another token──► connecting
 //!      └───────refused──────┴──► failed
 //! ```
+//! A token that is not taken any more (4401) is read again until there is another one, for a
+//! minute: whoever renews it may come late. A first one that is not taken fails at once.
+//!
 //! One task owns the socket (`link`); the replica is shared with the caller under a short lock, so
 //! that an edit never waits for the network.
 
@@ -12,10 +15,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch};
 
-use crate::client::Error;
 use crate::client::link::Link;
 use crate::client::observer::{Seen, Watcher};
 use crate::client::replica::{Batch, Effects, Keep, Replica, StreamError};
+use crate::client::{Credentials, Error};
 use crate::task::Tasks;
 use crate::text::{Operation, OutOfBounds};
 use crate::types::{DocId, ParticipantId, Revision, SessionId};
@@ -27,8 +30,10 @@ const CHANGES_MAX: usize = 1024;
 /// How a document is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The servers, `http://host:port`, tried in turn.
+    /// The servers, `http://host:port` or `https://host`, tried in turn.
     pub urls: Vec<String>,
+    /// What is shown to them, and by what they are believed.
+    pub credentials: Credentials,
     /// The encoding.
     pub codec: Codec,
     /// What the client wants to do.
@@ -40,10 +45,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the options for one server: the binary encoding, editing, no name.
+    /// Returns the options for one server: no token, the binary encoding, editing, no name.
     pub fn new(url: &str) -> Self {
-        let urls = vec![url.to_owned()];
-        Self { urls, codec: Codec::Binary, mode: Mode::Edit, user: None, watcher: None }
+        Self {
+            urls: vec![url.to_owned()],
+            credentials: Credentials::default(),
+            codec: Codec::Binary,
+            mode: Mode::Edit,
+            user: None,
+            watcher: None,
+        }
     }
 }
 
@@ -54,7 +65,7 @@ pub enum Status {
     Offline,
     /// Connected and welcomed.
     Online,
-    /// The server does not take the client: nothing more is tried.
+    /// The server does not take the client: nothing more is tried. What was written stays here.
     Failed(Error),
 }
 

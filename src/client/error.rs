@@ -29,6 +29,35 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// There is no token to show.
+    #[error("{detail}")]
+    Token {
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// The server is not the one that is meant, as far as its certificate tells.
+    #[error("{detail}")]
+    Certificate {
+        /// Why, and what to do.
+        detail: String,
+    },
+}
+
+/// Tells why a server did not answer over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Nothing was asked.
+    #[error(transparent)]
+    Client(#[from] Error),
+    /// There is no connection; nothing was asked.
+    #[error("not connected: {0}")]
+    Unreached(String),
+    /// It may have been asked; what came of it is not known.
+    #[error("no answer came: {0}")]
+    Unanswered(String),
+    /// The answer cannot be read to its end.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
 }
 
 impl Error {
@@ -36,13 +65,13 @@ impl Error {
         Self::Lost { reason: reason.to_string(), retry: None }
     }
 
+    pub(crate) fn refused(code: ErrorCode, reason: String) -> Self {
+        Self::Refused { close_code: code.close_code(), reason }
+    }
+
     /// Turns a fatal error message into what it means.
     pub(crate) fn told(code: ErrorCode, reason: String, retry: Option<Duration>) -> Self {
-        if code.is_permanent() {
-            Self::Refused { close_code: code.close_code(), reason }
-        } else {
-            Self::Lost { reason, retry }
-        }
+        if code.is_permanent() { Self::refused(code, reason) } else { Self::Lost { reason, retry } }
     }
 
     pub(crate) fn closed(close: Option<(u16, String)>) -> Self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::document::{Options, Shared, Status};
@@ -11,7 +12,7 @@ use crate::client::replica::{Batch, Effects, Missed, Replica, Snapshot, StreamEr
 use crate::client::{Backoff, Connection, Error};
 use crate::text::Operation;
 use crate::types::{DocId, Revision, SessionId};
-use crate::wire::{self, CatchUp, ClientMessage, Hello, ServerMessage, VERSION};
+use crate::wire::{self, CatchUp, ClientMessage, ErrorCode, Hello, ServerMessage, VERSION};
 
 /// A server is given up that has been silent for so long: it pings every 30 s.
 const SILENT_MAX: Duration = Duration::from_secs(75);
@@ -22,12 +23,25 @@ const RESEND: Duration = Duration::from_millis(100);
 /// When a client that has something to write asks again where it was only allowed to read.
 const READ_ONLY_RETRY: Duration = Duration::from_secs(5);
 
+/// How long a client that was welcomed before waits for another token when its own is refused.
+const RENEWAL_MAX: Duration = Duration::from_secs(60);
+
 /// Keeps one document connected.
 pub(crate) struct Link {
     doc: DocId,
     options: Options,
     session: SessionId,
     shared: Arc<Shared>,
+}
+
+/// What a link keeps from one connection to the next.
+#[derive(Default)]
+struct Past {
+    backoff: Backoff,
+    /// Whether a server has welcomed it.
+    welcomed: bool,
+    /// What it has shown last.
+    token: Option<SecretString>,
 }
 
 /// What follows from a message.
@@ -52,31 +66,60 @@ impl Link {
 
     /// Works until the server does not take the client, whose handle is then told.
     pub(crate) async fn run(self) {
-        let mut backoff = Backoff::default();
+        let mut past = Past::default();
         for url in self.options.urls.iter().cycle() {
-            let Err(error) = self.serve(url, &mut backoff).await;
+            let Err(error) = self.serve(url, &mut past).await;
             self.shared.disconnected();
             self.shared.saw(Seen::End);
-            match error {
-                Error::Lost { reason, retry } => {
-                    tracing::debug!(doc = %self.doc, %reason, "offline");
-                    self.shared.status.send_replace(Status::Offline);
-                    sleep(backoff.wait(retry)).await;
-                }
-                fatal @ (Error::Refused { .. } | Error::Url { .. }) => {
-                    self.shared.status.send_replace(Status::Failed(fatal));
-                    return;
-                }
+            tracing::debug!(doc = %self.doc, reason = %error, "offline");
+            self.shared.status.send_replace(Status::Offline);
+            if !self.may_try_again(&error, &past).await {
+                self.shared.status.send_replace(Status::Failed(error));
+                return;
             }
+            let named = match error {
+                Error::Lost { retry, .. } => retry,
+                Error::Refused { .. }
+                | Error::Url { .. }
+                | Error::Token { .. }
+                | Error::Certificate { .. } => None,
+            };
+            sleep(past.backoff.wait(named)).await;
         }
         let nowhere = Error::Url { detail: "no server is named".to_owned() };
         self.shared.status.send_replace(Status::Failed(nowhere));
     }
 
+    /// Tells whether another try may succeed. Where that takes another token, waits for it: as
+    /// long as the client is at work, its edits are worth the wait.
+    async fn may_try_again(&self, error: &Error, past: &Past) -> bool {
+        let unknown = ErrorCode::Unauthenticated.close_code();
+        match error {
+            Error::Lost { .. } => true,
+            // It was another one before, and will be again.
+            Error::Certificate { .. } => past.welcomed,
+            Error::Refused { close_code, .. } if *close_code == unknown => {
+                self.renewed(past.token.as_ref(), past).await
+            }
+            // The file may be just being replaced, and the token in it be the same as before.
+            Error::Token { .. } => self.renewed(None, past).await,
+            Error::Refused { .. } | Error::Url { .. } => false,
+        }
+    }
+
+    async fn renewed(&self, refused: Option<&SecretString>, past: &Past) -> bool {
+        let within = if past.welcomed { RENEWAL_MAX } else { Duration::ZERO };
+        match &self.options.credentials.token {
+            Some(token) => token.renewed(refused, within).await,
+            None => false,
+        }
+    }
+
     /// Connects and works until the connection ends.
-    async fn serve(&self, url: &str, backoff: &mut Backoff) -> Result<Never, Error> {
-        let (mut connection, granted) = self.open(url).await?;
-        backoff.reset();
+    async fn serve(&self, url: &str, past: &mut Past) -> Result<Never, Error> {
+        let (mut connection, granted) = self.open(url, past).await?;
+        past.backoff.reset();
+        past.welcomed = true;
         self.shared.status.send_replace(Status::Online);
         let (mut heard, mut resend) = (Instant::now(), None);
         loop {
@@ -111,7 +154,9 @@ impl Link {
     }
 
     /// Connects, and brings the replica and the server to the same revision.
-    async fn open(&self, url: &str) -> Result<(Connection, wire::Mode), Error> {
+    async fn open(&self, url: &str, past: &mut Past) -> Result<(Connection, wire::Mode), Error> {
+        let (credentials, token) = self.options.credentials.now().await?;
+        past.token = token;
         let mut rev = None;
         self.apply(|replica| {
             rev = replica.resume_from();
@@ -125,7 +170,8 @@ impl Link {
             ordered: false,
             user: self.options.user.clone(),
         };
-        let opened = Connection::open(url, &self.doc, self.options.codec, hello).await?;
+        let opened =
+            Connection::open(url, &credentials, &self.doc, self.options.codec, hello).await?;
         let (mut connection, welcome) = opened;
         let granted = welcome.mode;
         let seen = Seen::Welcome { rev: welcome.rev, head: welcome.head, seq: welcome.seq };

@@ -1,26 +1,49 @@
 //! What must hold after a run, asked of the server itself.
 
-use anyhow::Context;
+use std::time::Duration;
 
+use anyhow::{Context, ensure};
+use axum::http::Method;
+
+use crate::client::{Answer, Bounds, Http};
 use crate::load::Target;
 use crate::load::model::Told;
 use crate::types::DocId;
 
+/// Large documents take their time.
+const BOUNDS: Bounds = Bounds { silence_max: Duration::from_secs(60), answer_bytes_max: 1 << 29 };
+
 /// Asks a server for a document.
 pub(crate) async fn ask(target: &Target, doc: &DocId) -> anyhow::Result<Told> {
-    let url = format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'));
-    let answer = reqwest::get(&url).await.and_then(reqwest::Response::error_for_status);
-    let answer = answer.with_context(|| format!("cannot read {url}"))?;
-    answer.json().await.with_context(|| format!("{url} does not answer with a document"))
+    let url = url(target, doc);
+    let read = question(target, Method::GET, &url, None).await;
+    let answer = read.with_context(|| format!("cannot read {url}"))?;
+    let told = serde_json::from_slice(&answer.body);
+    told.with_context(|| format!("{url} does not answer with a document"))
 }
 
 /// Makes a text a document's, as one revision; for what is too long for a batch of a client.
 pub(crate) async fn import(target: &Target, doc: &DocId, text: &str) -> anyhow::Result<()> {
-    let url = format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'));
-    let body = serde_json::json!({ "text": text });
-    let answer = reqwest::Client::new().put(&url).json(&body).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    answer.with_context(|| format!("cannot write {url}")).map(drop)
+    let url = url(target, doc);
+    let body = serde_json::to_vec(&serde_json::json!({ "text": text }))?;
+    let written = question(target, Method::PUT, &url, Some(body)).await;
+    written.with_context(|| format!("cannot write {url}")).map(drop)
+}
+
+fn url(target: &Target, doc: &DocId) -> String {
+    format!("{}/v1/docs/{doc}", target.url(0).trim_end_matches('/'))
+}
+
+async fn question(
+    target: &Target,
+    method: Method,
+    url: &str,
+    body: Option<Vec<u8>>,
+) -> anyhow::Result<Answer> {
+    let http = Http::open(target.url(0), &target.credentials, BOUNDS).await?;
+    let answer = http.ask(method, url, body).await?;
+    ensure!(answer.status.is_success(), "the server answers {}", answer.status);
+    Ok(answer)
 }
 
 /// Compares a document with what it must be; `batches` are those acknowledged.

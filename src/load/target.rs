@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::audit::Recorder;
-use crate::client::{Connection, Error, Options};
+use crate::client::{Connection, Credentials, Error, Options};
 use crate::load::history::Joined;
 use crate::types::{DocId, SessionId};
 use crate::wire::{Codec, Hello, Mode, VERSION, Welcome};
@@ -13,8 +13,10 @@ use crate::wire::{Codec, Hello, Mode, VERSION, Welcome};
 /// What every run has in common.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The servers, `http://host:port`; clients are spread over them.
+    /// The servers, `http://host:port` or `https://host`; clients are spread over them.
     pub urls: Vec<String>,
+    /// What is shown to them, and by what they are believed.
+    pub credentials: Credentials,
     /// The encoding.
     pub codec: Codec,
     /// What the names of the documents begin with; a fresh one for each run.
@@ -36,7 +38,11 @@ impl Target {
 
     /// Returns how the n-th document is looked at.
     pub(crate) fn options(&self, n: usize) -> Options {
-        Options { codec: self.codec, ..Options::new(self.url(n)) }
+        Options {
+            credentials: self.credentials.clone(),
+            codec: self.codec,
+            ..Options::new(self.url(n))
+        }
     }
 
     /// Connects the n-th client, for editing.
@@ -48,7 +54,8 @@ impl Target {
     ) -> Result<(Joined, Welcome), Error> {
         let hello =
             Hello { v: VERSION, session, rev: None, mode: Mode::Edit, ordered: false, user: None };
-        let opened = Connection::open(self.url(n), doc, self.codec, hello).await?;
+        let opened =
+            Connection::open(self.url(n), &self.credentials, doc, self.codec, hello).await?;
         let (connection, welcome) = opened;
         let client = format!("{doc}/{n}");
         let tape = |recorder: &Recorder| recorder.tape(&client, doc, session.participant());

@@ -120,6 +120,10 @@ fn answer(asked: &str) -> axum::response::Response {
             return (StatusCode::NOT_FOUND, kind, problem.to_string()).into_response();
         }
         "GET other" => return (StatusCode::BAD_GATEWAY, "<html>").into_response(),
+        "GET moved" => {
+            let location = [("location", "/v1/docs/notes")];
+            return (StatusCode::TEMPORARY_REDIRECT, location, "").into_response();
+        }
         "GET odd" => json!({"nothing": 1}),
         cut if cut.starts_with("POST notes/cut") => json!({"base": 2}),
         erase if erase.contains("/erase") => {
@@ -248,6 +252,11 @@ fn refusals_are_failures_that_say_why() {
     let other =
         format!("quire: {at} answered 502 Bad Gateway: is it a quire node of this version?\n");
     node.check(&["cat", "other"], &["GET /v1/docs/other"], 1, &other);
+    let elsewhere = format!(
+        "quire: {at} answered 307 Temporary Redirect, which is not followed: name the address \
+         where it leads to with --url\n"
+    );
+    node.check(&["cat", "moved"], &["GET /v1/docs/moved"], 1, &elsewhere);
     let output = node.doc(&["cat", "odd"], "");
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -35,7 +35,7 @@ pub(crate) async fn guarded(folder: &Path, change: impl FnOnce(&mut Config)) -> 
 }
 
 /// Issues a token that is good for so long.
-fn token(subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
+pub(crate) fn token(subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
     let key = SigningKey::read(None, SECRET.as_bytes()).expect("a key");
     signed(&key, subject, rights, lasts)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use quire::audit::{Event, History};
+use quire::client::Credentials;
 use quire::load::{
     Concurrent, Progress, Report, Sequential, Target, Trace, Typing, replay_concurrent,
     replay_sequential, run_typing,
@@ -49,7 +50,13 @@ fn two_writers() -> Concurrent {
 
 fn target(node: &Node, codec: Codec, prefix: &str) -> Arc<Target> {
     let urls = vec![format!("http://{}", node.address)];
-    Arc::new(Target { urls, codec, prefix: prefix.to_owned(), history: None })
+    Arc::new(Target {
+        urls,
+        credentials: Credentials::default(),
+        codec,
+        prefix: prefix.to_owned(),
+        history: None,
+    })
 }
 
 async fn sequential(trace: Sequential, target: Arc<Target>, docs: usize) -> Report {

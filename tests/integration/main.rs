@@ -8,6 +8,7 @@ mod cli_doc;
 mod cli_token;
 mod client;
 mod config;
+mod credentials;
 mod crowd;
 mod doors;
 mod doubt;

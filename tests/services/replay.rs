@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quire::client::Credentials;
 use quire::load::{Progress, Target, Typing, run_typing};
 use quire::wire::Codec;
 
@@ -21,7 +22,13 @@ async fn what_a_topic_holds_is_replayed_into_a_fresh_server() {
     let typing =
         Typing { docs: 10, clients: 20, rate: 10.0, duration: Duration::from_secs(3), seed: 1 };
     let (urls, prefix) = (vec![server.url.clone()], "typed".to_owned());
-    let target = Arc::new(Target { urls, codec: Codec::Binary, prefix, history: None });
+    let target = Arc::new(Target {
+        urls,
+        credentials: Credentials::default(),
+        codec: Codec::Binary,
+        prefix,
+        history: None,
+    });
     let typed = run_typing(typing, target, Progress::hidden()).await.expect("they can type");
     assert_eq!(typed.faults, [""; 0]);
     server.stop();

@@ -8,6 +8,7 @@ use humantime_serde::re::humantime::parse_duration;
 use reqwest::Url;
 
 use crate::cli::config::Output;
+use crate::cli::credentials::CredentialArgs;
 use crate::types::{Author, DocId, Revision};
 
 /// Holds the arguments of `quire doc`.
@@ -16,6 +17,8 @@ pub(crate) struct Args {
     /// A node
     #[arg(long, global = true, env = "QUIRE_URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) url: Url,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
     /// How to print
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

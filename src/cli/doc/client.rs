@@ -2,30 +2,47 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use reqwest::{Method, RequestBuilder, Url};
+use anyhow::{Context, bail, ensure};
+use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cli::credentials;
 use crate::cli::doc::model::Problem;
-use crate::cli::http;
+use crate::client::{Answer, AskError, Bounds, Credentials, Http};
 use crate::types::DocId;
 
-const ANSWER_BYTES_MAX: usize = 1 << 29;
-/// A pause of the server, not a whole answer: large documents take their time.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Large documents take their time.
+const BOUNDS: Bounds = Bounds { silence_max: Duration::from_secs(60), answer_bytes_max: 1 << 29 };
 
 /// Asks one node about one document.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    http: Http,
     document: Url,
 }
 
 impl Client {
     /// Returns a client of the node at `url`.
-    pub(crate) fn new(url: Url, doc: &DocId) -> anyhow::Result<Self> {
-        let http = http::client(&url, READ_TIMEOUT)?;
+    pub(crate) async fn open(
+        url: Url,
+        credentials: &Credentials,
+        doc: &DocId,
+    ) -> anyhow::Result<Self> {
+        let served = matches!(url.scheme(), "http" | "https");
+        ensure!(served, "{url} is not served: --url takes an http:// or https:// address");
+        // With the port, which the address of a plain server must have.
+        let base = format!(
+            "{}://{}:{}",
+            url.scheme(),
+            url.host_str().unwrap_or_default(),
+            url.port_or_known_default().unwrap_or_default()
+        );
+        ensure!(
+            url.username().is_empty() && url.password().is_none(),
+            "--url takes no user or password: name the file of a token with --token-file"
+        );
+        let http = Http::open(&base, credentials, BOUNDS).await?;
         let mut document = url;
         document.path_segments_mut().expect("an http address has a path").pop_if_empty().extend([
             "v1",
@@ -47,7 +64,7 @@ impl Client {
                 url.query_pairs_mut().append_pair(name, &value.to_string());
             }
         }
-        self.send(self.http.get(url)).await
+        self.send(Method::GET, &url, None).await
     }
 
     /// Changes what is at a path below the document.
@@ -57,11 +74,8 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<T> {
-        let mut request = self.http.request(method, self.url(path));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.send(request).await
+        let body = body.map(serde_json::to_vec).transpose()?;
+        self.send(method, &self.url(path), body).await
     }
 
     fn url(&self, path: &str) -> Url {
@@ -72,30 +86,46 @@ impl Client {
         url
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<T> {
         let node = self.document.origin().ascii_serialization();
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => {
+        let Answer { status, body } = match self.http.ask(method, url.as_str(), body).await {
+            Ok(answer) => answer,
+            Err(AskError::Client(error)) => return Err(error.into()),
+            Err(AskError::Unreached(_)) if self.document.scheme() == "http" => {
                 bail!(
                     "no node answers at {node}: start one with `quire serve`, or name it with --url"
                 )
             }
-            Err(error) => {
-                return Err(error.without_url()).context(format!(
+            Err(AskError::Unreached(why)) => {
+                bail!("no node answers at {node} over TLS ({why}): name one with --url")
+            }
+            Err(error @ AskError::Unanswered(_)) => {
+                return Err(error).context(format!(
                     "{node} did not answer: whether a change was made is not known, look before \
                      you repeat it"
                 ));
             }
+            Err(error @ AskError::Broken(_)) => {
+                return Err(error).context(format!("{node} did not answer to the end"));
+            }
         };
-        let status = response.status();
-        let body = http::read(response, ANSWER_BYTES_MAX)
-            .await
-            .with_context(|| format!("the answer of {node} broke off"))?;
         if !status.is_success() {
+            let next = match status {
+                StatusCode::UNAUTHORIZED => format!("\n{}", credentials::HINT),
+                _ => String::new(),
+            };
             match serde_json::from_slice::<Problem>(&body) {
-                Ok(problem) if problem.detail.is_empty() => bail!("{}", problem.title),
-                Ok(problem) => bail!("{}", problem.detail),
+                Ok(problem) if problem.detail.is_empty() => bail!("{}{next}", problem.title),
+                Ok(problem) => bail!("{}{next}", problem.detail),
+                Err(_) if status.is_redirection() => bail!(
+                    "{node} answered {status}, which is not followed: name the address where it \
+                     leads to with --url"
+                ),
                 Err(_) => bail!("{node} answered {status}: is it a quire node of this version?"),
             }
         }

@@ -30,13 +30,16 @@ const ERASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a verb.
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(args.url, document(&args.verb))?;
+    let credentials = args.credentials.open([args.url.as_str()])?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no thread could be started")?;
     let out = Out { output: args.output };
-    runtime.block_on(dispatch(&client, &out, args.verb))
+    runtime.block_on(async {
+        let client = Client::open(args.url, &credentials, document(&args.verb)).await?;
+        dispatch(&client, &out, args.verb).await
+    })
 }
 
 fn document(verb: &Verb) -> &DocId {

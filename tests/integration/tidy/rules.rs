@@ -75,13 +75,14 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         "rustls",
         &[
             "src/checkpoint/cql/store.rs",
+            "src/client/tls.rs",
             "src/edge/purge.rs",
             "src/edge/port/tls.rs",
             "src/node/issuer.rs",
             "src/relay/tls.rs",
         ],
     ),
-    ("tokio_rustls", &["src/edge/port/tls.rs", "src/relay/tls.rs"]),
+    ("tokio_rustls", &["src/client/tls.rs", "src/edge/port/tls.rs", "src/relay/tls.rs"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("tokio_tungstenite", &["src/edge/", "src/client/"]),
     (
@@ -99,8 +100,11 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/auth/"]),
     ("ractor", &["*/actor.rs", "*/handle.rs"]),
     ("prometheus", &["*/metrics.rs", "src/telemetry.rs"]),
-    ("reqwest", &["src/cli/", "src/load/oracle.rs"]),
-    ("hyper_rustls", &["src/node/issuer.rs", "src/edge/purge.rs"]),
+    ("reqwest", &["src/cli/"]),
+    (
+        "hyper_rustls",
+        &["src/client/http.rs", "src/client/tls.rs", "src/edge/purge.rs", "src/node/issuer.rs"],
+    ),
     ("SystemTime", &["src/clock.rs"]),
     (
         "serde",
