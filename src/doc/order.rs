@@ -156,6 +156,10 @@ impl State {
                     (Ok(_) | Err((_, None)), _) => {}
                 }
             }
+            Write::Grant { author, wanted, expected } => {
+                let wanted = (&wanted, expected.as_deref());
+                self.grant((author, by), wanted, (permit, done), out);
+            }
             Write::Event { author, kind } => {
                 if let EventKind::AccessChanged(change) = &kind
                     && let Err(refusal) = self.order_access(change)
@@ -193,8 +197,8 @@ impl State {
                 let begun = self.exists() || !self.pending.is_empty();
                 if begun { Err(Refusal::Exists) } else { Ok(()) }
             }
-            Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
-            Write::Event { .. } => self.check_life(),
+            Write::Event { .. } | Write::Grant { .. } if !self.exists() => Err(Refusal::NoDocument),
+            Write::Event { .. } | Write::Grant { .. } => self.check_life(),
             Write::Edit { base, .. } | Write::Restore { base, .. } => {
                 self.check_life()?;
                 self.check_base(*base, self.window.base())
