@@ -45,7 +45,7 @@ use crate::edge::session::hello::Early;
 use crate::edge::session::outbox::{Bounds, Outbox, Taken};
 use crate::edge::session::rate::Rate;
 use crate::edge::session::waiting::Slot;
-use crate::edge::trail::TARGET;
+use crate::edge::trail::{Address, TARGET};
 use crate::router::Document;
 use crate::types::{DocId, ParticipantId, Revision};
 use crate::wire::{
@@ -72,7 +72,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
     written: Arc<AtomicU64>,
-    (doc, caller): (DocId, Result<Caller, Refused>),
+    (doc, address, caller): (DocId, Address, Result<Caller, Refused>),
     codec: Codec,
     shared: Arc<Shared>,
 ) where
@@ -88,7 +88,9 @@ pub(crate) async fn run<S>(
     if let Some(farewell) = farewell {
         if farewell.is_refusal() {
             let (reason, subject) = (farewell.reason(), subject.as_deref().unwrap_or("-"));
-            info!(target: TARGET, reason, subject, %doc, "not let in, or not any more");
+            info!(
+                target: TARGET, reason, subject, %address, %doc, "not let in, or not any more"
+            );
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // A client that does not take its farewell is cut off.

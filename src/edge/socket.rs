@@ -20,6 +20,7 @@ use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session;
 use crate::edge::session::metered::Metered;
+use crate::edge::trail::Address;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
 /// How much of a socket is read at once: most frames are a keystroke, and there may be very many
@@ -64,6 +65,7 @@ pub(crate) async fn upgrade(
         Some(turned) => Err(Refused::Turned(*turned)),
         None => shared.doors.socket_caller(headers, query, offer.csrf).await,
     };
+    let address = Address::of(request.extensions());
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);
     let config = socket_config(&shared);
@@ -77,7 +79,8 @@ pub(crate) async fn upgrade(
                     let written = Arc::default();
                     let io = Metered::new(TokioIo::new(io), Arc::clone(&written));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
-                    session::run(socket.await, written, (doc, caller), codec, shared).await;
+                    let who = (doc, address, caller);
+                    session::run(socket.await, written, who, codec, shared).await;
                     drop(admitted);
                 }
                 Err(reason) => debug!(%reason, "connection ended before its upgrade"),

@@ -50,5 +50,6 @@ mod storm;
 mod strangers;
 mod supervision;
 mod tidy;
+mod trail;
 mod verbs;
 mod versions;
