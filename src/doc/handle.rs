@@ -368,7 +368,7 @@ impl Handle {
             Write::Edit { author, op, .. } | Write::Restore { author, op, .. } => {
                 entry_bytes_max(author, op)
             }
-            Write::Event { .. } => 1,
+            Write::Blank { .. } | Write::Event { .. } => 1,
             Write::Grant { wanted, .. } => grant_bytes(wanted),
         };
         let permit = self.room(bytes).await.map_err(|reason| match reason {

@@ -118,7 +118,9 @@ impl Write {
     pub(in crate::doc) fn restored(&self) -> Option<Revision> {
         match self {
             Self::Restore { rev, .. } => Some(*rev),
-            Self::Edit { .. } | Self::Event { .. } | Self::Grant { .. } => None,
+            Self::Edit { .. } | Self::Blank { .. } | Self::Event { .. } | Self::Grant { .. } => {
+                None
+            }
         }
     }
 
@@ -126,7 +128,7 @@ impl Write {
     pub(in crate::doc) fn right(&self) -> Right {
         match self {
             Self::Edit { .. } | Self::Restore { .. } => Right::Write,
-            Self::Grant { .. } => Right::Admin,
+            Self::Blank { .. } | Self::Grant { .. } => Right::Admin,
             Self::Event { kind, .. } => match kind {
                 EventKind::Created
                 | EventKind::VersionNamed { .. }

@@ -75,6 +75,14 @@ pub enum Write {
         /// Which revision's text comes back.
         rev: Revision,
     },
+    /// The text of a document that is deleted is to be empty at the next revision, so that the
+    /// history before that has all of it.
+    Blank {
+        /// On whose behalf.
+        author: Author,
+        /// The newest revision.
+        base: Revision,
+    },
     /// An event of the document's life.
     Event {
         /// Who caused it.
