@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::types::{AUTHOR_BYTES_MAX, Author};
 
@@ -285,6 +286,11 @@ pub struct Access {
     members: BTreeMap<Subject, Rights>,
 }
 
+/// Stands for all that a document grants by itself: who has seen one and sees it again, has seen
+/// what is granted now. It goes by what is granted, not by when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub u128);
+
 /// Is one change of what a document grants by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessChange {
@@ -305,6 +311,18 @@ impl Access {
     /// Returns the members and their rights.
     pub fn members(&self) -> &BTreeMap<Subject, Rights> {
         &self.members
+    }
+
+    /// Returns what stands for it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // A subject has no space and no line end in it.
+        let owner = self.owner.iter().map(|owner| format!("owner {owner}\n"));
+        let public = self.visibility == Visibility::Public;
+        let public = public.then(|| "public\n".to_owned()).into_iter();
+        let members = self.members.iter();
+        let members = members.map(|(name, rights)| format!("member {name} {}\n", rights.bits()));
+        let all: String = owner.chain(public).chain(members).collect();
+        Fingerprint(xxh3_128(all.as_bytes()))
     }
 
     /// Makes a change, or none at all where there is no room for it.
@@ -429,6 +447,41 @@ mod tests {
         check(&Asker::default(), &access, "read");
         check(&asker("eve", ""), &access, "read");
         check(&asker("mia", ""), &access, "read,write");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_what_is_granted_from_everything_else() {
+        let of = |owner: &str, public, members: &[(&str, &str)]| {
+            let mut access = Access { owner: owner.parse().ok(), ..Access::default() };
+            access.visibility = if public { Visibility::Public } else { Visibility::Private };
+            for (member, rights) in members {
+                let rights = rights.parse().expect("rights");
+                access.admit(member.parse().expect("a subject"), rights).expect("room");
+            }
+            access
+        };
+        let all = [
+            of("", false, &[]),
+            of("", true, &[]),
+            of("a", false, &[]),
+            of("b", false, &[]),
+            of("a", true, &[]),
+            of("", false, &[("a", "read")]),
+            of("", false, &[("a", "write")]),
+            of("", false, &[("a", "read"), ("b", "read")]),
+            of("", false, &[("a", "read"), ("b", "admin")]),
+            of("a", false, &[("b", "read")]),
+        ];
+        for one in &all {
+            let same = all.iter().filter(|other| other.fingerprint() == one.fingerprint());
+            assert_eq!(same.collect::<Vec<_>>(), [one]);
+        }
+        let mut there_and_back = all[5].clone();
+        let change = |rights| AccessChange::Member("b".parse().expect("a subject"), rights);
+        for rights in [Rights::ALL, Rights::NONE] {
+            there_and_back.apply(&change(rights)).expect("room");
+        }
+        assert_eq!(there_and_back.fingerprint(), all[5].fingerprint(), "it is the same again");
     }
 
     #[test]

@@ -140,6 +140,9 @@ pub enum Failure {
         /// The newest.
         head: Revision,
     },
+    /// What the document grants is not what whoever asks has seen.
+    #[error("the document grants other rights by now: read them again, and change those")]
+    OtherAccess,
     /// What was read does not agree with itself.
     #[error("the stored history is damaged, restore it from a backup: {detail}")]
     Damaged {

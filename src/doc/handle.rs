@@ -368,7 +368,8 @@ impl Handle {
             Write::Edit { author, op, .. } | Write::Restore { author, op, .. } => {
                 entry_bytes_max(author, op)
             }
-            Write::Event { .. } => 1,
+            Write::Blank { .. } | Write::Event { .. } => 1,
+            Write::Grant { wanted, .. } => grant_bytes(wanted),
         };
         let permit = self.room(bytes).await.map_err(|reason| match reason {
             NotTaken::Closed => Failure::Closed,
@@ -422,6 +423,12 @@ impl Handle {
         self.send(make(reply))?;
         answer.await.map_err(|_| Closed)
     }
+}
+
+/// Returns about how much memory it takes to make this of what a document grants.
+fn grant_bytes(wanted: &Access) -> usize {
+    const CHANGE_BYTES: usize = 256;
+    wanted.members().keys().map(|name| name.as_str().len() + CHANGE_BYTES).sum()
 }
 
 impl std::fmt::Debug for Handle {

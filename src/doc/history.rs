@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::access::Denied;
-use crate::checkpoint::{self, NamedVersion, SealedSegment, Store, load, load_segment};
+use crate::checkpoint::{self, Life, NamedVersion, SealedSegment, Store, load, load_segment};
 use crate::crdt::{Blame, Segment};
 use crate::doc::state::State;
 use crate::doc::{Failure, Refusal};
@@ -22,6 +22,7 @@ pub(crate) const PAGE_ROWS_MAX: usize = 1_000;
 pub struct Past {
     doc: DocId,
     exists: bool,
+    deleted: bool,
     head: Revision,
     cut: Revision,
     sealed: Vec<SealedSegment>,
@@ -111,6 +112,7 @@ impl Past {
         Self {
             doc: state.doc().clone(),
             exists: state.exists(),
+            deleted: state.life == Life::Deleted,
             head: state.head(),
             cut: state.cut,
             sealed: state.sealed.clone(),
@@ -148,6 +150,11 @@ impl Past {
     /// [`Refusal::NoDocument`].
     pub fn check_exists(&self) -> Result<(), Refusal> {
         if self.exists { Ok(()) } else { Err(Refusal::NoDocument) }
+    }
+
+    /// Tells whether the document is deleted: it is all there until it is erased.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
     }
 
     /// Returns the oldest revision that can be read.

@@ -133,54 +133,73 @@ impl State {
             return;
         }
         let (by, restored) = (asker.subject, write.restored());
-        match write {
+        let (author, base, op) = match write {
             Write::Edit { author, base, op } | Write::Restore { author, base, op, .. } => {
-                let batch = Batch { seq: Seq(1), base, op, received, permit, work: None };
-                let ordering = Ordering {
-                    session,
-                    author: author.clone(),
-                    by: by.clone(),
-                    via: None,
-                    batch,
-                    done: Some(done),
-                    surprising: false,
-                };
-                match (self.order(ordering), restored) {
-                    (Ok(_), Some(rev)) => {
-                        self.note_event(author, by, EventKind::Restored { rev });
-                    }
-                    (Err((refusal, Some(done))), _) => {
-                        self.sessions.forget_unknown(session);
-                        out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
-                    }
-                    (Ok(_) | Err((_, None)), _) => {}
-                }
+                (author, base, op)
+            }
+            Write::Blank { author, base } => (author, base, self.blanking()),
+            Write::Grant { author, wanted, expected } => {
+                let wanted = (&wanted, expected.as_deref());
+                return self.grant((author, by), wanted, (permit, done), out);
             }
             Write::Event { author, kind } => {
                 if let EventKind::AccessChanged(change) = &kind
                     && let Err(refusal) = self.order_access(change)
                 {
-                    out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
-                    return;
+                    return out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
                 }
                 self.begin_owned(&author, by.as_ref());
                 let what = What::Event { author, by, kind };
-                self.pending.push(Item { what, received, permit, done: Some(done) });
+                return self.pending.push(Item { what, received, permit, done: Some(done) });
             }
+        };
+        let ordering = Ordering {
+            session,
+            author: author.clone(),
+            by: by.clone(),
+            via: None,
+            batch: Batch { seq: Seq(1), base, op, received, permit, work: None },
+            done: Some(done),
+            surprising: false,
+        };
+        match (self.order(ordering), restored) {
+            (Ok(_), Some(rev)) => self.note_event(author, by, EventKind::Restored { rev }),
+            (Err((refusal, Some(done))), _) => {
+                self.sessions.forget_unknown(session);
+                out.push(Effect::Done(done, Err(Failure::Refused(refusal))));
+            }
+            (Ok(_) | Err((_, None)), _) => {}
         }
+    }
+
+    /// Returns what makes the text at the end of the order empty.
+    fn blanking(&self) -> Operation {
+        // A longer text has no operation that is about all of it.
+        let chars = u32::try_from(self.window.chars()).unwrap_or(u32::MAX);
+        Operation::builder().delete(chars).build()
     }
 
     fn check_write(&self, asker: &Asker, write: &Write) -> Result<(), Refusal> {
         self.may(asker, write.right()).map_err(Refusal::Denied)?;
         match (self.intake, write) {
             (Intake::ReadOnly, _) => return Err(Refusal::only_read()),
-            (Intake::Full, Write::Edit { .. } | Write::Restore { .. }) => {
+            (Intake::Full, Write::Edit { .. } | Write::Restore { .. } | Write::Blank { .. }) => {
                 return Err(Refusal::Full { retry: FULL_RETRY });
             }
             (Intake::Open | Intake::Full, _) => {}
         }
         match write {
             Write::Event { kind: EventKind::Undeleted, .. } if self.life != Life::Live => Ok(()),
+            // What is deleted can be erased all the same.
+            Write::Event { kind: EventKind::HistoryCut { .. }, .. }
+                if self.life == Life::Deleted =>
+            {
+                Ok(())
+            }
+            Write::Blank { base, .. } if self.life == Life::Deleted => {
+                self.check_base(*base, self.window.head())
+            }
+            Write::Blank { .. } => Err(Refusal::Exists),
             Write::Event { kind: EventKind::VersionNamed { name, .. }, .. }
                 if self.versions.len() >= VERSIONS_MAX
                     && self.versions.iter().all(|version| version.name != *name) =>
@@ -193,8 +212,8 @@ impl State {
                 let begun = self.exists() || !self.pending.is_empty();
                 if begun { Err(Refusal::Exists) } else { Ok(()) }
             }
-            Write::Event { .. } if !self.exists() => Err(Refusal::NoDocument),
-            Write::Event { .. } => self.check_life(),
+            Write::Event { .. } | Write::Grant { .. } if !self.exists() => Err(Refusal::NoDocument),
+            Write::Event { .. } | Write::Grant { .. } => self.check_life(),
             Write::Edit { base, .. } | Write::Restore { base, .. } => {
                 self.check_life()?;
                 self.check_base(*base, self.window.base())

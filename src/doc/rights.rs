@@ -4,10 +4,13 @@
 //! of the order, so that each record in the log was allowed by those before it. Whoever may not
 //! read learns nothing, not even whether there is such a document.
 
-use crate::access::{AccessChange, Asker, Denied, Right, Subject};
-use crate::doc::Refusal;
+use tokio::time::Instant;
+
+use crate::access::{Access, AccessChange, Asker, Denied, Fingerprint, Right, Rights, Subject};
+use crate::doc::pending::{Item, What};
 use crate::doc::state::{Effect, State};
-use crate::doc::write::Write;
+use crate::doc::write::{Done, Write};
+use crate::doc::{Failure, Refusal, Room};
 use crate::log::EventKind;
 use crate::types::{Author, Revision};
 
@@ -29,6 +32,55 @@ impl State {
     /// [`Refusal::TooManyMembers`].
     pub(in crate::doc) fn order_access(&mut self, change: &AccessChange) -> Result<(), Refusal> {
         self.access_ordered.apply(change).map_err(Refusal::TooManyMembers)
+    }
+
+    /// Gives all changes that make the access the one which is wanted their places in the order,
+    /// with nothing between them, or none at all. Whoever waits is told once they are durable.
+    pub(in crate::doc) fn grant(
+        &mut self,
+        (author, by): (Author, Option<Subject>),
+        (wanted, expected): (&Access, Option<&[Fingerprint]>),
+        (permit, done): (Option<Room>, Done),
+        out: &mut Vec<Effect>,
+    ) {
+        let mut changes = match self.changes_to(wanted, expected, by.as_ref()) {
+            Ok(changes) => changes,
+            Err(failure) => return out.push(Effect::Done(done, Err(failure))),
+        };
+        if changes.is_empty() && !self.pending.is_empty() {
+            // It may be granted by what is on its way: what is said again is durable after that.
+            changes.push(AccessChange::Visibility(wanted.visibility));
+        }
+        let Some(last) = changes.pop() else {
+            return out.push(Effect::Done(done, Ok(self.head())));
+        };
+        self.access_ordered.clone_from(wanted);
+        for change in changes {
+            let kind = EventKind::AccessChanged(change);
+            self.note_event(author.clone(), by.clone(), kind);
+        }
+        let what = What::Event { author, by, kind: EventKind::AccessChanged(last) };
+        self.pending.push(Item { what, received: Instant::now(), permit, done: Some(done) });
+    }
+
+    /// Returns what makes the access at the end of the order the one that is wanted.
+    fn changes_to(
+        &self,
+        wanted: &Access,
+        expected: Option<&[Fingerprint]>,
+        asks: Option<&Subject>,
+    ) -> Result<Vec<AccessChange>, Failure> {
+        let before = &self.access_ordered;
+        let changes = changes(before, wanted, asks);
+        // Where it is granted already, whoever asks may ask for the second time.
+        let is_seen = expected.is_none_or(|seen| seen.contains(&before.fingerprint()));
+        if !changes.is_empty() && !is_seen {
+            return Err(Failure::OtherAccess);
+        }
+        let mut after = before.clone();
+        let fit = changes.iter().try_for_each(|change| after.apply(change));
+        fit.map_err(|full| Failure::Refused(Refusal::TooManyMembers(full)))?;
+        Ok(changes)
     }
 
     /// Makes whoever begins a document its owner, by a record before the first one. That record
@@ -66,7 +118,9 @@ impl Write {
     pub(in crate::doc) fn restored(&self) -> Option<Revision> {
         match self {
             Self::Restore { rev, .. } => Some(*rev),
-            Self::Edit { .. } | Self::Event { .. } => None,
+            Self::Edit { .. } | Self::Blank { .. } | Self::Event { .. } | Self::Grant { .. } => {
+                None
+            }
         }
     }
 
@@ -74,6 +128,7 @@ impl Write {
     pub(in crate::doc) fn right(&self) -> Right {
         match self {
             Self::Edit { .. } | Self::Restore { .. } => Right::Write,
+            Self::Blank { .. } | Self::Grant { .. } => Right::Admin,
             Self::Event { kind, .. } => match kind {
                 EventKind::Created
                 | EventKind::VersionNamed { .. }
@@ -89,6 +144,30 @@ impl Write {
             },
         }
     }
+}
+
+/// Returns what makes one of the other. Who goes comes before those who come, for there to be room;
+/// at the end is what may take the right to change anything from whoever asks: the membership, and
+/// then the ownership.
+fn changes(before: &Access, wanted: &Access, asks: Option<&Subject>) -> Vec<AccessChange> {
+    let gone = before.members().keys().filter(|member| !wanted.members().contains_key(*member));
+    let mut changes: Vec<_> =
+        gone.map(|member| AccessChange::Member(member.clone(), Rights::NONE)).collect();
+    let other =
+        wanted.members().iter().filter(|(it, rights)| before.members().get(*it) != Some(*rights));
+    changes.extend(other.map(|(member, rights)| AccessChange::Member(member.clone(), *rights)));
+    if before.visibility != wanted.visibility {
+        changes.push(AccessChange::Visibility(wanted.visibility));
+    }
+    if before.owner != wanted.owner {
+        changes.push(AccessChange::Owner(wanted.owner.clone()));
+    }
+    changes.sort_by_key(|change| match change {
+        AccessChange::Owner(_) if asks.is_some() && before.owner.as_ref() == asks => 2,
+        AccessChange::Member(member, _) if Some(member) == asks => 1,
+        AccessChange::Owner(_) | AccessChange::Visibility(_) | AccessChange::Member(..) => 0,
+    });
+    changes
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::access::Asker;
+use crate::access::{Asker, Denied, Right};
 use crate::doc::recall::Found;
 use crate::doc::state::Fork;
 use crate::doc::{
@@ -400,4 +400,39 @@ async fn a_session_whose_fork_is_being_merged_does_not_expire() {
     assert_eq!(fixture.state.last_seq(&session(1)), Seq(2));
     assert!(fixture.state.expire(Timestamp(u64::MAX)), "then it is silent");
     fixture.check_replay();
+}
+
+#[test]
+fn what_is_deleted_is_made_empty_for_those_who_may_and_nothing_else_is() {
+    let mut doc = Fixture::new(Config::default());
+    doc.join(2, 2, None).unwrap();
+    doc.type_on(2, 2, 3);
+    let blank = |base| Write::Blank { author: Author::anonymous(), base: Revision(base) };
+    let event = |kind| Write::Event { author: Author::anonymous(), kind };
+    let done = |doc: &mut Fixture, granted: Right, write| {
+        let asker = Asker { granted: granted.into(), ..Asker::default() };
+        let mut outcome = doc.write(asker, write);
+        doc.accept_all();
+        outcome.try_recv().expect("it is settled")
+    };
+    let refused = |refusal| Err(Failure::Refused(refusal));
+    assert_eq!(done(&mut doc, Right::Admin, blank(3)), refused(Refusal::Exists));
+    done(&mut doc, Right::Admin, event(EventKind::Deleted)).unwrap();
+    let denied = Refusal::Denied(Denied::Unknown(Right::Admin));
+    assert_eq!(done(&mut doc, Right::Write, blank(3)), refused(denied.clone()));
+    let cut = || event(EventKind::HistoryCut { before: Revision(4) });
+    assert_eq!(done(&mut doc, Right::History, cut()), refused(denied));
+    for base in [2, 4] {
+        let stale = done(&mut doc, Right::Admin, blank(base));
+        assert!(matches!(stale, Err(Failure::Refused(Refusal::BadBase { .. }))), "{stale:?}");
+    }
+    let edit = Write::Edit { author: Author::anonymous(), base: Revision(3), op: insert(0, "x") };
+    assert_eq!(done(&mut doc, Right::Admin, edit), refused(Refusal::NoDocument));
+    assert_eq!(done(&mut doc, Right::Admin, blank(3)), Ok(Revision(4)));
+    assert_eq!((doc.state.text(), doc.state.exists()), (String::new(), false));
+    assert_eq!(done(&mut doc, Right::Admin, blank(4)), Ok(Revision(5)), "there is no text left");
+    assert_eq!(done(&mut doc, Right::Admin, cut()), Ok(Revision(5)));
+    assert!(doc.past().is_deleted() && doc.past().oldest() == Revision(4));
+    done(&mut doc, Right::Admin, event(EventKind::Undeleted)).unwrap();
+    assert!(doc.state.exists() && doc.state.text().is_empty());
 }

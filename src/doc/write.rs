@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::access::{Access, Fingerprint};
 use crate::doc::{Failure, Handle};
 use crate::log::EventKind;
 use crate::text::Operation;
@@ -74,12 +75,30 @@ pub enum Write {
         /// Which revision's text comes back.
         rev: Revision,
     },
+    /// The text of a document that is deleted is to be empty at the next revision, so that the
+    /// history before that has all of it.
+    Blank {
+        /// On whose behalf.
+        author: Author,
+        /// The newest revision.
+        base: Revision,
+    },
     /// An event of the document's life.
     Event {
         /// Who caused it.
         author: Author,
         /// What happens.
         kind: EventKind,
+    },
+    /// What the document grants is to be this, by as many changes as that takes.
+    Grant {
+        /// Who wants it.
+        author: Author,
+        /// What is to be granted.
+        wanted: Access,
+        /// It is taken only if one of these stands for what is granted before it, or what is
+        /// wanted is granted already.
+        expected: Option<Vec<Fingerprint>>,
     },
 }
 

@@ -116,6 +116,7 @@ impl From<Failure> for Problem {
             Failure::NoRevision { .. } => {
                 Self::new(StatusCode::NOT_FOUND, &detail).code("no-revision")
             }
+            Failure::OtherAccess => Self::new(StatusCode::PRECONDITION_FAILED, &detail),
             Failure::Damaged { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, &detail).code("damaged")
             }

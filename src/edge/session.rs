@@ -49,7 +49,7 @@ use crate::edge::session::rate::Rate;
 use crate::edge::session::waiting::Slot;
 use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
-use crate::edge::trail::TARGET;
+use crate::edge::trail::{Address, TARGET};
 use crate::router::Document;
 use crate::shares::Share;
 use crate::types::{DocId, ParticipantId, Revision};
@@ -86,7 +86,7 @@ pub(crate) struct Guest {
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
     traffic: Arc<Traffic>,
-    (doc, guest): (DocId, Result<Guest, Refused>),
+    (doc, address, guest): (DocId, Address, Result<Guest, Refused>),
     codec: Codec,
     shared: Arc<Shared>,
 ) where
@@ -103,7 +103,9 @@ pub(crate) async fn run<S>(
     if let Some(farewell) = farewell {
         if farewell.is_refusal() {
             let (reason, subject) = (farewell.reason(), subject.as_deref().unwrap_or("-"));
-            info!(target: TARGET, reason, subject, %doc, "not let in, or not any more");
+            info!(
+                target: TARGET, reason, subject, %address, %doc, "not let in, or not any more"
+            );
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // What is on its way still is read, so that it does not cut the farewell off.

@@ -23,6 +23,7 @@ use crate::edge::routes::Shared;
 use crate::edge::session::metered::Metered;
 use crate::edge::session::{self, Guest};
 use crate::edge::tenants::Tenant;
+use crate::edge::trail::Address;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
 /// How much of a socket is read at once: most frames are a keystroke, and there may be very many
@@ -76,6 +77,7 @@ pub(crate) async fn upgrade(
         })?;
         Ok(Guest { caller, tenant, place })
     });
+    let address = Address::of(request.extensions());
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);
     let config = socket_config(&shared);
@@ -89,7 +91,8 @@ pub(crate) async fn upgrade(
                     let traffic = Arc::default();
                     let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
-                    session::run(socket.await, traffic, (doc, guest), codec, shared).await;
+                    let who = (doc, address, guest);
+                    session::run(socket.await, traffic, who, codec, shared).await;
                     drop(admitted);
                 }
                 Err(reason) => debug!(%reason, "connection ended before its upgrade"),

@@ -2,12 +2,18 @@
 //! deleted, and every entry that was refused. It goes to the log of the process under one target,
 //! [`TARGET`], so that it can be kept apart; what changes a document is in its log as well.
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{Method, StatusCode};
+use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::http::request::Parts;
+use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::info;
 
+use crate::edge::Remote;
 use crate::edge::doors::Caller;
 
 /// What the lines are filtered by.
@@ -27,11 +33,40 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::PUT, "/v1/docs/{doc}/rights", "change-rights"),
 ];
 
+/// Spells from which address something was asked; `-` where no port has said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::edge) struct Address(Option<IpAddr>);
+
+impl Address {
+    /// Returns what the port says of a request.
+    pub(in crate::edge) fn of(extensions: &Extensions) -> Self {
+        Self(extensions.get::<Remote>().map(|remote| remote.address))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
 /// Writes down what was asked about a document, and what came of it.
 pub(in crate::edge) async fn write_down(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let action = path.and_then(|path| action(request.method(), path));
     let caller = request.extensions().get::<Caller>().cloned();
+    let address = Address::of(request.extensions());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let status = response.status();
@@ -40,7 +75,9 @@ pub(in crate::edge) async fn write_down(request: Request, next: Next) -> Respons
         let subject = caller.as_ref().and_then(Caller::subject).map_or("-", |who| who.as_str());
         let action = action.unwrap_or("use");
         let (refused, status) = (refused, status.as_u16());
-        info!(target: TARGET, action, subject, %method, path, refused, status, "asked");
+        info!(
+            target: TARGET, action, subject, %address, %method, path, refused, status, "asked"
+        );
     }
     response
 }
@@ -53,6 +90,15 @@ fn action(method: &Method, path: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_port_has_seen_has_no_address() {
+        let mut extensions = Extensions::new();
+        assert_eq!(Address::of(&extensions).to_string(), "-");
+        let address = "2001:db8::7".parse().unwrap();
+        extensions.insert(Remote { address, secure: true });
+        assert_eq!(Address::of(&extensions).to_string(), "2001:db8::7");
+    }
 
     #[test]
     fn what_reads_nothing_but_the_text_is_not_written_down() {

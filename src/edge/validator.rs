@@ -15,6 +15,13 @@ impl Validator {
         Self(value.expect("hexadecimal digits are a header's value"))
     }
 
+    /// Returns the hash that a validator was made of.
+    pub(crate) fn hash_in(tag: &[u8]) -> Option<u128> {
+        let digits = std::str::from_utf8(tag).ok()?.strip_prefix('"')?.strip_suffix('"')?;
+        let hash = u128::from_str_radix(digits, 16).ok()?;
+        (Self::of_hash(hash).0.as_bytes() == tag).then_some(hash)
+    }
+
     /// Returns its header's value.
     pub(crate) fn value(&self) -> HeaderValue {
         self.0.clone()
@@ -31,6 +38,30 @@ impl Validator {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer.headers_mut().insert(header::ETAG, self.value());
         answer
+    }
+}
+
+/// Says what has to be there for a request to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected<T> {
+    /// Nothing.
+    Anything,
+    /// Whatever the request is about.
+    Existing,
+    /// What one of these stands for.
+    OneOf(Vec<T>),
+}
+
+impl<T> Expected<T> {
+    /// Reads `If-Match`; what is no validator of this kind, or a weak one, matches nothing.
+    pub(crate) fn read(headers: &HeaderMap, of: impl Fn(&[u8]) -> Option<T>) -> Self {
+        if !headers.contains_key(header::IF_MATCH) {
+            return Self::Anything;
+        }
+        if listed(headers, header::IF_MATCH).any(|tag| tag == b"*") {
+            return Self::Existing;
+        }
+        Self::OneOf(listed(headers, header::IF_MATCH).filter_map(of).collect())
     }
 }
 
@@ -69,6 +100,20 @@ mod tests {
                 headers.append(header::IF_NONE_MATCH, list.parse().unwrap());
             }
             assert_eq!(Validator::of_hash(255).is_had(&headers), had, "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn a_validator_leads_back_to_its_hash_and_nothing_else_does() {
+        for hash in [0, 255, u128::MAX] {
+            assert_eq!(Validator::hash_in(Validator::of_hash(hash).value().as_bytes()), Some(hash));
+        }
+        let own = "\"000000000000000000000000000000ff\"";
+        let weak = format!("W/{own}");
+        let sign = own.replacen('0', "+", 1);
+        for other in ["", "\"", "\"\"", "\"ff\"", &own[1..], &own.to_uppercase(), &weak, &sign, "*"]
+        {
+            assert_eq!(Validator::hash_in(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn hour(subject: &str, rights: &[(&str, &str)]) -> String {
 }
 
 /// A node that is another process.
-struct At(SocketAddr);
+pub(crate) struct At(pub(crate) SocketAddr);
 
 impl Listens for At {
     fn address(&self) -> SocketAddr {
@@ -74,14 +74,14 @@ impl Listens for At {
 
 /// A browser, as far as it matters here.
 #[derive(Default)]
-struct Browser {
+pub(crate) struct Browser {
     login: String,
-    csrf: String,
+    pub(crate) csrf: String,
 }
 
 impl Browser {
     /// Takes the cookies of an answer.
-    fn keep(&mut self, answer: &Response) {
+    pub(crate) fn keep(&mut self, answer: &Response) {
         for cookie in answer.headers().get_all(SET_COOKIE) {
             let cookie = cookie.to_str().expect("text").split(';').next().expect("a pair");
             match cookie.split_once('=').expect("a pair") {
@@ -92,7 +92,7 @@ impl Browser {
         }
     }
 
-    async fn sign_in(node: &impl Listens, token: &str) -> Self {
+    pub(crate) async fn sign_in(node: &impl Listens, token: &str) -> Self {
         let mut browser = Self::default();
         let answer = browser.ask(node, Method::POST, "/auth/session", &[bearer(token)]).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -100,11 +100,11 @@ impl Browser {
         browser
     }
 
-    fn cookies(&self) -> String {
+    pub(crate) fn cookies(&self) -> String {
         format!("__Host-quire-login={}; __Host-quire-csrf={}", self.login, self.csrf)
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         node: &impl Listens,
         method: Method,
@@ -122,12 +122,16 @@ impl Browser {
     }
 }
 
-fn bearer(token: &str) -> (&'static str, String) {
+pub(crate) fn bearer(token: &str) -> (&'static str, String) {
     ("authorization", format!("Bearer {token}"))
 }
 
 /// Connects to `a` and says hello; returns what comes back: its kind, and how it ends if it does.
-async fn knock(node: &impl Listens, path: &str, headers: &[(&'static str, &str)]) -> (String, u16) {
+pub(crate) async fn knock(
+    node: &impl Listens,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> (String, u16) {
     let mut raw = Raw::upgrade_with(node, path, headers).await.expect("a browser is told inside");
     raw.send(&hello('1', "")).await;
     let first = raw.next().await;

@@ -329,3 +329,45 @@ fn files_hold_nothing_of_what_was_erased_also_where_a_kill_came_between() {
     let (code, said) = audit(&data, "other");
     assert_eq!(code, Some(1), "that one has its history: {said}");
 }
+
+#[test]
+fn a_deleted_document_is_erased_with_all_of_its_text_and_stays_deleted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0, &["shard.trim-delay=0s", "telemetry.log-level=warn"]);
+    let ask = |args: &[&str]| {
+        run(&[&["doc"], args, &["--url", &server.url, "--output", "json"]].concat())
+    };
+    // One was cleaned before it was deleted, of the other one the newest text is to go.
+    import(&server, folder.path(), "clean", SECRET);
+    import(&server, folder.path(), "clean", "I say nothing.");
+    import(&server, folder.path(), "story", &format!("I say that {SECRET}, and more."));
+    assert_eq!(ask(&["erase", "never", "--before", "1"]).0, Some(1), "there is nothing");
+    for doc in ["clean", "story"] {
+        assert_eq!(ask(&["delete", doc]).0, Some(0));
+        let (code, said) = ask(&["erase", doc, "--before", "9"]);
+        assert_eq!(code, Some(1), "there is no such revision: {said}");
+        assert!(!files_with_secret(&data).is_empty(), "that it is deleted erases nothing");
+    }
+    for doc in ["clean", "story"] {
+        let (code, said) = ask(&["erase", doc, "--before", "2"]);
+        assert_eq!(code, Some(0), "{said}");
+        let proof: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!((&proof["complete"], &proof["before"]), (&json!(true), &json!(2)), "{proof:#}");
+        assert_eq!(proof["checkpoints"]["left"][0]["cut"], 2, "{proof:#}");
+        assert_eq!(ask(&["erase", doc, "--before", "2"]).0, Some(0), "once more");
+        assert_eq!(ask(&["cat", doc]).0, Some(1), "it stays deleted");
+    }
+    assert_eq!(files_with_secret(&data), [""; 0]);
+    for (doc, text) in [("clean", "I say nothing."), ("story", "")] {
+        assert_eq!(ask(&["undelete", doc]).0, Some(0));
+        assert_eq!(quire(&["doc", "cat", doc, "--url", &server.url]), text);
+        assert_eq!(ask(&["verify", doc]).0, Some(0));
+        assert_eq!(ask(&["delete", doc]).0, Some(0));
+    }
+    server.kill();
+    for doc in ["clean", "story"] {
+        let (code, said) = audit(&data, doc);
+        assert_eq!(code, Some(0), "{said}");
+    }
+}

@@ -52,5 +52,6 @@ mod strangers;
 mod supervision;
 mod tenants;
 mod tidy;
+mod trail;
 mod verbs;
 mod versions;

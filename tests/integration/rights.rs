@@ -31,15 +31,15 @@ async fn change(handle: &Handle, asker: Asker, change: AccessChange) -> Result<R
 }
 
 /// Two nodes that take tokens, and the handle of a document at its owner.
-struct Guarded {
-    cluster: Cluster,
+pub(crate) struct Guarded {
+    pub(crate) cluster: Cluster,
     handle: Handle,
     owner: usize,
     _folder: tempfile::TempDir,
 }
 
 impl Guarded {
-    async fn start(doc: &str) -> Self {
+    pub(crate) async fn start(doc: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
         std::fs::write(&file, SECRET).expect("it is written");

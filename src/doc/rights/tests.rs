@@ -5,9 +5,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::access::{
-    AccessChange, Asker, Denied, MEMBERS_MAX, Right, Rights, Subject, TooManyMembers, Visibility,
+    Access, AccessChange, Asker, Denied, MEMBERS_MAX, Right, Rights, Subject, TooManyMembers,
+    Visibility,
 };
 use crate::checkpoint::{Memory, load};
+use crate::doc::rights::changes;
 use crate::doc::tests::{Deaf, Fixture, forked, insert, session};
 use crate::doc::{
     Config, ConnId, Event, EventKind, Failure, Join, Mode, Refusal, State, Welcome, Write,
@@ -337,6 +339,95 @@ fn the_order_bounds_the_members() {
     }
     assert_eq!(doc.done(owner, member("m0", "read")), full);
     assert_eq!(doc.state.access().members().len(), MEMBERS_MAX);
+    doc.check_replay();
+}
+
+/// Returns what `owner` and members with these rights are granted.
+fn of(owner: &str, members: &[(&str, &str)]) -> Access {
+    let mut access = Access::default();
+    access.owner = owner.parse().ok();
+    for (member, rights) in members {
+        access.admit(subject(member), rights.parse().unwrap()).unwrap();
+    }
+    access
+}
+
+fn grant(wanted: &Access, seen: Option<&[&Access]>) -> Write {
+    let expected = seen.map(|seen| seen.iter().map(|seen| seen.fingerprint()).collect());
+    Write::Grant { author: Author::anonymous(), wanted: wanted.clone(), expected }
+}
+
+#[test]
+fn only_what_differs_changes_and_oneself_last() {
+    let before = of("olga", &[("anna", "admin"), ("bob", "read"), ("cleo", "write")]);
+    let mut wanted = of("anna", &[("bob", "write"), ("cleo", "write"), ("dan", "read")]);
+    wanted.visibility = Visibility::Public;
+    let anna = AccessChange::Member(subject("anna"), Rights::NONE);
+    let owner = AccessChange::Owner(wanted.owner.clone());
+    for (asks, last) in [("anna", &anna), ("olga", &owner), ("eve", &owner)] {
+        let all = changes(&before, &wanted, Some(&subject(asks)));
+        let mut made = before.clone();
+        all.iter().for_each(|change| made.apply(change).unwrap());
+        assert_eq!(made, wanted);
+        assert_eq!((all.len(), all.last()), (5, Some(last)), "{asks}: {all:?}");
+    }
+    assert_eq!(changes(&before, &wanted, None).first(), Some(&anna), "who goes makes room");
+    assert_eq!(changes(&wanted, &wanted, None), []);
+}
+
+#[test]
+fn of_two_who_have_seen_the_same_rights_one_changes_them() {
+    let mut doc = Fixture::of_olga();
+    let (owner, seen) = (asker("olga", ""), of("olga", &[]));
+    let (bob, cleo) = (of("olga", &[("bob", "read")]), of("olga", &[("cleo", "read")]));
+    // Neither is durable while the other one asks.
+    let mut first = doc.write(owner.clone(), grant(&bob, Some(&[&seen])));
+    let mut second = doc.write(owner.clone(), grant(&cleo, Some(&[&seen])));
+    assert_eq!(second.try_recv(), Ok(Err(Failure::OtherAccess)));
+    assert!(first.try_recv().is_err(), "it is not durable");
+    // The first one comes again, and waits for what is on its way.
+    let mut again = doc.write(owner.clone(), grant(&bob, Some(&[&seen])));
+    doc.accept();
+    assert!(matches!(first.try_recv(), Ok(Ok(_))));
+    assert!(again.try_recv().is_err());
+    doc.accept_all();
+    assert!(matches!(again.try_recv(), Ok(Ok(_))));
+    let records = doc.accepted.len();
+    assert!(doc.done(owner.clone(), grant(&bob, Some(&[&seen]))).is_ok(), "once more");
+    assert_eq!(doc.accepted.len(), records, "nothing is left to do");
+    assert_eq!(doc.state.access(), &bob);
+    let none = Some(&[][..]);
+    assert_eq!(doc.done(owner.clone(), grant(&cleo, none)), Err(Failure::OtherAccess));
+    let two = Some(&[&seen, &bob][..]);
+    assert!(doc.done(owner.clone(), grant(&cleo, two)).is_ok(), "one of them is enough");
+    assert!(doc.done(owner, grant(&bob, None)).is_ok());
+    assert_eq!(doc.state.access(), &bob);
+    doc.check_replay();
+}
+
+#[test]
+fn rights_are_granted_as_a_whole_or_not_at_all() {
+    let mut doc = Fixture::of_olga();
+    let name = |n: usize| format!("m{n}");
+    let names: Vec<_> = (0..=MEMBERS_MAX).map(name).collect();
+    let full = |names: &[String]| {
+        of("olga", &names.iter().map(|name| (&**name, "admin")).collect::<Vec<_>>())
+    };
+    let before = full(&names[..MEMBERS_MAX]);
+    doc.done(asker("olga", ""), grant(&before, None)).unwrap();
+    // One who goes at last does not make room for another one.
+    let (oneself, other) = (asker("m0", ""), full(&names[1..]));
+    let refused = Failure::Refused(Refusal::TooManyMembers(TooManyMembers));
+    let records = doc.accepted.len();
+    assert_eq!(doc.done(oneself, grant(&other, None)), Err(refused));
+    assert_eq!((doc.state.access(), doc.accepted.len()), (&before, records));
+    assert!(doc.done(asker("m1", ""), grant(&other, None)).is_ok());
+    assert_eq!(doc.state.access(), &other);
+    let eve = doc.done(asker("eve", "write"), grant(&before, Some(&[&other])));
+    assert_eq!(eve, Err(Failure::Refused(denied(Right::Admin))));
+    let mut never = Fixture::new(Config::default());
+    let asked = never.done(asker("ada", "admin"), grant(&before, None));
+    assert_eq!(asked, Err(Failure::Refused(Refusal::NoDocument)));
     doc.check_replay();
 }
 

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use crate::access::Right;
 use crate::doc::{self, Batch, ConnId, Event, Failure, Handle, Join, Mode, NotTaken, Refusal};
 use crate::edge::api::Answer;
-use crate::edge::api::tag::{Expected, Tag};
+use crate::edge::api::tag::Tag;
 use crate::edge::extract::{Asked, Body, Doc, Made, Nothing};
 use crate::edge::model::{Apply, Changed, Deletion, Named, Part};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::validator::Expected;
 use crate::text::{Component, Operation};
 use crate::types::{Author, Revision, Seq, SessionId};
 
@@ -61,7 +62,7 @@ pub(crate) async fn apply(
     let session = session(&shared, &doc, &headers)?;
     let (op, bytes) = operation(op, shared.limits().op_bytes)?;
     let author = doc.author(&author)?;
-    let placed = placed(&doc, &Expected::read(&headers), base.0).await?;
+    let placed = placed(&doc, &Tag::expected(&headers), base.0).await?;
     let edit = Edit { session, author, base: base.0, op, bytes, placed };
     let rev = edit.write(&doc).await?;
     Ok(Made::changed(Tag::newest(rev), Changed { rev: rev.0 }))
@@ -124,7 +125,7 @@ pub(crate) enum Placed {
 /// Judges what a request expects of an edit's base.
 pub(crate) async fn placed(
     doc: &Doc,
-    expected: &Expected,
+    expected: &Expected<Revision>,
     base: Revision,
 ) -> Result<Placed, Problem> {
     match expected {

@@ -7,7 +7,7 @@ use crate::access::Right;
 use crate::doc::{EventKind, Failure, Past, Refusal};
 use crate::edge::api::Answer;
 use crate::edge::api::apply::{Edit, Placed, placed};
-use crate::edge::api::tag::{Expected, Form, Tag};
+use crate::edge::api::tag::{Form, Tag};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing, Whole};
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
 use crate::edge::problem::Problem;
@@ -148,7 +148,7 @@ pub(crate) async fn import(
     let author = doc.author(&author)?;
     let past = doc.past(Right::Read).await?;
     let base = past.head();
-    let placed = placed(&doc, &Expected::read(&headers), base).await?;
+    let placed = placed(&doc, &Tag::expected(&headers), base).await?;
     let (session, bytes) = (SessionId(rand::random()), text.len());
     let op = leading_to(&past, text).await?;
     let rev = Edit { session, author, base, op, bytes, placed }.write(&doc).await?;

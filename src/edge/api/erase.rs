@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
-use crate::doc::EventKind;
+use crate::doc::{EventKind, Write};
 use crate::edge::api::erase::model::{Erasure, InLog, InStore, Left};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Nothing};
 use crate::edge::model::{Cut, Named};
@@ -32,6 +32,9 @@ const ELSEWHERE: &str = "not looked at: what clients have, recordings, backups, 
      the cluster, and the free space of disks";
 
 /// Removes the history before a revision also from log and checkpoints, and proves it.
+///
+/// Of a document that is deleted, the revision may be the one behind its last: then that one is
+/// made, without text, and all that there was is erased.
 #[utoipa::path(
     post, path = "/v1/docs/{doc}/erase", tag = "history", params(Named),
     request_body = Cut,
@@ -53,7 +56,13 @@ pub(crate) async fn erase(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(ERASE_RETRY));
     };
     let author = doc.author(&asked.author)?;
-    let (past, before) = (doc.existing(Right::Admin).await?, asked.before.0);
+    let (mut past, before) = (doc.past(Right::Admin).await?, asked.before.0);
+    if !past.is_deleted() {
+        past.check_exists()?;
+    } else if before == past.head().next() {
+        doc.write(Write::Blank { author: author.clone(), base: past.head() }).await?;
+        past = doc.past(Right::Admin).await?;
+    }
     if past.oldest() < before {
         Doc::check_named(&past, before)?;
         doc.event(author, EventKind::HistoryCut { before }).await?;

@@ -9,9 +9,9 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 
-use crate::edge::validator::{is_had, listed};
+use crate::edge::validator::{Expected, is_had};
 use crate::types::Revision;
 
 /// Names an answer: equal tags of a document stand for equal bytes.
@@ -30,17 +30,6 @@ pub(crate) enum Form {
     Bare,
 }
 
-/// Says what has to be there for a request to be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Nothing.
-    Anything,
-    /// A document.
-    Existing,
-    /// One of these revisions as the newest.
-    OneOf(Vec<Revision>),
-}
-
 impl Tag {
     /// Returns what the answer to a change has: the newest revision as JSON.
     pub(crate) fn newest(rev: Revision) -> Self {
@@ -56,6 +45,11 @@ impl Tag {
     pub(crate) fn is_had(self, headers: &HeaderMap) -> bool {
         is_had(self.to_string().as_bytes(), headers)
     }
+
+    /// Reads which revisions a request expects as the newest.
+    pub(crate) fn expected(headers: &HeaderMap) -> Expected<Revision> {
+        Expected::read(headers, revision)
+    }
 }
 
 impl fmt::Display for Tag {
@@ -68,19 +62,6 @@ impl fmt::Display for Tag {
     }
 }
 
-impl Expected {
-    /// Reads `If-Match`; a tag that is none of ours, or a weak one, matches nothing.
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(header::IF_MATCH) {
-            return Self::Anything;
-        }
-        if listed(headers, header::IF_MATCH).any(|tag| tag == b"*") {
-            return Self::Existing;
-        }
-        Self::OneOf(listed(headers, header::IF_MATCH).filter_map(revision).collect())
-    }
-}
-
 fn revision(tag: &[u8]) -> Option<Revision> {
     let inner = std::str::from_utf8(tag).ok()?.strip_prefix("\"rev-")?.strip_suffix('"')?;
     let number = inner.split_once('.').map_or(inner, |(number, _)| number);
@@ -90,7 +71,7 @@ fn revision(tag: &[u8]) -> Option<Revision> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::http::{HeaderName, header};
 
     use super::*;
 
@@ -118,9 +99,9 @@ mod tests {
 
     #[test]
     fn what_is_expected_are_revisions_whatever_their_form() {
-        let of = |value| Expected::read(&headers(header::IF_MATCH, value));
+        let of = |value| Tag::expected(&headers(header::IF_MATCH, value));
         let one_of = |revs: &[u64]| Expected::OneOf(revs.iter().copied().map(Revision).collect());
-        assert_eq!(Expected::read(&HeaderMap::new()), Expected::Anything);
+        assert_eq!(Tag::expected(&HeaderMap::new()), Expected::Anything);
         assert_eq!(of("*"), Expected::Existing);
         assert_eq!(of("\"rev-7\", \"rev-8.text\",\"rev-9.12\""), one_of(&[7, 8, 9]));
         for none in ["\"7\"", "7", "W/\"rev-7\"", "\"rev-\"", "\"rev-+7\"", "\"rev-7", "", "\"\""] {

@@ -15,7 +15,7 @@ use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::tenants::Tenant;
-use crate::edge::trail::TARGET;
+use crate::edge::trail::{Address, TARGET};
 
 /// Refuses what a page of another origin asks for.
 pub(in crate::edge) async fn own_pages(
@@ -58,7 +58,8 @@ pub(in crate::edge) async fn admit(
 /// Writes down that somebody was not let in.
 fn refused_entry(refused: Refused, request: &Request) -> Refused {
     let (reason, method, path) = (refused.reason(), request.method(), request.uri().path());
-    info!(target: TARGET, reason, %method, path, "not let in");
+    let address = Address::of(request.extensions());
+    info!(target: TARGET, reason, %address, %method, path, "not let in");
     refused
 }
 

@@ -17,7 +17,7 @@ use crate::edge::doors::{Caller, Doors, Guard, Refused};
 use crate::edge::extract::Fresh;
 use crate::edge::model::{SignedIn, Ticket};
 use crate::edge::routes::Shared;
-use crate::edge::trail::TARGET;
+use crate::edge::trail::{Address, TARGET};
 
 /// Answers `POST /auth/session`: a token becomes a login. A newer token of somebody who is signed
 /// in goes on under the same login, so that open pages keep their CSRF tokens.
@@ -28,6 +28,7 @@ use crate::edge::trail::TARGET;
 )]
 pub(in crate::edge) async fn sign_in(
     State(shared): State<Arc<Shared>>,
+    address: Address,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
@@ -35,7 +36,7 @@ pub(in crate::edge) async fn sign_in(
         return Err(guard.refuse(Refused::Nobody));
     }
     let told = |refused: &Refused| {
-        info!(target: TARGET, reason = refused.reason(), "not signed in");
+        info!(target: TARGET, reason = refused.reason(), %address, "not signed in");
     };
     let claims = guard.bearer(&headers).await.inspect_err(told)?;
     let id = LoginId(rand::random());
@@ -43,7 +44,7 @@ pub(in crate::edge) async fn sign_in(
         Some(before) => before.continued(claims, id),
         None => Login { id, claims },
     };
-    info!(target: TARGET, subject = %login.claims.subject, "signed in");
+    info!(target: TARGET, subject = %login.claims.subject, %address, "signed in");
     guard.answer(&login)
 }
 
@@ -75,11 +76,11 @@ pub(in crate::edge) async fn session(
     delete, path = "/auth/session", tag = "doors",
     responses((status = 204, description = "The cookies are removed"))
 )]
-pub(in crate::edge) async fn sign_out(caller: Caller) -> Response {
+pub(in crate::edge) async fn sign_out(address: Address, caller: Caller) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     cookies::remove(response.headers_mut());
     if let Some(subject) = caller.subject() {
-        info!(target: TARGET, %subject, "signed out");
+        info!(target: TARGET, %subject, %address, "signed out");
     }
     response
 }

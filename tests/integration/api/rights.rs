@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, Told};
 use crate::doors::{guarded, hour};
+use crate::rights::Guarded;
 
 /// Asks a node with a token.
 struct Who {
@@ -111,4 +112,49 @@ async fn an_idempotency_key_is_of_whoever_sends_it() {
         assert_eq!(told.value(), json!({ "rev": rev }), "{who}");
     }
     node.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_that_somebody_else_has_changed_are_not_replaced_unseen() {
+    let pair = Guarded::start("minutes").await;
+    let rights = "/v1/docs/minutes/rights";
+    for node in &pair.cluster.nodes {
+        let ada = Who::with(node, "ada", &[("minutes", "admin")]);
+        ada.ask("PUT", "/v1/docs/minutes", json!({"text": "x"})).await;
+        let wanted =
+            |member: &str| json!({"owner": "ada", "public": false, "members": {member: ["read"]}});
+        let change = async |seen: &str, member: &str| {
+            let headers = [("authorization", &*ada.token), ("if-match", seen)];
+            ada.api.json("PUT", rights, &headers, wanted(member)).await
+        };
+        let begun = ada.ask("PUT", rights, wanted("mia")).await.is(200);
+        let told = ada.get(rights).await.is(200);
+        let seen = told.header("etag").to_owned();
+        assert_eq!((begun.header("etag"), begun.value()), (&*seen, told.value()));
+        let again = [("authorization", &*ada.token), ("if-none-match", &*seen)];
+        let again = ada.api.send("GET", rights, &again, "").await.is(304);
+        assert_eq!((again.header("etag"), &*again.text), (&*seen, ""));
+        // All at once, with what all of them have seen.
+        let all = ["a", "b", "c", "d", "e", "f"].map(|member| change(&seen, member));
+        let all = futures_util::future::join_all(all).await;
+        let (taken, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.status == 200);
+        assert_eq!((taken.len(), refused.len()), (1, 5));
+        for told in refused {
+            told.problem(412, "precondition-failed");
+        }
+        let (taken, now) = (&taken[0], ada.get(rights).await.is(200));
+        assert_eq!((taken.value(), taken.header("etag")), (now.value(), now.header("etag")));
+        // The answer got lost: the same once more is right, and changes nothing.
+        let granted = now.value();
+        let member = granted["members"].as_object().and_then(|all| all.keys().next());
+        let member = member.expect("one of them");
+        assert_eq!(change(&seen, member).await.is(200).header("etag"), now.header("etag"));
+        for stale in [&*seen, "\"rev-1\"", &format!("W/{}", now.header("etag")), ""] {
+            change(stale, "zoe").await.problem(412, "precondition-failed");
+        }
+        let listed = format!("{seen}, {}", now.header("etag"));
+        change(&listed, "mia").await.is(200);
+        change("*", "zoe").await.is(200);
+        assert_eq!(ada.get(rights).await.value(), wanted("zoe"));
+    }
 }
