@@ -26,7 +26,7 @@ async fn every_line_has_the_address_of_the_client() {
     let client = ("x-forwarded-for", CLIENT.to_owned());
     let (anna, eve) = (bearer(&hour("anna", &[("a", "admin")])), bearer(&hour("eve", &[])));
     let ask = async |browser: &Browser, method: Method, path: &str, headers: &[_]| {
-        let headers = [&[client.clone()], headers].concat();
+        let headers = [std::slice::from_ref(&client), headers].concat();
         let answer = browser.ask(&at, method, path, &headers).await;
         (answer.status().as_u16(), answer)
     };
