@@ -15,7 +15,13 @@ pub(crate) const HINT: &str =
 #[derive(Debug, clap::Args)]
 pub(crate) struct CredentialArgs {
     /// File with the token to show (see `quire token issue`); read anew for each connection
-    #[arg(long, global = true, value_name = "FILE", env = "QUIRE_TOKEN_FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QUIRE_TOKEN_FILE",
+        hide_env_values = true
+    )]
     token_file: Option<PathBuf>,
     /// CAs (PEM) to believe, of servers over https://, in the place of the system's
     #[arg(long, global = true, value_name = "FILE", env = "QUIRE_CA_FILE")]

@@ -134,7 +134,6 @@ async fn a_client_without_a_good_token_is_told_why_and_asks_once() {
     let site = Site::new().await;
     let proxy = Proxy::to(site.node.address, Line::Open).await;
     let (other, past) = (hour("eve", &[("b", "write")]), token("eve", &[], Duration::ZERO));
-    let mut asked = 0;
     let cases = [
         (None, 4401, "sign in"),
         (Some((&*past, true)), 4401, "expired"),
@@ -142,7 +141,7 @@ async fn a_client_without_a_good_token_is_told_why_and_asks_once() {
         (Some(("a.b.c", false)), 4401, "no JWT"),
         (Some((&*other, false)), 4403, "ask the document's owner"),
     ];
-    for (token, close_code, why) in cases {
+    for (asked, (token, close_code, why)) in (1..).zip(cases) {
         let token = token.map(|(token, fixed)| match fixed {
             true => Token::Fixed(token.into()),
             false => Token::File(site.renew(token)),
@@ -156,7 +155,6 @@ async fn a_client_without_a_good_token_is_told_why_and_asks_once() {
         for told in [shown, format!("{error:?} {error}")] {
             assert!(!told.contains(&past[20..]) && !told.contains(&other[20..]), "{told}");
         }
-        asked += 1;
         proxy.wait(|calls| calls.ended == asked && calls.begun == asked).await;
     }
     let missing = Some(Token::File(site.folder.path("nowhere")));
