@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::SinkExt;
+use futures_util::{FutureExt, SinkExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -369,8 +369,21 @@ impl Session {
         let (seq, base, op, received) = (*seq, *base, op.clone(), *received);
         self.in_flight = Some(Flight { seq, base, op, bytes, received, acknowledged: false });
         self.waits.begin(received);
-        self.share = Some((share, received + held::COUNTED_MAX));
-        match self.handle.submit(self.to.conn, batch, bytes).await {
+        let submitted = {
+            let mut submitting = pin!(self.handle.submit(self.to.conn, batch, bytes));
+            match submitting.as_mut().now_or_never() {
+                Some(submitted) => {
+                    self.share = Some((share, received + held::COUNTED_MAX));
+                    submitted
+                }
+                None => {
+                    // Nobody else is to wait because its document has no room for it.
+                    drop(share);
+                    submitting.await
+                }
+            }
+        };
+        match submitted {
             Ok(()) => ControlFlow::Continue(()),
             Err(NotTaken::Closed) => self.or_closed(Err(Closed)),
             Err(NotTaken::Full(refusal)) => {

@@ -20,7 +20,7 @@ use crate::edge::model::{Apply, Changed, Deletion, Named, Part};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::validator::Expected;
-use crate::text::{Component, Operation};
+use crate::text::{Component, Invalid, Operation};
 use crate::types::{Author, Revision, Seq, SessionId};
 
 /// Has a request that comes twice count once.
@@ -109,7 +109,11 @@ fn operation(parts: Vec<Part>, insert_bytes_max: usize) -> Result<(Operation, us
         Part::Delete(Deletion::Chars(chars)) => Component::Delete(chars.0),
     };
     let op = Operation::from_components(parts.into_iter().map(component));
-    let op = op.map_err(|bad| Problem::bad_request("bad-op", &bad.to_string()))?;
+    let op = op.map_err(|bad| match bad {
+        // No schema can say so.
+        Invalid::TooLong => Problem::unfit("bad-op", &bad.to_string()),
+        _ => Problem::bad_request("bad-op", &bad.to_string()),
+    })?;
     Ok((op, bytes))
 }
 

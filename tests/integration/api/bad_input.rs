@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[0]}"#, 400, "bad-op"),
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[""]}"#, 400, "bad-op"),
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[{"d":0}]}"#, 400, "bad-op"),
-    ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[4294967295,4294967295]}"#, 400, "bad-op"),
+    ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[4294967295,4294967295]}"#, 422, "bad-op"),
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":[2,"x"]}"#, 422, "bad-op"),
     ("POST", "/v1/docs/a/ops", r#"{"base":9,"op":["x"]}"#, 422, "bad-base"),
     ("POST", "/v1/docs/a/ops", r#"{"base":0,"op":["x"],"author":"a\nb"}"#, 422, "bad-author"),
