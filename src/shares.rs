@@ -64,8 +64,15 @@ struct Working {
 #[derive(Debug)]
 pub struct Coming {
     coming: oneshot::Receiver<Share>,
-    #[expect(dead_code, reason = "a turn comes for as long as there is what gives it")]
+    /// Its place among those that wait.
+    key: (u64, u64),
     shares: Shares,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.shares.state.lock().waiting.remove(&self.key);
+    }
 }
 
 impl Future for Coming {
@@ -116,7 +123,7 @@ impl Shares {
         state.came += 1;
         let key = (finished, state.came);
         state.waiting.insert(key, Waiting { bytes, turn });
-        Err(Coming { coming, shares: self.clone() })
+        Err(Coming { coming, key, shares: self.clone() })
     }
 
     fn fits(&self, state: &State, bytes: u64) -> bool {
@@ -145,12 +152,10 @@ impl Shares {
         loop {
             let (turn, share) = {
                 let mut state = self.state.lock();
-                let Some(first) = state.waiting.first_entry() else { return state.rest() };
-                let ((finished, _), bytes) = (*first.key(), first.get().bytes);
-                if first.get().turn.is_closed() {
-                    first.remove();
-                    continue;
-                }
+                let Some((first, waiting)) = state.waiting.first_key_value() else {
+                    return state.rest();
+                };
+                let ((finished, _), bytes) = (*first, waiting.bytes);
                 if !self.fits(&state, bytes) {
                     return;
                 }
@@ -284,6 +289,7 @@ mod tests {
         let gone = shares.ask(2, 0).expect_err("all is taken");
         let mut last = shares.ask(3, 0).expect_err("all is taken");
         drop(gone);
+        assert_eq!(shares.state.lock().waiting.len(), 1);
         drop(first);
         assert!(now(&mut last).is_some());
         assert_eq!(shares.state.lock().on_way, 0);

@@ -17,7 +17,6 @@ mod hello;
 mod leave;
 pub(in crate::edge) mod metered;
 mod outbox;
-mod rate;
 mod rejoin;
 pub(in crate::edge) mod waiting;
 
@@ -45,10 +44,10 @@ use crate::edge::session::held::Held;
 use crate::edge::session::hello::Early;
 use crate::edge::session::metered::Traffic;
 use crate::edge::session::outbox::{Bounds, Outbox, Taken};
-use crate::edge::session::rate::Rate;
 use crate::edge::session::waiting::Slot;
 use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
+use crate::edge::tenants::pace::Rate;
 use crate::edge::trail::{Address, TARGET};
 use crate::router::Document;
 use crate::shares::Share;
@@ -65,7 +64,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const SILENT_MAX: Duration = Duration::from_secs(75);
 
 /// How many pings of a client are answered.
-const PINGS_PER_SECOND: u32 = 20;
+const PINGS_PER_SECOND: u64 = 20;
 
 /// How long the document may take to welcome a client.
 const WELCOME_MAX: Duration = Duration::from_secs(30);
@@ -79,7 +78,7 @@ pub(crate) struct Guest {
     pub(crate) tenant: Tenant,
     /// Its place among the sockets of the tenant.
     #[expect(dead_code, reason = "held, not read")]
-    pub(crate) place: Permit<Tenant>,
+    pub(crate) place: Permit<u64>,
 }
 
 /// Serves one client until it goes or is sent away; `traffic` counts what its socket has taken.
@@ -220,7 +219,7 @@ where
         rejoin::join_wherever(shared, doc, join)
     };
     let mut early = Early::default();
-    let joining = held::in_turn(shared, &guest.tenant, hello::taken(socket, &mut early, join));
+    let joining = held::in_turn(shared, guest.tenant, hello::taken(socket, &mut early, join));
     let joined = match timeout(WELCOME_MAX, joining).await {
         Ok(joined) => joined?,
         Err(_) => {
@@ -241,12 +240,12 @@ where
         limits,
         stands_at,
         is_behind: false,
-        batches: Rate::new(config.ops_per_second),
-        cursors: Rate::new(config.cursors_per_second),
+        batches: Rate::new(config.ops_per_second.into()),
+        cursors: Rate::new(config.cursors_per_second.into()),
         pings: Rate::new(PINGS_PER_SECOND),
         lagged: None,
         traffic: traffic.clone(),
-        bytes: Rate::new(u32::try_from(config.bytes_per_second.as_u64()).unwrap_or(u32::MAX)),
+        bytes: Rate::new(config.bytes_per_second.as_u64()),
         held: None,
         share: None,
         in_flight: None,
@@ -299,7 +298,7 @@ impl Session {
                         None => ControlFlow::Break(None),
                     }
                 }
-                (frame, share) = held::due(&mut self.held, &self.shared, &self.guest.tenant) => {
+                (frame, share) = held::due(&mut self.held, &self.shared, self.guest.tenant) => {
                     self.hear(frame, share).await
                 }
                 () = held::over(&self.share), if self.share.is_some() => {

@@ -15,14 +15,13 @@ use tracing::{Instrument, debug};
 use crate::edge::doors::Refused;
 use crate::edge::metrics::Reason;
 use crate::edge::model::Named;
-use crate::edge::port::gate::Turned;
+use crate::edge::port::gate::Crowded;
 use crate::edge::port::listener::Admitted;
 use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session::metered::Metered;
 use crate::edge::session::{self, Guest};
-use crate::edge::tenants::Tenant;
 use crate::edge::trail::Address;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
@@ -63,17 +62,17 @@ pub(crate) async fn upgrade(
         return answer;
     };
     let (headers, query) = (request.headers(), request.uri().query());
-    let caller = match request.extensions().get::<Turned>() {
+    let caller = match request.extensions().get::<Crowded>() {
         // A ticket is not used up for it.
-        Some(turned) => Err(Refused::Turned(*turned)),
+        Some(crowded) => Err(Refused::Crowded(*crowded)),
         None => shared.doors.socket_caller(headers, query, offer.csrf).await,
     };
     let remote = request.extensions().get::<Remote>().copied().expect("the port tells");
     let guest = caller.and_then(|caller| {
-        let tenant = Tenant::of(&caller, remote);
-        let place = shared.tenants.socket(&tenant).map_err(|taken| {
+        let tenant = shared.tenants.of(&caller, remote);
+        let place = shared.tenants.socket(tenant).map_err(|spent| {
             shared.metrics.refuse(Reason::User);
-            Refused::from(taken)
+            Refused::from(spent)
         })?;
         Ok(Guest { caller, tenant, place })
     });

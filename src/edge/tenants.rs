@@ -2,15 +2,14 @@
 //! address.
 
 pub(in crate::edge) mod counted;
+pub(in crate::edge) mod pace;
 pub(in crate::edge) mod paces;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::access::Subject;
 use crate::edge::Config;
 use crate::edge::doors::Caller;
 use crate::edge::port::networks::client;
@@ -22,21 +21,19 @@ use crate::shares::{Coming, Share, Shares};
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 512 << 10;
 
-/// Whom it counts for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(in crate::edge) enum Tenant {
-    /// Somebody who is known.
-    User(Subject),
-    /// Whoever is at an address, in IPv6 in a network.
-    Address(IpAddr),
-    /// One of whom nothing is known but that they are on this machine, or behind a proxy that tells
-    /// nothing of them.
-    Unknown(u64),
+/// Whom it counts for: a user, whoever is at an address (in IPv6 in a network), or one socket of
+/// somebody of whom nothing is known but that they are on this machine, or behind a proxy that
+/// tells nothing of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::edge) struct Tenant {
+    /// A hash that nobody outside knows.
+    key: u64,
+    is_known: bool,
 }
 
 /// Keeps account of what tenants take.
 pub struct Tenants {
-    sockets: Counted<Tenant>,
+    sockets: Counted<u64>,
     requests: Paces,
     bytes: Paces,
     shares: Shares,
@@ -45,7 +42,7 @@ pub struct Tenants {
 
 /// Why a tenant gets nothing more, and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::edge) enum Taken {
+pub(in crate::edge) enum Spent {
     /// It has as many sockets as it may have.
     #[error("you have too many sockets open: close some")]
     Sockets,
@@ -54,7 +51,7 @@ pub(in crate::edge) enum Taken {
     Requests(Duration),
 }
 
-impl Taken {
+impl Spent {
     /// Returns when to come again.
     pub(in crate::edge) fn retry(self) -> Duration {
         match self {
@@ -62,21 +59,6 @@ impl Taken {
             Self::Sockets => Duration::from_secs(10),
             Self::Requests(wait) => wait,
         }
-    }
-}
-
-impl Tenant {
-    /// Returns whom it counts for, what a caller does.
-    pub(in crate::edge) fn of(caller: &Caller, remote: Remote) -> Self {
-        match caller.subject() {
-            Some(subject) => Self::User(subject.clone()),
-            None if remote.address.to_canonical().is_loopback() => Self::Unknown(rand::random()),
-            None => Self::Address(client(remote.address)),
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
     }
 }
 
@@ -93,32 +75,42 @@ impl Tenants {
         }
     }
 
+    /// Returns whom it counts for, what a caller does.
+    pub(in crate::edge) fn of(&self, caller: &Caller, remote: Remote) -> Tenant {
+        let address = remote.address.to_canonical();
+        match caller.subject() {
+            Some(subject) => Tenant { key: self.hash.hash_one(subject), is_known: true },
+            None if address.is_loopback() => Tenant { key: rand::random(), is_known: false },
+            None => Tenant { key: self.hash.hash_one(client(address)), is_known: true },
+        }
+    }
+
     /// Takes a place for a socket.
-    pub(in crate::edge) fn socket(&self, tenant: &Tenant) -> Result<Permit<Tenant>, Taken> {
-        if !tenant.is_known() {
+    pub(in crate::edge) fn socket(&self, tenant: Tenant) -> Result<Permit<u64>, Spent> {
+        if !tenant.is_known {
             return Ok(Permit::free());
         }
-        self.sockets.take(tenant).ok_or(Taken::Sockets)
+        self.sockets.take(&tenant.key).ok_or(Spent::Sockets)
     }
 
     /// Counts a request.
-    pub(in crate::edge) fn request(&self, tenant: &Tenant) -> Result<(), Taken> {
-        if !tenant.is_known() {
+    pub(in crate::edge) fn request(&self, tenant: Tenant) -> Result<(), Spent> {
+        if !tenant.is_known {
             return Ok(());
         }
-        self.requests.take(tenant, Duration::ZERO).map(drop).map_err(Taken::Requests)
+        self.requests.take(tenant.key, Duration::ZERO).map(drop).map_err(Spent::Requests)
     }
 
     /// Counts bytes that have come in over a socket, and returns how long they have to wait.
-    pub(in crate::edge) fn bytes(&self, tenant: &Tenant, bytes: u64) -> Duration {
-        if !tenant.is_known() {
+    pub(in crate::edge) fn bytes(&self, tenant: Tenant, bytes: u64) -> Duration {
+        if !tenant.is_known {
             return Duration::ZERO;
         }
-        self.bytes.charge(tenant, bytes)
+        self.bytes.charge(tenant.key, bytes)
     }
 
     /// Asks for the turn of so many bytes.
-    pub(in crate::edge) fn turn(&self, tenant: &Tenant, bytes: u64) -> Result<Share, Coming> {
-        self.shares.ask(self.hash.hash_one(tenant), bytes)
+    pub(in crate::edge) fn turn(&self, tenant: Tenant, bytes: u64) -> Result<Share, Coming> {
+        self.shares.ask(tenant.key, bytes)
     }
 }

@@ -29,17 +29,17 @@ fn insert(at: u32, text: &str) -> Operation {
 }
 
 /// Writes at the end of what is seen.
-fn append(document: &Document, text: &str) {
+pub(crate) fn append(document: &Document, text: &str) {
     let edited = document.change(|view| insert(u32::try_from(view.chars()).expect("short"), text));
     edited.expect("the end is not past the end");
 }
 
-async fn durable(document: &Document) {
+pub(crate) async fn durable(document: &Document) {
     let durable = timeout(PATIENCE, document.wait_durable()).await.expect("it becomes durable");
     durable.expect("the server takes the client");
 }
 
-async fn reach(document: &Document, wanted: impl Fn(&Status) -> bool) -> Status {
+pub(crate) async fn reach(document: &Document, wanted: impl Fn(&Status) -> bool) -> Status {
     let mut status = document.status();
     let reached = timeout(PATIENCE, status.wait_for(wanted)).await.expect("it comes to it");
     reached.expect("the document is open").clone()

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use quire::client::{Credentials, Document, Error, Options, Status, Tls, Token};
 use quire::node::Node;
-use quire::text::Operation;
 use quire::wire::{Codec, Mode};
 use tokio::time::timeout;
 
 use crate::certificates::{Authority, Folder};
+use crate::client::{append, durable, reach};
 use crate::doors::{guarded, hour, token};
 use crate::inner::PATIENCE;
 use crate::proxy::{Line, Proxy};
@@ -71,26 +71,6 @@ impl Site {
 
 fn open(options: Options) -> Document {
     Document::open("a".parse().expect("an id"), options)
-}
-
-/// Writes at the end of what is seen.
-fn append(document: &Document, text: &str) {
-    let edited = document.change(|view| {
-        let at = u32::try_from(view.chars()).expect("short");
-        Operation::builder().retain(at).insert(text).build()
-    });
-    edited.expect("the end is not past the end");
-}
-
-async fn durable(document: &Document) {
-    let durable = timeout(PATIENCE, document.wait_durable()).await.expect("it becomes durable");
-    durable.expect("the server takes the client");
-}
-
-async fn reach(document: &Document, wanted: impl Fn(&Status) -> bool) -> Status {
-    let mut status = document.status();
-    let reached = timeout(PATIENCE, status.wait_for(wanted)).await.expect("it comes to it");
-    reached.expect("the document is open").clone()
 }
 
 /// Returns why a document is not open.

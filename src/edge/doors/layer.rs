@@ -14,7 +14,6 @@ use crate::edge::metrics::Reason;
 use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::tenants::Tenant;
 use crate::edge::trail::{Address, TARGET};
 
 /// Refuses what a page of another origin asks for.
@@ -46,10 +45,10 @@ pub(in crate::edge) async fn admit(
         return refused_entry(refused, &request).into_response();
     }
     let remote = request.extensions().get::<Remote>().copied();
-    let tenant = remote.map(|remote| Tenant::of(&caller, remote));
-    if let Some(Err(taken)) = tenant.map(|tenant| shared.tenants.request(&tenant)) {
+    let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
+    if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
         shared.metrics.refuse(Reason::User);
-        return Refused::from(taken).into_response();
+        return Refused::from(spent).into_response();
     }
     request.extensions_mut().insert(caller);
     next.run(request).await

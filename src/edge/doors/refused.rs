@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::{BadTicket, Forged, NoLogin, NoTicket, Refusal, TICKET_LIFETIME, TooLarge};
-use crate::edge::port::gate::Turned;
+use crate::edge::port::gate::Crowded;
 use crate::edge::problem::Problem;
-use crate::edge::tenants::Taken;
+use crate::edge::tenants::Spent;
 use crate::wire::ErrorCode;
 
 /// Tells why somebody is not let in.
@@ -43,10 +43,10 @@ pub(in crate::edge) enum Refused {
     NoTicket(#[from] NoTicket),
     /// There is no room for its address.
     #[error(transparent)]
-    Turned(#[from] Turned),
+    Crowded(#[from] Crowded),
     /// They have taken what they may.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    Spent(#[from] Spent),
     /// The page is one of another site.
     #[error(
         "a page of another origin may not use this server: open the one it serves, or have \
@@ -71,10 +71,10 @@ impl Refused {
             Self::Nobody => "nobody",
             Self::TooLarge(_) => "login-too-large",
             Self::NoTicket(_) => "no-ticket",
-            Self::Turned(Turned::Many) => "address",
-            Self::Turned(Turned::Fast(_)) => "rate",
-            Self::Taken(Taken::Sockets) => "sockets",
-            Self::Taken(Taken::Requests(_)) => "requests",
+            Self::Crowded(Crowded::Many) => "address",
+            Self::Crowded(Crowded::Fast(_)) => "rate",
+            Self::Spent(Spent::Sockets) => "sockets",
+            Self::Spent(Spent::Requests(_)) => "requests",
             Self::Origin => "origin",
             Self::Host => "host",
         }
@@ -91,15 +91,15 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => ErrorCode::Unauthenticated,
             Self::TooLarge(_) => ErrorCode::TooLarge,
-            Self::NoTicket(_) | Self::Turned(_) | Self::Taken(_) => ErrorCode::Rate,
+            Self::NoTicket(_) | Self::Crowded(_) | Self::Spent(_) => ErrorCode::Rate,
         }
     }
 
     /// Returns when to come again, where that is known.
     pub(in crate::edge) fn retry(self) -> Option<Duration> {
         match self {
-            Self::Turned(turned) => Some(turned.retry()),
-            Self::Taken(taken) => Some(taken.retry()),
+            Self::Crowded(crowded) => Some(crowded.retry()),
+            Self::Spent(spent) => Some(spent.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
             _ => None,
         }
@@ -115,7 +115,7 @@ impl Refused {
             | Self::Ticket(_)
             | Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTicket(_) | Self::Turned(_) | Self::Taken(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoTicket(_) | Self::Crowded(_) | Self::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }

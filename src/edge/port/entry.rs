@@ -87,9 +87,9 @@ impl Entry {
         if is_socket && peer.address != self.peer.address && !trusted.contain(peer.address) {
             match self.gate.admit(peer.address).await {
                 Ok(place) => admitted.keep(place),
-                Err(turned) => {
-                    self.metrics.refuse(turned.reason());
-                    head.extensions.insert(turned);
+                Err(crowded) => {
+                    self.metrics.refuse(crowded.reason());
+                    head.extensions.insert(crowded);
                 }
             }
         }
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::edge::ProxyHeader;
-    use crate::edge::port::gate::Turned;
+    use crate::edge::port::gate::Crowded;
     use crate::telemetry;
 
     fn ip(text: &str) -> IpAddr {
@@ -178,9 +178,9 @@ mod tests {
         let echo = async |request: axum::extract::Request| {
             let (head, _) = request.into_parts();
             let peer = *head.extensions.get::<Remote>().expect("each request carries one");
-            let turned = head.extensions.get::<Turned>().is_some();
+            let crowded = head.extensions.get::<Crowded>().is_some();
             let kept = head.extensions.get::<Admitted>().is_some_and(Admitted::is_behind);
-            (head.headers, format!("{} {} {turned} {kept}", peer.address, peer.secure))
+            (head.headers, format!("{} {} {crowded} {kept}", peer.address, peer.secure))
         };
         Entry {
             peer: Remote { address: ip(from), secure: true },

@@ -1,5 +1,6 @@
 //! How many connections one address has at once, and how many begin in a second.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,11 +18,12 @@ const LINE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Gate {
     connections: Counted<IpAddr>,
     handshakes: Paces,
+    hash: RandomState,
 }
 
 /// Why an address may not, and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Turned {
+pub(crate) enum Crowded {
     /// It has as many as it may have.
     #[error("there are too many connections from your address: close some")]
     Many,
@@ -37,26 +39,26 @@ impl Gate {
     /// Lets an address have so many connections and handshakes; 0 stands for any number.
     pub(crate) fn new(connections: usize, handshakes_per_second: u32) -> Self {
         let handshakes = Paces::new(handshakes_per_second.into());
-        Self { connections: Counted::new(connections), handshakes }
+        Self { connections: Counted::new(connections), handshakes, hash: RandomState::new() }
     }
 
     /// Takes a place for an address, at its rate: who comes a little too quickly waits. Those of
     /// this machine are not counted: they are tools of whoever runs it, or a proxy that speaks for
     /// many.
-    pub(crate) async fn admit(&self, address: IpAddr) -> Result<Place, Turned> {
+    pub(crate) async fn admit(&self, address: IpAddr) -> Result<Place, Crowded> {
         if address.to_canonical().is_loopback() {
             return Ok(Permit::free());
         }
         let address = client(address);
-        let place = self.connections.take(&address).ok_or(Turned::Many)?;
-        let taken = self.handshakes.take(&address, LINE_MAX);
+        let place = self.connections.take(&address).ok_or(Crowded::Many)?;
+        let taken = self.handshakes.take(self.hash.hash_one(address), LINE_MAX);
         // Who is turned away waits for it as long, and so comes again later.
         sleep(taken.unwrap_or(LINE_MAX)).await;
-        taken.map(|_| place).map_err(Turned::Fast)
+        taken.map(|_| place).map_err(Crowded::Fast)
     }
 }
 
-impl Turned {
+impl Crowded {
     /// Returns when to come again.
     pub(crate) fn retry(self) -> Duration {
         match self {
@@ -91,7 +93,7 @@ mod tests {
         let gate = Gate::new(2, 0);
         let one = gate.admit(ip("2001:db8::1")).await.expect("the first");
         let _other = gate.admit(ip("2001:db8::2")).await.expect("the second of the network");
-        assert!(matches!(gate.admit(ip("2001:db8::3")).await, Err(Turned::Many)));
+        assert!(matches!(gate.admit(ip("2001:db8::3")).await, Err(Crowded::Many)));
         assert!(gate.admit(ip("2001:db8:0:1::3")).await.is_ok(), "another network");
         drop(one);
         assert!(gate.admit(ip("2001:db8::3")).await.is_ok());

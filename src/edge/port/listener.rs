@@ -21,7 +21,7 @@ use tracing::debug;
 use crate::edge::metrics::Reason;
 use crate::edge::port::activity::Activity;
 use crate::edge::port::entry::Entry;
-use crate::edge::port::gate::{Gate, Place, Turned};
+use crate::edge::port::gate::{Crowded, Gate, Place};
 use crate::edge::port::proxy;
 use crate::edge::port::remote::Remote;
 use crate::edge::port::strict::Strict;
@@ -70,7 +70,7 @@ enum Closed {
     /// It is refused.
     Refused(Reason, String),
     /// There is no room for its address, which it is told where it is plain.
-    Turned(Turned, TcpStream),
+    Crowded(Crowded, TcpStream),
 }
 
 impl Admitted {
@@ -145,10 +145,10 @@ impl Port {
                 self.shared.metrics.refuse(reason);
                 debug!(%from, why, "a connection is refused");
             }
-            Err(Closed::Turned(turned, stream)) => {
-                self.shared.metrics.refuse(turned.reason());
+            Err(Closed::Crowded(crowded, stream)) => {
+                self.shared.metrics.refuse(crowded.reason());
                 if self.tls.is_none() {
-                    tell(stream, turned).await;
+                    tell(stream, crowded).await;
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Port {
         };
         let place = match place {
             Ok(place) => place,
-            Err(turned) => return Err(Closed::Turned(turned, stream)),
+            Err(crowded) => return Err(Closed::Crowded(crowded, stream)),
         };
         let Some(tls) = &self.tls else {
             return Ok(Line { stream: Box::new(stream), peer, place, http2: false });
@@ -224,13 +224,13 @@ impl Port {
 }
 
 /// Tells a client why its connection ends.
-async fn tell(mut stream: TcpStream, turned: Turned) {
-    let body = format!(r#"{{"title":"Too Many Requests","status":429,"detail":"{turned}"}}"#);
+async fn tell(mut stream: TcpStream, crowded: Crowded) {
+    let body = format!(r#"{{"title":"Too Many Requests","status":429,"detail":"{crowded}"}}"#);
     let answer = format!(
         "HTTP/1.1 429 Too Many Requests\r\nretry-after: {}\r\ncontent-length: {}\r\n\
          content-type: application/problem+json\r\ncache-control: no-store\r\n\
          connection: close\r\n\r\n{body}",
-        turned.retry().as_secs_f64().ceil(),
+        crowded.retry().as_secs_f64().ceil(),
         body.len()
     );
     // It takes so little at once, or is gone.

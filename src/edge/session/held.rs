@@ -49,9 +49,9 @@ impl Session {
             Ok(None) => return ControlFlow::Continue(()),
             Err(farewell) => return ControlFlow::Break(Some(farewell)),
         };
-        let (tenants, tenant) = (&self.shared.tenants, &self.guest.tenant);
+        let (tenants, tenant) = (&self.shared.tenants, self.guest.tenant);
         let bytes = frame.len() as u64;
-        let wait = self.bytes.charge(frame.len()).max(tenants.bytes(tenant, bytes));
+        let wait = self.bytes.charge(bytes).max(tenants.bytes(tenant, bytes));
         if !wait.is_zero() {
             self.shared.metrics.held.inc();
             let from = self.heard + wait;
@@ -71,7 +71,7 @@ impl Session {
 /// Does what is not a batch when it is its turn.
 pub(in crate::edge::session) async fn in_turn<T>(
     shared: &Shared,
-    tenant: &Tenant,
+    tenant: Tenant,
     piece: impl Future<Output = T>,
 ) -> T {
     let share = match shared.tenants.turn(tenant, 0) {
@@ -114,7 +114,7 @@ where
 pub(in crate::edge::session) async fn due(
     held: &mut Option<Held>,
     shared: &Shared,
-    tenant: &Tenant,
+    tenant: Tenant,
 ) -> (Bytes, Share) {
     let Some(Held { frame, from, coming }) = held else { return pending().await };
     let share = match coming {
