@@ -62,7 +62,7 @@ pub(crate) async fn upgrade(
     let caller = match request.extensions().get::<Turned>() {
         // A ticket is not used up for it.
         Some(turned) => Err(Refused::Turned(*turned)),
-        None => shared.doors.socket_caller(headers, query, offer.csrf).await,
+        None => shared.doors.socket_caller(headers, query, offer.csrf, &shared.router).await,
     };
     let admitted = request.extensions_mut().remove::<Admitted>();
     let upgraded = hyper::upgrade::on(&mut request);

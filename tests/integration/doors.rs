@@ -127,7 +127,11 @@ fn bearer(token: &str) -> (&'static str, String) {
 }
 
 /// Connects to `a` and says hello; returns what comes back: its kind, and how it ends if it does.
-async fn knock(node: &impl Listens, path: &str, headers: &[(&'static str, &str)]) -> (String, u16) {
+pub(crate) async fn knock(
+    node: &impl Listens,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> (String, u16) {
     let mut raw = Raw::upgrade_with(node, path, headers).await.expect("a browser is told inside");
     raw.send(&hello('1', "")).await;
     let first = raw.next().await;
@@ -138,7 +142,7 @@ async fn knock(node: &impl Listens, path: &str, headers: &[(&'static str, &str)]
     (first["code"].as_str().expect("an error has a code").to_owned(), code)
 }
 
-fn closed(code: &str, close: u16) -> (String, u16) {
+pub(crate) fn closed(code: &str, close: u16) -> (String, u16) {
     (code.to_owned(), close)
 }
 

@@ -49,6 +49,7 @@ mod startup;
 mod storm;
 mod strangers;
 mod supervision;
+mod tickets;
 mod tidy;
 mod verbs;
 mod versions;

@@ -10,6 +10,9 @@ use crate::edge::port::gate::Turned;
 use crate::edge::problem::Problem;
 use crate::wire::ErrorCode;
 
+/// When to come again with another ticket.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Tells why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::edge) enum Refused {
@@ -31,6 +34,11 @@ pub(in crate::edge) enum Refused {
     /// The ticket is not good.
     #[error(transparent)]
     Ticket(BadTicket),
+    /// The ticket is not taken by the node that issued it.
+    #[error(
+        "the node that issued the ticket does not answer: ask for a new one, and connect with that"
+    )]
+    Away,
     /// Nobody has shown who they are.
     #[error("nobody is signed in: send a token as Authorization: Bearer")]
     Nobody,
@@ -64,6 +72,7 @@ impl Refused {
             Self::Login(none) => none.reason(),
             Self::Forged(forged) => forged.reason(),
             Self::Ticket(_) => "ticket",
+            Self::Away => "ticket-away",
             Self::Nobody => "nobody",
             Self::TooLarge(_) => "login-too-large",
             Self::NoTicket(_) => "no-ticket",
@@ -86,6 +95,7 @@ impl Refused {
             | Self::Nobody => ErrorCode::Unauthenticated,
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NoTicket(_) | Self::Turned(_) => ErrorCode::Rate,
+            Self::Away => ErrorCode::Unavailable,
         }
     }
 
@@ -94,6 +104,7 @@ impl Refused {
         match self {
             Self::Turned(turned) => Some(turned.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
+            Self::Away => Some(SOON),
             _ => None,
         }
     }
@@ -109,6 +120,7 @@ impl Refused {
             | Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoTicket(_) | Self::Turned(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Away => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
