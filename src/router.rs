@@ -115,10 +115,18 @@ impl Router {
         let _ = timeout(most, moved).await;
     }
 
-    /// Has a request of the HTTP API answered by the node that a document is on.
+    /// Tells whether another node is up, as far as this one knows.
+    pub fn is_up(&self, node: &NodeId) -> bool {
+        self.peers.as_ref().is_some_and(|peers| peers.is_up(node))
+    }
+
+    /// Has a request answered by another node.
     ///
     /// # Errors
     /// [`PeerError`].
+    ///
+    /// # Cancel safety
+    /// The other node may work on a request of a call that was dropped.
     pub async fn carry(&self, owner: &NodeId, request: Request) -> Result<Response, PeerError> {
         match &self.peers {
             Some(peers) => peers.carry(owner, request).await,

@@ -1,5 +1,6 @@
-//! What a login cookie says once it is opened: postcard behind a version byte. A field is never
-//! moved or given another meaning; a change is a new version.
+//! What a login cookie says once it is opened, and what one node tells another of who has a ticket:
+//! postcard behind a version byte. A field is never moved or given another meaning; a change is a
+//! new version.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,11 @@ pub(crate) const VERSION: u8 = 1;
 struct Sealed {
     id: [u8; 16],
     sealed: Timestamp,
+    claims: Said,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Said {
     subject: String,
     name: Author,
     expires: Timestamp,
@@ -26,34 +32,81 @@ struct Sealed {
 
 /// Spells a login.
 pub(crate) fn encode(login: &Login, sealed: Timestamp) -> Vec<u8> {
-    let claims = &login.claims;
-    let grant = |grant: &Grant| (grant.pattern.to_string(), grant.rights.bits());
-    let said = Sealed {
-        id: login.id.0,
-        sealed,
-        subject: claims.subject.to_string(),
-        name: claims.name.clone(),
-        expires: claims.expires,
-        issued: claims.issued,
-        token: claims.id.as_ref().map(ToString::to_string),
-        grants: claims.grants.iter().map(grant).collect(),
-    };
+    let said = Sealed { id: login.id.0, sealed, claims: Said::from(&login.claims) };
     postcard::to_stdvec(&said).expect("memory takes every login")
 }
 
 /// Reads a login, and when it was sealed.
 pub(crate) fn decode(bytes: &[u8]) -> Option<(Login, Timestamp)> {
-    let said: Sealed = postcard::from_bytes(bytes).ok()?;
-    let grant = |(pattern, rights): (String, u8)| {
-        Some(Grant { pattern: pattern.parse().ok()?, rights: Rights::from_bits(rights)? })
-    };
-    let claims = Claims {
-        subject: said.subject.parse().ok()?,
-        name: said.name,
-        expires: said.expires,
-        issued: said.issued,
-        id: said.token.map(|id| id.parse().ok()).map_or(Some(None), |id| id.map(Some))?,
-        grants: said.grants.into_iter().map(grant).collect::<Option<_>>()?,
-    };
-    Some((Login { id: LoginId(said.id), claims }, said.sealed))
+    let Sealed { id, sealed, claims } = postcard::from_bytes(bytes).ok()?;
+    Some((Login { id: LoginId(id), claims: claims.meant()? }, sealed))
+}
+
+impl Claims {
+    /// Spells them for another node, which trusts this one.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(&Said::from(self), vec![VERSION]).expect("memory takes all claims")
+    }
+
+    /// Reads what another node has spelled; nothing where that is of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let said: Said = postcard::from_bytes(bytes.strip_prefix(&[VERSION])?).ok()?;
+        said.meant()
+    }
+}
+
+impl From<&Claims> for Said {
+    fn from(claims: &Claims) -> Self {
+        let grant = |grant: &Grant| (grant.pattern.to_string(), grant.rights.bits());
+        Self {
+            subject: claims.subject.to_string(),
+            name: claims.name.clone(),
+            expires: claims.expires,
+            issued: claims.issued,
+            token: claims.id.as_ref().map(ToString::to_string),
+            grants: claims.grants.iter().map(grant).collect(),
+        }
+    }
+}
+
+impl Said {
+    fn meant(self) -> Option<Claims> {
+        let grant = |(pattern, rights): (String, u8)| {
+            Some(Grant { pattern: pattern.parse().ok()?, rights: Rights::from_bits(rights)? })
+        };
+        Some(Claims {
+            subject: self.subject.parse().ok()?,
+            name: self.name,
+            expires: self.expires,
+            issued: self.issued,
+            id: self.token.map(|id| id.parse().ok()).map_or(Some(None), |id| id.map(Some))?,
+            grants: self.grants.into_iter().map(grant).collect::<Option<_>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes of two versions are in one cluster while it is upgraded.
+    #[test]
+    fn claims_come_out_as_they_went_in_in_the_first_format() {
+        let grant = Grant { pattern: "acme.*".parse().expect("a pattern"), rights: Rights::ALL };
+        let claims = Claims {
+            subject: "anna".parse().expect("a subject"),
+            name: "Anna".parse().expect("a name"),
+            expires: Timestamp(300),
+            issued: Some(Timestamp(1)),
+            id: "t-1".parse().ok(),
+            grants: vec![grant],
+        };
+        let golden = b"\x01\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f";
+        assert_eq!(claims.encode(), golden);
+        assert_eq!(Claims::decode(golden).as_ref(), Some(&claims));
+        for length in 0..golden.len() {
+            assert_eq!(Claims::decode(&golden[..length]), None, "{length} bytes");
+        }
+        assert_eq!(Claims::decode(&[&[VERSION + 1], &golden[1..]].concat()), None);
+    }
 }

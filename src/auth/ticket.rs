@@ -4,8 +4,15 @@
 //! which is logged and remembered all over the place, because it is worth nothing once it was
 //! used. Only its hash is kept, so that nothing that reads this memory opens a socket with it.
 //!
-//! A ticket is known to the node that issued it, and to no other. Pure: the caller keeps it, draws
-//! the random bits and reads the (monotonic) clock.
+//! ```text
+//! ticket = base64url( version (1) | random (32) | HMAC-SHA256 (32) | the node's name )
+//! the HMAC is over: version, random, name; under a key that all nodes derive
+//! ```
+//!
+//! A ticket is kept by the node that issued it, and taken there alone, so that it is taken once:
+//! who is shown another node's ticket asks that node, by the ticket's hash. The HMAC lets nobody
+//! have a node asked who was not given a ticket. Pure: the caller keeps it, draws the random bits,
+//! reads the (monotonic) clock, and asks the other node.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,11 +20,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::access::Subject;
+use crate::auth::secret::{Rotating, Secret};
 use crate::auth::token::Claims;
+use crate::types::{DOC_ID_BYTES_MAX, NodeId};
 
 /// How long a ticket is good.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
@@ -25,17 +35,33 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 /// The most tickets of one subject that wait at once.
 pub const TICKETS_OF_SUBJECT_MAX: usize = 64;
 
-const TICKET_BYTES: usize = 32;
+const VERSION: u8 = 1;
+const RANDOM_BYTES: usize = 32;
+const TAG_BYTES: usize = 32;
+const BYTES_MAX: usize = 1 + RANDOM_BYTES + TAG_BYTES + DOC_ID_BYTES_MAX;
 
-type Hash = [u8; 32];
+/// Names a ticket to the node that issued it; it opens nothing by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TicketHash(pub [u8; 32]);
+
+/// Is a ticket as it was read: one that a node of the cluster has issued at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The node.
+    pub by: NodeId,
+    /// What it knows the ticket by.
+    pub hash: TicketHash,
+}
 
 /// Keeps the tickets that were issued and neither used nor expired.
 #[derive(Debug)]
 pub struct Tickets {
+    me: NodeId,
+    keys: Rotating<hmac::Key>,
     most: usize,
-    waiting: HashMap<Hash, Claims>,
+    waiting: HashMap<TicketHash, Claims>,
     /// In the order of their issue, which is that of their expiry; used ones are still there.
-    ages: VecDeque<(Instant, Hash, Subject)>,
+    ages: VecDeque<(Instant, TicketHash, Subject)>,
     /// How many a subject has in `ages`.
     counts: HashMap<Subject, usize>,
 }
@@ -58,9 +84,17 @@ pub enum NoTicket {
 pub struct BadTicket;
 
 impl Tickets {
-    /// Returns an empty collection that takes so many.
-    pub fn new(most: usize) -> Self {
-        Self { most, waiting: HashMap::new(), ages: VecDeque::new(), counts: HashMap::new() }
+    /// Returns an empty collection of a node that takes so many, with the cluster's secrets.
+    pub fn new(me: NodeId, (current, previous): (&Secret, Option<&Secret>), most: usize) -> Self {
+        let make = |key: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, key);
+        let keys = Rotating::derive(current, previous, "ticket 1", make);
+        let (waiting, ages, counts) = Default::default();
+        Self { me, keys, most, waiting, ages, counts }
+    }
+
+    /// Returns the node that issues them.
+    pub fn node(&self) -> &NodeId {
+        &self.me
     }
 
     /// Issues a ticket; `random` has to be just that, and used for nothing else.
@@ -70,7 +104,7 @@ impl Tickets {
     pub fn issue(
         &mut self,
         claims: Claims,
-        random: [u8; TICKET_BYTES],
+        random: [u8; RANDOM_BYTES],
         now: Instant,
     ) -> Result<SecretString, NoTicket> {
         self.forget(now);
@@ -84,21 +118,42 @@ impl Tickets {
         *self.counts.entry(claims.subject.clone()).or_default() += 1;
         self.ages.push_back((now, hash, claims.subject.clone()));
         self.waiting.insert(hash, claims);
-        Ok(URL_SAFE_NO_PAD.encode(random).into())
+        let tag = hmac::sign(&self.keys.current, &signed(&random, self.me.0.as_str()));
+        let name = self.me.0.as_str().as_bytes();
+        let ticket = [&[VERSION][..], &random, tag.as_ref(), name].concat();
+        Ok(URL_SAFE_NO_PAD.encode(ticket).into())
     }
 
-    /// Takes a ticket, which is good for this once.
+    /// Reads a ticket, whichever node has issued it; whether it is good still is known there.
+    ///
+    /// # Errors
+    /// [`BadTicket`] where no node of the cluster has ever issued it.
+    pub fn read(&self, ticket: &str) -> Result<Issued, BadTicket> {
+        let mut bytes = [0; BYTES_MAX];
+        let length = URL_SAFE_NO_PAD.decode_slice(ticket, &mut bytes).map_err(|_| BadTicket)?;
+        let (version, rest) = bytes[..length].split_first().ok_or(BadTicket)?;
+        let (random, rest) = rest.split_first_chunk::<RANDOM_BYTES>().ok_or(BadTicket)?;
+        let (tag, name) = rest.split_first_chunk::<TAG_BYTES>().ok_or(BadTicket)?;
+        let name = str::from_utf8(name).map_err(|_| BadTicket)?;
+        let signed = signed(random, name);
+        let made_by = |key: &hmac::Key| hmac::verify(key, &signed, tag).is_ok();
+        let is_ours =
+            made_by(&self.keys.current) || self.keys.previous.as_ref().is_some_and(made_by);
+        if *version != VERSION || !is_ours {
+            return Err(BadTicket);
+        }
+        let by = NodeId(name.parse().map_err(|_| BadTicket)?);
+        Ok(Issued { by, hash: hashed(random) })
+    }
+
+    /// Takes a ticket of this node, which is good for this once.
     ///
     /// # Errors
     /// [`BadTicket`].
-    pub fn take(&mut self, ticket: &str, now: Instant) -> Result<Claims, BadTicket> {
+    pub fn take(&mut self, hash: &TicketHash, now: Instant) -> Result<Claims, BadTicket> {
         self.forget(now);
-        let mut random = [0; TICKET_BYTES];
-        match URL_SAFE_NO_PAD.decode_slice(ticket, &mut random) {
-            // Looked up by its hash: how long that takes tells nothing about the ticket.
-            Ok(TICKET_BYTES) => self.waiting.remove(&hashed(&random)).ok_or(BadTicket),
-            Ok(_) | Err(_) => Err(BadTicket),
-        }
+        // Looked up by its hash: how long that takes tells nothing about the ticket.
+        self.waiting.remove(hash).ok_or(BadTicket)
     }
 
     /// Returns how many places are taken.
@@ -127,8 +182,14 @@ impl Tickets {
     }
 }
 
-fn hashed(random: &[u8]) -> Hash {
-    digest(&SHA256, random).as_ref().try_into().expect("SHA-256 gives 32 bytes")
+/// Returns what is signed: what is before the name has a fixed length.
+fn signed(random: &[u8; RANDOM_BYTES], name: &str) -> Vec<u8> {
+    [&[VERSION][..], random, name.as_bytes()].concat()
+}
+
+fn hashed(random: &[u8; RANDOM_BYTES]) -> TicketHash {
+    let hash = digest(&SHA256, random);
+    TicketHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
 }
 
 #[cfg(test)]
@@ -144,42 +205,88 @@ mod tests {
         Claims { subject, name, expires, issued: None, id: None, grants: Vec::new() }
     }
 
+    fn secret(byte: u8) -> Secret {
+        Secret::read(&[byte; 32]).expect("it is long enough")
+    }
+
+    /// The tickets of a node whose cluster has a secret of such bytes.
+    fn of(node: &str, secrets: (u8, Option<u8>), most: usize) -> Tickets {
+        let (current, previous) = (secret(secrets.0), secrets.1.map(secret));
+        let node = NodeId(node.parse().expect("a name"));
+        Tickets::new(node, (&current, previous.as_ref()), most)
+    }
+
+    fn tickets(most: usize) -> Tickets {
+        of("node-0", (b'a', None), most)
+    }
+
     fn random(n: usize) -> [u8; 32] {
         let mut random = [0; 32];
         random[..8].copy_from_slice(&n.to_be_bytes());
         random
     }
 
+    fn issue(tickets: &mut Tickets, n: usize, now: Instant) -> String {
+        let ticket = tickets.issue(claims("a"), random(n), now).expect("room");
+        ticket.expose_secret().to_owned()
+    }
+
+    /// Takes a ticket as the node does that it is shown to, where that has issued it.
+    fn take(tickets: &mut Tickets, ticket: &str, now: Instant) -> Result<Claims, BadTicket> {
+        let Issued { by, hash } = tickets.read(ticket)?;
+        assert_eq!(&by, tickets.node());
+        tickets.take(&hash, now)
+    }
+
     #[test]
     fn a_ticket_is_taken_once() {
-        let (mut tickets, now) = (Tickets::new(10), Instant::now());
-        let ticket = tickets.issue(claims("a"), random(1), now).expect("room");
-        let ticket = ticket.expose_secret();
-        assert_eq!(ticket.len(), 43);
-        assert_eq!(tickets.take(ticket, now), Ok(claims("a")));
-        assert_eq!(tickets.take(ticket, now), Err(BadTicket));
+        let (mut tickets, now) = (tickets(10), Instant::now());
+        let ticket = issue(&mut tickets, 1, now);
+        assert_eq!(take(&mut tickets, &ticket, now), Ok(claims("a")));
+        assert_eq!(take(&mut tickets, &ticket, now), Err(BadTicket));
+    }
+
+    #[test]
+    fn every_node_reads_who_has_issued_a_ticket_and_that_node_alone_has_it() {
+        let now = Instant::now();
+        let longest = "~".repeat(DOC_ID_BYTES_MAX);
+        for name in ["a", "node-1.example_x~", &longest] {
+            let (mut one, mut other) = (of(name, (b'a', None), 10), of("b", (b'a', None), 10));
+            let ticket = issue(&mut one, 1, now);
+            let url_safe = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            assert!(ticket.len() <= 258 && ticket.bytes().all(url_safe), "{ticket}");
+            let issued = other.read(&ticket).expect("it is the cluster's");
+            assert_eq!((&issued.by, Ok(&issued)), (one.node(), one.read(&ticket).as_ref()));
+            assert_eq!(other.take(&issued.hash, now), Err(BadTicket));
+            assert_eq!(one.take(&issued.hash, now), Ok(claims("a")));
+        }
+    }
+
+    #[test]
+    fn the_secret_is_replaced_in_two_steps() {
+        let ticket = issue(&mut tickets(10), 1, Instant::now());
+        let read = |secrets| of("node-1", secrets, 10).read(&ticket).is_ok();
+        assert!(read((b'a', None)) && read((b'b', Some(b'a'))) && read((b'a', Some(b'b'))));
+        assert!(!read((b'b', None)), "another cluster's");
     }
 
     #[test]
     fn a_ticket_expires_after_30_s() {
-        let (mut tickets, now) = (Tickets::new(10), Instant::now());
-        let issue = |tickets: &mut Tickets, n| tickets.issue(claims("a"), random(n), now);
-        let (one, two) = (issue(&mut tickets, 1), issue(&mut tickets, 2));
-        let (one, two) = (one.expect("room"), two.expect("room"));
+        let (mut tickets, now) = (tickets(10), Instant::now());
+        let (one, two) = (issue(&mut tickets, 1, now), issue(&mut tickets, 2, now));
         let just = TICKET_LIFETIME - Duration::from_nanos(1);
-        assert!(tickets.take(one.expose_secret(), now + just).is_ok());
-        let over = tickets.take(two.expose_secret(), now + TICKET_LIFETIME);
-        assert_eq!(over, Err(BadTicket));
+        assert!(take(&mut tickets, &one, now + just).is_ok());
+        assert_eq!(take(&mut tickets, &two, now + TICKET_LIFETIME), Err(BadTicket));
         assert!(tickets.is_empty() && tickets.waiting.is_empty() && tickets.counts.is_empty());
     }
 
     #[test]
     fn places_are_bounded_for_each_and_for_all() {
-        let (mut tickets, now) = (Tickets::new(100), Instant::now());
+        let (mut tickets, now) = (tickets(100), Instant::now());
         for n in 0..TICKETS_OF_SUBJECT_MAX {
-            let ticket = tickets.issue(claims("a"), random(n), now).expect("room");
+            let ticket = issue(&mut tickets, n, now);
             // One that is used keeps its place: who asks and uses in a loop is held up, too.
-            assert!(tickets.take(ticket.expose_secret(), now).is_ok());
+            assert!(take(&mut tickets, &ticket, now).is_ok());
         }
         let more = tickets.issue(claims("a"), random(100), now);
         assert_eq!(more.err(), Some(NoTicket::TooMany));
@@ -196,14 +303,33 @@ mod tests {
 
     #[test]
     fn what_is_no_ticket_opens_nothing() {
-        let (mut tickets, now) = (Tickets::new(10), Instant::now());
-        let ticket = tickets.issue(claims("a"), random(1), now).expect("room");
-        let ticket = ticket.expose_secret().to_owned();
+        let (mut tickets, now) = (tickets(10), Instant::now());
+        let ticket = issue(&mut tickets, 1, now);
         let longer = format!("{ticket}A");
         for bad in ["", "AAAA", &ticket[1..], &longer, &"A".repeat(43), &"A".repeat(10_000)] {
-            assert_eq!(tickets.take(bad, now), Err(BadTicket), "{bad}");
+            assert_eq!(take(&mut tickets, bad, now), Err(BadTicket), "{bad}");
         }
+        let never = TicketHash([0; 32]);
+        assert_eq!(tickets.take(&never, now), Err(BadTicket));
         assert!(!format!("{tickets:?}").contains(&ticket));
-        assert!(tickets.take(&ticket, now).is_ok(), "the good one is still there");
+        assert!(take(&mut tickets, &ticket, now).is_ok(), "the good one is still there");
+    }
+
+    /// Who was given no ticket has no node asked, whatever name they put there.
+    #[test]
+    fn every_bit_of_a_ticket_counts() {
+        let mut tickets = tickets(10);
+        let ticket = issue(&mut tickets, 1, Instant::now());
+        let bytes = URL_SAFE_NO_PAD.decode(&ticket).expect("base64url");
+        for bit in 0..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let forged = URL_SAFE_NO_PAD.encode(forged);
+            assert_eq!(tickets.read(&forged), Err(BadTicket), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            let part = URL_SAFE_NO_PAD.encode(&bytes[..length]);
+            assert_eq!(tickets.read(&part), Err(BadTicket), "{length} bytes");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Requests about documents of other nodes: carried to the owner, and answered there.
+//! Requests about documents of other nodes: carried to the owner, and answered there; beside them,
+//! what nodes ask each other on clients' behalf.
 //!
 //! Whether a page may ask at all was decided where its request came in.
 
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use crate::edge::doors::Caller;
+use crate::edge::doors::{Caller, ticket};
 use crate::edge::extract::{body_bytes, doc_id};
 use crate::edge::pages;
 use crate::edge::problem::Problem;
@@ -68,6 +69,9 @@ impl Carried {
 impl Answers for Carried {
     async fn answer(&self, request: Request) -> Response {
         if let Some(answer) = pages::answer_carried(&self.shared, &request).await {
+            return answer;
+        }
+        if let Some(answer) = ticket::answer_carried(&self.shared.doors, &request) {
             return answer;
         }
         let Request { method, target, content_type, headers, who, body } = request;

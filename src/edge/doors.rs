@@ -4,7 +4,7 @@
 //! ```text
 //! Authorization: Bearer ─► Verifier ─┐
 //! cookie (login) ─► Logins, Csrf ────┼─► revoked? ─► Caller ─► Asker ─► the document decides
-//! ?ticket= ─► Tickets ───────────────┘
+//! ?ticket= ─► Tickets, here or there ┘
 //! ```
 //! What is presented is read here and goes no further: neither a log line nor an answer has any of
 //! it. A caller holds claims; which of its rights count is decided by the document's owner.
@@ -15,13 +15,13 @@ pub(in crate::edge) mod login;
 pub(in crate::edge) mod origin;
 mod refused;
 pub(in crate::edge) mod stay;
+pub(in crate::edge) mod ticket;
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::access::{Asker, Subject};
 use crate::auth::{
@@ -30,6 +30,7 @@ use crate::auth::{
 use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::stay::Stay;
 use crate::relay::Who;
+use crate::router::Router;
 use crate::types::{Author, DocId, SessionId, Timestamp};
 
 pub use origin::{BadOrigin, Origins};
@@ -160,8 +161,9 @@ impl Doors {
         }
     }
 
-    /// Finds out who asks for a socket: by a ticket in its address, or as for any other request,
-    /// and then a page's login needs the CSRF token that was `sent` in the handshake.
+    /// Finds out who asks for a socket: by a ticket in its address, which another node may have
+    /// issued, or as for any other request, and then a page's login needs the CSRF token that was
+    /// `sent` in the handshake.
     ///
     /// # Errors
     /// [`Refused`].
@@ -170,10 +172,11 @@ impl Doors {
         headers: &HeaderMap,
         query: Option<&str>,
         sent: Option<&str>,
+        router: &Router,
     ) -> Result<Caller, Refused> {
         let Self::Guarded(guard) = self else { return Ok(Caller::anybody()) };
         let caller = match ticket_in(query) {
-            Some(ticket) => guard.ticket_caller(ticket)?,
+            Some(ticket) => guard.ticket_caller(ticket, router).await?,
             None => guard.caller(headers).await?,
         };
         guard.check_csrf(&caller, headers, sent)?;
@@ -241,9 +244,9 @@ impl Guard {
         Ok(claims)
     }
 
-    fn ticket_caller(&self, ticket: &str) -> Result<Caller, Refused> {
-        let taken = self.tickets.lock().take(ticket, Instant::now());
-        let claims = taken.map_err(|bad| self.refuse(Refused::Ticket(bad)))?;
+    async fn ticket_caller(&self, ticket: &str, router: &Router) -> Result<Caller, Refused> {
+        let taken = self.taken(ticket, router).await;
+        let claims = taken.map_err(|refused| self.refuse(refused))?;
         self.check_revoked(&claims)?;
         let until = self.verifier.policy.ends(&claims);
         Ok(Caller::known(claims, until, None))

@@ -65,7 +65,7 @@ pub(crate) async fn upgrade(
     let caller = match request.extensions().get::<Crowded>() {
         // A ticket is not used up for it.
         Some(crowded) => Err(Refused::Crowded(*crowded)),
-        None => shared.doors.socket_caller(headers, query, offer.csrf).await,
+        None => shared.doors.socket_caller(headers, query, offer.csrf, &shared.router).await,
     };
     let remote = request.extensions().get::<Remote>().copied().expect("the port tells");
     let guest = caller.and_then(|caller| {

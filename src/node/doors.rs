@@ -62,11 +62,12 @@ pub(in crate::node) fn doors(
     }
     let (current, previous) = secrets(config)?;
     let previous = previous.as_ref();
+    let tickets = Tickets::new(config.node.clone(), (&current, previous), auth.tickets_max);
     Ok(Doors::Guarded(Box::new(Guard {
         verifier: Verifier { keys, policy, clock, metrics },
         logins: Logins::new(&current, previous, auth.idle_max),
         csrf: Csrf::new(&current, previous),
-        tickets: Mutex::new(Tickets::new(auth.tickets_max)),
+        tickets: Mutex::new(tickets),
         repeats: Repeats::new(&current, previous),
         revoked,
         origins,

@@ -139,10 +139,19 @@ impl Peers {
         Err(Refusal::Moved)
     }
 
+    /// Tells whether a node is known that can be asked; no other is ever dialled.
+    pub fn is_up(&self, node: &NodeId) -> bool {
+        (self.inner.addresses)(node).is_some()
+    }
+
     /// Has a request of the HTTP API answered by another node.
     ///
     /// # Errors
     /// [`PeerError`].
+    ///
+    /// # Cancel safety
+    /// The other node may work on a request of a call that was dropped; nothing waits for the
+    /// answer.
     pub async fn carry(&self, owner: &NodeId, request: Request) -> Result<Response, PeerError> {
         self.inner.metrics.carried.inc();
         let within = self.inner.config.request_timeout;
@@ -345,6 +354,20 @@ impl Open {
     }
 }
 
+/// A call whose answer somebody waits for, who may give that up at any time.
+struct Awaited<'a> {
+    link: &'a Link,
+    call: u64,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(open) = &mut *self.link.open.lock() {
+            open.calls.remove(&self.call);
+        }
+    }
+}
+
 impl Link {
     /// Tells whether the link is lost.
     pub(crate) fn is_over(&self) -> bool {
@@ -405,22 +428,12 @@ impl Link {
             }
             None => return not_sent("the link is lost"),
         };
-        let told = match self.outgoing.send(&frame, within).await {
-            Ok(()) => timeout(within, answer).await.ok().and_then(Result::ok),
-            Err(Full) => {
-                self.forget(call);
-                return not_sent("the link takes no more just now");
-            }
-        };
-        self.forget(call);
-        told.ok_or(PeerError::Lost)
-    }
-
-    /// Waits no longer for the answer to a call.
-    fn forget(&self, call: u64) {
-        if let Some(open) = &mut *self.open.lock() {
-            open.calls.remove(&call);
+        let _awaited = Awaited { link: self, call };
+        if let Err(Full) = self.outgoing.send(&frame, within).await {
+            return not_sent("the link takes no more just now");
         }
+        let told = timeout(within, answer).await.ok().and_then(Result::ok);
+        told.ok_or(PeerError::Lost)
     }
 
     /// Reads what the owner tells until the link is lost.
@@ -512,5 +525,30 @@ impl Link {
         for (sub, copy) in open.subs {
             copy.over(sub, &Refusal::Moved);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_waits_for_any_more_is_forgotten() {
+        let link = Link {
+            node: NodeId("node".parse().expect("a name")),
+            outgoing: Arc::new(Outgoing::new(1_024, CancellationToken::new())),
+            next: Arc::default(),
+            open: Mutex::new(Some(Open::default())),
+            metrics: Metrics::register(&prometheus::Registry::new()).expect("a new registry"),
+        };
+        let asking = link.request(&Ask::Ping, 1_024, HAND_OFF_MAX);
+        let waiting = || link.open.lock().as_ref().map(|open| open.calls.len());
+        let dropped = timeout(HAND_OFF_MAX / 2, async {
+            tokio::join!(asking, async {
+                assert_eq!(waiting(), Some(1));
+            })
+        });
+        assert!(dropped.await.is_err(), "nobody answers");
+        assert_eq!(waiting(), Some(0));
     }
 }

@@ -142,7 +142,7 @@ pub(crate) async fn knock(
     (first["code"].as_str().expect("an error has a code").to_owned(), code)
 }
 
-fn closed(code: &str, close: u16) -> (String, u16) {
+pub(crate) fn closed(code: &str, close: u16) -> (String, u16) {
     (code.to_owned(), close)
 }
 

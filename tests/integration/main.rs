@@ -51,6 +51,7 @@ mod storm;
 mod strangers;
 mod supervision;
 mod tenants;
+mod tickets;
 mod tidy;
 mod trail;
 mod verbs;

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) doc: doc::Config,
     pub(crate) edge: edge::Config,
     pub(crate) relay: relay::Config,
+    /// Whom each node lets in, if not everybody.
+    pub(crate) doors: Option<fn(NodeId) -> Doors>,
     /// The owner's log, if not one in memory.
     pub(crate) log: Option<Arc<dyn Log>>,
 }
@@ -154,9 +156,11 @@ async fn member(
     let edge = edge::Metrics::register(&registry, doc_metrics.ack_sent).expect("once");
     let bound = edge::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = bound.address;
+    let open = || Doors::Open(Origins::default());
+    let doors = settings.doors.map_or_else(open, |doors| doors(me.node.clone()));
     let shared = Arc::new(Shared {
         router,
-        doors: Arc::new(Doors::Open(Origins::default())),
+        doors: Arc::new(doors),
         tenants: edge::Tenants::new(&settings.edge),
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,

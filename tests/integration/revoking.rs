@@ -23,7 +23,7 @@ use crate::raw::{Raw, hello};
 type Told = watch::Receiver<Arc<Revocations>>;
 
 /// What a token says of whom it is, which it is, and since when.
-fn claims(subject: &str, id: &str, issued: Timestamp) -> Claims {
+pub(crate) fn claims(subject: &str, id: &str, issued: Timestamp) -> Claims {
     Claims {
         subject: subject.parse().expect("a subject"),
         name: Author::anonymous(),
@@ -35,7 +35,7 @@ fn claims(subject: &str, id: &str, issued: Timestamp) -> Claims {
 }
 
 /// Waits until a token is refused, without asking again and again.
-async fn refused(told: &mut Told, claims: &Claims) {
+pub(crate) async fn refused(told: &mut Told, claims: &Claims) {
     let stopped = told.wait_for(|revoked| revoked.check(claims) == Err(Refusal::Revoked));
     timeout(PATIENCE, stopped).await.expect("it is told").expect("the node is there");
 }

@@ -11,6 +11,9 @@ use crate::edge::problem::Problem;
 use crate::edge::tenants::Spent;
 use crate::wire::ErrorCode;
 
+/// When to come again with another ticket.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Tells why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::edge) enum Refused {
@@ -32,6 +35,11 @@ pub(in crate::edge) enum Refused {
     /// The ticket is not good.
     #[error(transparent)]
     Ticket(BadTicket),
+    /// The ticket is not taken by the node that issued it.
+    #[error(
+        "the node that issued the ticket does not answer: ask for a new one, and connect with that"
+    )]
+    Away,
     /// Nobody has shown who they are.
     #[error("nobody is signed in: send a token as Authorization: Bearer")]
     Nobody,
@@ -68,6 +76,7 @@ impl Refused {
             Self::Login(none) => none.reason(),
             Self::Forged(forged) => forged.reason(),
             Self::Ticket(_) => "ticket",
+            Self::Away => "ticket-away",
             Self::Nobody => "nobody",
             Self::TooLarge(_) => "login-too-large",
             Self::NoTicket(_) => "no-ticket",
@@ -92,6 +101,7 @@ impl Refused {
             | Self::Nobody => ErrorCode::Unauthenticated,
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NoTicket(_) | Self::Crowded(_) | Self::Spent(_) => ErrorCode::Rate,
+            Self::Away => ErrorCode::Unavailable,
         }
     }
 
@@ -101,6 +111,7 @@ impl Refused {
             Self::Crowded(crowded) => Some(crowded.retry()),
             Self::Spent(spent) => Some(spent.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
+            Self::Away => Some(SOON),
             _ => None,
         }
     }
@@ -116,6 +127,7 @@ impl Refused {
             | Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoTicket(_) | Self::Crowded(_) | Self::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Away => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
