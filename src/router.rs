@@ -120,6 +120,11 @@ impl Router {
         self.peers.as_ref().is_some_and(|peers| peers.is_up(node))
     }
 
+    /// Returns the other nodes that are up, as far as this one knows.
+    pub fn others(&self) -> Vec<NodeId> {
+        self.peers.as_ref().map(Peers::others).unwrap_or_default()
+    }
+
     /// Has a request answered by another node.
     ///
     /// # Errors

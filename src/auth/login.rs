@@ -91,6 +91,9 @@ pub enum NoLogin {
     /// Its token has expired, or it was not used for too long.
     #[error("the login has expired: sign in again")]
     Expired,
+    /// Whoever had it has signed out.
+    #[error("the login was ended: sign in again")]
+    Ended,
 }
 
 impl NoLogin {
@@ -99,6 +102,7 @@ impl NoLogin {
         match self {
             Self::Forged => "login-forged",
             Self::Expired => "login-expired",
+            Self::Ended => "login-ended",
         }
     }
 }

@@ -48,7 +48,8 @@ pub use rights::{GRANTS_MAX, Grant, Principal};
 pub use rotation::Pace;
 pub use secret::{Age, Secret};
 pub use ticket::{
-    BadTicket, Issued, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, TicketHash, Tickets,
+    BadTicket, Holder, Issued, NoTicket, TICKET_LIFETIME, TICKETS_OF_SUBJECT_MAX, TicketHash,
+    Tickets,
 };
 pub use token::{Claims, Draft, NotSigned, Policy, TOKEN_BYTES_MAX, Unverified, issue, verify};
 pub use verifier::{Keys, Verifier};

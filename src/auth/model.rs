@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Rights;
 use crate::auth::login::{Login, LoginId};
 use crate::auth::rights::Grant;
+use crate::auth::ticket::Holder;
 use crate::auth::token::Claims;
 use crate::types::{Author, Timestamp};
 
@@ -18,6 +19,12 @@ struct Sealed {
     id: [u8; 16],
     sealed: Timestamp,
     claims: Said,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Held {
+    claims: Said,
+    login: Option<[u8; 16]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,16 +49,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Login, Timestamp)> {
     Some((Login { id: LoginId(id), claims: claims.meant()? }, sealed))
 }
 
-impl Claims {
+impl Holder {
     /// Spells them for another node, which trusts this one.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(&Said::from(self), vec![VERSION]).expect("memory takes all claims")
+        let login = self.login.map(|LoginId(id)| id);
+        let held = Held { claims: Said::from(&self.claims), login };
+        postcard::to_extend(&held, vec![VERSION]).expect("memory takes all claims")
     }
 
     /// Reads what another node has spelled; nothing where that is of another version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let said: Said = postcard::from_bytes(bytes.strip_prefix(&[VERSION])?).ok()?;
-        said.meant()
+        let held: Held = postcard::from_bytes(bytes.strip_prefix(&[VERSION])?).ok()?;
+        Some(Self { claims: held.claims.meant()?, login: held.login.map(LoginId) })
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
 
     /// Nodes of two versions are in one cluster while it is upgraded.
     #[test]
-    fn claims_come_out_as_they_went_in_in_the_first_format() {
+    fn a_holder_comes_out_as_it_went_in_in_the_first_format() {
         let grant = Grant { pattern: "acme.*".parse().expect("a pattern"), rights: Rights::ALL };
         let claims = Claims {
             subject: "anna".parse().expect("a subject"),
@@ -102,11 +111,18 @@ mod tests {
             grants: vec![grant],
         };
         let golden = b"\x01\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f";
-        assert_eq!(claims.encode(), golden);
-        assert_eq!(Claims::decode(golden).as_ref(), Some(&claims));
-        for length in 0..golden.len() {
-            assert_eq!(Claims::decode(&golden[..length]), None, "{length} bytes");
+        for (login, spelled) in [
+            (None, b"\x00".to_vec()),
+            (Some(LoginId(*b"0123456789abcdef")), b"\x010123456789abcdef".to_vec()),
+        ] {
+            let holder = Holder { claims: claims.clone(), login };
+            let golden = [&golden[..], &spelled].concat();
+            assert_eq!(holder.encode(), golden);
+            assert_eq!(Holder::decode(&golden), Some(holder));
+            for length in 0..golden.len() {
+                assert_eq!(Holder::decode(&golden[..length]), None, "{length} bytes");
+            }
+            assert_eq!(Holder::decode(&[&[VERSION + 1], &golden[1..]].concat()), None);
         }
-        assert_eq!(Claims::decode(&[&[VERSION + 1], &golden[1..]].concat()), None);
     }
 }

@@ -25,6 +25,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::access::Subject;
+use crate::auth::login::LoginId;
 use crate::auth::secret::{Rotating, Secret};
 use crate::auth::token::Claims;
 use crate::types::{DOC_ID_BYTES_MAX, NodeId};
@@ -53,13 +54,22 @@ pub struct Issued {
     pub hash: TicketHash,
 }
 
+/// Is whom a ticket lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// What they may do.
+    pub claims: Claims,
+    /// The login that asked for it, where it was one: what the ticket opens ends with that.
+    pub login: Option<LoginId>,
+}
+
 /// Keeps the tickets that were issued and neither used nor expired.
 #[derive(Debug)]
 pub struct Tickets {
     me: NodeId,
     keys: Rotating<hmac::Key>,
     most: usize,
-    waiting: HashMap<TicketHash, Claims>,
+    waiting: HashMap<TicketHash, Holder>,
     /// In the order of their issue, which is that of their expiry; used ones are still there.
     ages: VecDeque<(Instant, TicketHash, Subject)>,
     /// How many a subject has in `ages`.
@@ -103,21 +113,22 @@ impl Tickets {
     /// [`NoTicket`].
     pub fn issue(
         &mut self,
-        claims: Claims,
+        holder: Holder,
         random: [u8; RANDOM_BYTES],
         now: Instant,
     ) -> Result<SecretString, NoTicket> {
         self.forget(now);
-        if self.counts.get(&claims.subject).is_some_and(|count| *count >= TICKETS_OF_SUBJECT_MAX) {
+        let subject = &holder.claims.subject;
+        if self.counts.get(subject).is_some_and(|count| *count >= TICKETS_OF_SUBJECT_MAX) {
             return Err(NoTicket::TooMany);
         }
         if self.ages.len() >= self.most {
             return Err(NoTicket::Full);
         }
         let hash = hashed(&random);
-        *self.counts.entry(claims.subject.clone()).or_default() += 1;
-        self.ages.push_back((now, hash, claims.subject.clone()));
-        self.waiting.insert(hash, claims);
+        *self.counts.entry(subject.clone()).or_default() += 1;
+        self.ages.push_back((now, hash, subject.clone()));
+        self.waiting.insert(hash, holder);
         let tag = hmac::sign(&self.keys.current, &signed(&random, self.me.0.as_str()));
         let name = self.me.0.as_str().as_bytes();
         let ticket = [&[VERSION][..], &random, tag.as_ref(), name].concat();
@@ -150,7 +161,7 @@ impl Tickets {
     ///
     /// # Errors
     /// [`BadTicket`].
-    pub fn take(&mut self, hash: &TicketHash, now: Instant) -> Result<Claims, BadTicket> {
+    pub fn take(&mut self, hash: &TicketHash, now: Instant) -> Result<Holder, BadTicket> {
         self.forget(now);
         // Looked up by its hash: how long that takes tells nothing about the ticket.
         self.waiting.remove(hash).ok_or(BadTicket)
@@ -199,10 +210,11 @@ mod tests {
     use super::*;
     use crate::types::{Author, Timestamp};
 
-    fn claims(subject: &str) -> Claims {
+    fn holder(subject: &str) -> Holder {
         let subject = subject.parse().expect("a subject");
         let (name, expires) = (Author::anonymous(), Timestamp(0));
-        Claims { subject, name, expires, issued: None, id: None, grants: Vec::new() }
+        let claims = Claims { subject, name, expires, issued: None, id: None, grants: Vec::new() };
+        Holder { claims, login: Some(LoginId([1; 16])) }
     }
 
     fn secret(byte: u8) -> Secret {
@@ -227,12 +239,12 @@ mod tests {
     }
 
     fn issue(tickets: &mut Tickets, n: usize, now: Instant) -> String {
-        let ticket = tickets.issue(claims("a"), random(n), now).expect("room");
+        let ticket = tickets.issue(holder("a"), random(n), now).expect("room");
         ticket.expose_secret().to_owned()
     }
 
     /// Takes a ticket as the node does that it is shown to, where that has issued it.
-    fn take(tickets: &mut Tickets, ticket: &str, now: Instant) -> Result<Claims, BadTicket> {
+    fn take(tickets: &mut Tickets, ticket: &str, now: Instant) -> Result<Holder, BadTicket> {
         let Issued { by, hash } = tickets.read(ticket)?;
         assert_eq!(&by, tickets.node());
         tickets.take(&hash, now)
@@ -242,7 +254,7 @@ mod tests {
     fn a_ticket_is_taken_once() {
         let (mut tickets, now) = (tickets(10), Instant::now());
         let ticket = issue(&mut tickets, 1, now);
-        assert_eq!(take(&mut tickets, &ticket, now), Ok(claims("a")));
+        assert_eq!(take(&mut tickets, &ticket, now), Ok(holder("a")));
         assert_eq!(take(&mut tickets, &ticket, now), Err(BadTicket));
     }
 
@@ -258,7 +270,7 @@ mod tests {
             let issued = other.read(&ticket).expect("it is the cluster's");
             assert_eq!((&issued.by, Ok(&issued)), (one.node(), one.read(&ticket).as_ref()));
             assert_eq!(other.take(&issued.hash, now), Err(BadTicket));
-            assert_eq!(one.take(&issued.hash, now), Ok(claims("a")));
+            assert_eq!(one.take(&issued.hash, now), Ok(holder("a")));
         }
     }
 
@@ -288,16 +300,16 @@ mod tests {
             // One that is used keeps its place: who asks and uses in a loop is held up, too.
             assert!(take(&mut tickets, &ticket, now).is_ok());
         }
-        let more = tickets.issue(claims("a"), random(100), now);
+        let more = tickets.issue(holder("a"), random(100), now);
         assert_eq!(more.err(), Some(NoTicket::TooMany));
         for n in TICKETS_OF_SUBJECT_MAX..100 {
             let subject = format!("s{n}");
-            tickets.issue(claims(&subject), random(n), now).expect("room");
+            tickets.issue(holder(&subject), random(n), now).expect("room");
         }
-        assert_eq!(tickets.issue(claims("b"), random(100), now).err(), Some(NoTicket::Full));
+        assert_eq!(tickets.issue(holder("b"), random(100), now).err(), Some(NoTicket::Full));
         assert_eq!(tickets.len(), 100);
         let later = now + TICKET_LIFETIME;
-        assert!(tickets.issue(claims("a"), random(101), later).is_ok());
+        assert!(tickets.issue(holder("a"), random(101), later).is_ok());
         assert_eq!((tickets.len(), tickets.counts.len()), (1, 1));
     }
 

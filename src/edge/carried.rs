@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use crate::edge::doors::{Caller, ticket};
+use crate::edge::doors::{Caller, between};
 use crate::edge::extract::{body_bytes, doc_id};
 use crate::edge::pages;
 use crate::edge::problem::Problem;
@@ -71,7 +71,7 @@ impl Answers for Carried {
         if let Some(answer) = pages::answer_carried(&self.shared, &request).await {
             return answer;
         }
-        if let Some(answer) = ticket::answer_carried(&self.shared.doors, &request) {
+        if let Some(answer) = between::answer_carried(&self.shared.doors, &request) {
             return answer;
         }
         let Request { method, target, content_type, headers, who, body } = request;

@@ -9,13 +9,14 @@
 //! What is presented is read here and goes no further: neither a log line nor an answer has any of
 //! it. A caller holds claims; which of its rights count is decided by the document's owner.
 
+pub(in crate::edge) mod between;
 mod cookies;
+mod endings;
 pub(in crate::edge) mod layer;
 pub(in crate::edge) mod login;
 pub(in crate::edge) mod origin;
 mod refused;
 pub(in crate::edge) mod stay;
-pub(in crate::edge) mod ticket;
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use tokio::sync::watch;
 
 use crate::access::{Asker, Subject};
 use crate::auth::{
-    Claims, Csrf, LoginId, Logins, Principal, Repeats, Revocations, Tickets, Verifier,
+    Claims, Csrf, Holder, Login, LoginId, Logins, NoLogin, Principal, Repeats, Revocations,
+    Tickets, Verifier,
 };
 use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::stay::Stay;
@@ -33,6 +35,7 @@ use crate::relay::Who;
 use crate::router::Router;
 use crate::types::{Author, DocId, SessionId, Timestamp};
 
+pub use endings::Endings;
 pub use origin::{BadOrigin, Origins};
 pub(in crate::edge) use refused::Refused;
 
@@ -58,6 +61,8 @@ pub struct Guard {
     pub repeats: Repeats,
     /// What was withdrawn.
     pub revoked: watch::Receiver<Arc<Revocations>>,
+    /// Which logins were ended.
+    pub endings: Endings,
     /// Whose pages may ask.
     pub origins: Origins,
 }
@@ -78,8 +83,28 @@ pub(in crate::edge) struct Caller {
 pub(in crate::edge) struct Holds {
     claims: Arc<Claims>,
     until: Timestamp,
-    /// The login, where it was one.
-    login: Option<LoginId>,
+    by: By,
+}
+
+/// Is by what a caller has shown who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A token, or a ticket that was given for one.
+    Token,
+    /// A login, whose cookie a browser sends with whatever a page asks for.
+    Login(LoginId),
+    /// A ticket that was given to a login.
+    TicketOf(LoginId),
+}
+
+impl By {
+    /// Returns the login with which it ends.
+    fn login(self) -> Option<LoginId> {
+        match self {
+            Self::Token => None,
+            Self::Login(login) | Self::TicketOf(login) => Some(login),
+        }
+    }
 }
 
 impl Caller {
@@ -93,9 +118,9 @@ impl Caller {
         Self { principal: Principal::Anybody, name: None, holds: None, carried: None }
     }
 
-    fn known(claims: Claims, until: Timestamp, login: Option<LoginId>) -> Self {
+    fn known(claims: Claims, until: Timestamp, by: By) -> Self {
         let (principal, name) = (claims.principal(), Some(claims.name.clone()));
-        let holds = Some(Holds { claims: Arc::new(claims), until, login });
+        let holds = Some(Holds { claims: Arc::new(claims), until, by });
         Self { principal, name, holds, carried: None }
     }
 
@@ -201,8 +226,8 @@ impl Doors {
     pub(in crate::edge) fn stay(&self, caller: &Caller) -> Stay {
         match (self, &caller.holds) {
             (Self::Guarded(guard), Some(holds)) => Stay::until(
-                holds.claims.clone(),
-                holds.until,
+                (holds.claims.clone(), holds.until),
+                holds.by.login().map(|login| guard.endings.bind(login)),
                 guard.revoked.clone(),
                 guard.verifier.clock.clone(),
             ),
@@ -219,15 +244,15 @@ impl Guard {
         if headers.contains_key(header::AUTHORIZATION) {
             let claims = self.bearer(headers).await?;
             let until = self.verifier.policy.ends(&claims);
-            return Ok(Caller::known(claims, until, None));
+            return Ok(Caller::known(claims, until, By::Token));
         }
         let cookies = Cookies::read(headers).map_err(|bad| self.refuse(bad))?;
         let Some(login) = cookies.login() else { return Ok(Caller::anonymous()) };
         let opened = self.logins.open(login, self.verifier.clock.now());
         let login = opened.map_err(|bad| self.refuse(bad.into()))?.login;
-        self.check_revoked(&login.claims)?;
+        self.check_login(&login)?;
         let until = login.claims.expires;
-        Ok(Caller::known(login.claims, until, Some(login.id)))
+        Ok(Caller::known(login.claims, until, By::Login(login.id)))
     }
 
     /// Judges the token that a program sends.
@@ -246,10 +271,18 @@ impl Guard {
 
     async fn ticket_caller(&self, ticket: &str, router: &Router) -> Result<Caller, Refused> {
         let taken = self.taken(ticket, router).await;
-        let claims = taken.map_err(|refused| self.refuse(refused))?;
+        let Holder { claims, login } = taken.map_err(|refused| self.refuse(refused))?;
         self.check_revoked(&claims)?;
         let until = self.verifier.policy.ends(&claims);
-        Ok(Caller::known(claims, until, None))
+        Ok(Caller::known(claims, until, login.map_or(By::Token, By::TicketOf)))
+    }
+
+    /// Refuses a login that was ended, or whose token was revoked.
+    fn check_login(&self, login: &Login) -> Result<(), Refused> {
+        if self.endings.has(login.id) {
+            return Err(self.refuse(NoLogin::Ended.into()));
+        }
+        self.check_revoked(&login.claims)
     }
 
     fn check_revoked(&self, claims: &Claims) -> Result<(), Refused> {
@@ -263,9 +296,8 @@ impl Guard {
         headers: &HeaderMap,
         sent: Option<&str>,
     ) -> Result<(), Refused> {
-        let Some(login) = caller.holds.as_ref().and_then(|holds| holds.login) else {
-            return Ok(());
-        };
+        // What is no cookie comes with no request that a page of another site makes.
+        let Some(Holds { by: By::Login(login), .. }) = caller.holds else { return Ok(()) };
         let cookies = Cookies::read(headers)?;
         let (cookie, sent) = (cookies.csrf().unwrap_or_default(), sent.unwrap_or_default());
         let checked = self.csrf.check(cookie, sent, login, self.verifier.clock.now());

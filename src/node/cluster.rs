@@ -110,7 +110,7 @@ impl Clustered {
         let metrics = relay::Metrics::register(registry)?;
         let peers = Peers::over(
             Arc::new(relay::Tcp { tls: tls.clone() }),
-            (me.clone(), links::addresses(&member)),
+            (me.clone(), Arc::new(links::Up(member.clone()))),
             (config.relay.clone(), ports.doc_config.clone()),
             ports.tasks.clone(),
             metrics.clone(),

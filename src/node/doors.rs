@@ -17,7 +17,7 @@ use crate::auth::{
 };
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
-use crate::edge::doors::{Doors, Guard, Origins};
+use crate::edge::doors::{Doors, Endings, Guard, Origins};
 use crate::node::issuer::Issuer;
 use crate::task::Tasks;
 use crate::telemetry;
@@ -70,6 +70,7 @@ pub(in crate::node) fn doors(
         tickets: Mutex::new(tickets),
         repeats: Repeats::new(&current, previous),
         revoked,
+        endings: Endings::default(),
         origins,
     })))
 }

@@ -42,8 +42,14 @@ const TRIES: usize = 5;
 /// How long the other node may take to warm up, or to claim.
 const HAND_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// Tells where a node's peer port is, as far as is known.
-pub type Addresses = Arc<dyn Fn(&NodeId) -> Option<String> + Send + Sync>;
+/// Knows the nodes of the cluster that are up.
+pub trait Members: Send + Sync {
+    /// Returns where a node's peer port is, if it is up.
+    fn address(&self, node: &NodeId) -> Option<String>;
+
+    /// Returns all of them.
+    fn up(&self) -> Vec<NodeId>;
+}
 
 /// Reaches the other nodes; cheap to clone.
 #[derive(Clone)]
@@ -53,7 +59,7 @@ pub struct Peers {
 
 struct Inner {
     me: Identity,
-    addresses: Addresses,
+    members: Arc<dyn Members>,
     network: Arc<dyn Network>,
     config: Config,
     doc_config: Arc<doc::Config>,
@@ -89,7 +95,7 @@ impl Peers {
     /// Returns a node's way to the others over a network.
     pub fn over(
         network: Arc<dyn Network>,
-        (me, addresses): (Identity, Addresses),
+        (me, members): (Identity, Arc<dyn Members>),
         (config, doc_config): (Config, Arc<doc::Config>),
         tasks: Tasks,
         metrics: Metrics,
@@ -97,18 +103,8 @@ impl Peers {
         let (peers, copies) = (Mutex::default(), Mutex::default());
         let next = Arc::new(AtomicU64::new(1));
         let every = config.copy_idle.max(Duration::from_millis(2)) / 2;
-        let inner = Inner {
-            me,
-            addresses,
-            network,
-            config,
-            doc_config,
-            tasks,
-            metrics,
-            peers,
-            copies,
-            next,
-        };
+        let inner =
+            Inner { me, members, network, config, doc_config, tasks, metrics, peers, copies, next };
         let peers = Self { inner: Arc::new(inner) };
         let (sweeping, token) = (peers.clone(), peers.inner.tasks.token().clone());
         peers.inner.tasks.spawn("copies", async move {
@@ -141,7 +137,14 @@ impl Peers {
 
     /// Tells whether a node is known that can be asked; no other is ever dialled.
     pub fn is_up(&self, node: &NodeId) -> bool {
-        (self.inner.addresses)(node).is_some()
+        self.inner.members.address(node).is_some()
+    }
+
+    /// Returns the other nodes that are up.
+    pub fn others(&self) -> Vec<NodeId> {
+        let mut up = self.inner.members.up();
+        up.retain(|node| *node != self.inner.me.node);
+        up
     }
 
     /// Has a request of the HTTP API answered by another node.
@@ -231,7 +234,7 @@ impl Peers {
     }
 
     async fn dial(&self, node: &NodeId) -> Result<Greeted<Box<dyn Stream>>, HelloError> {
-        let Some(address) = (self.inner.addresses)(node) else {
+        let Some(address) = self.inner.members.address(node) else {
             return Err(HelloError::Lost("its address is not known".to_owned()));
         };
         let limits = limits(&self.inner.config);

@@ -36,7 +36,7 @@ mod tls;
 
 use async_trait::async_trait;
 
-pub use client::{Addresses, Peers};
+pub use client::{Members, Peers};
 pub use config::Config;
 pub use error::{DecodeError, HelloError, PeerError, TlsError};
 pub use handle::Handle;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quire::access::Rights;
 use quire::auth::{
-    Csrf, Key, KeySet, LoginId, Logins, Pattern, Policy, Secret, SigningKey, Tickets, jwks, verify,
+    Csrf, Holder, Key, KeySet, LoginId, Logins, Pattern, Policy, Secret, SigningKey, Tickets, jwks,
+    verify,
 };
 use quire::types::{NodeId, Timestamp};
 use rand::SeedableRng;
@@ -47,8 +48,9 @@ fn nothing_but_the_unchanged_is_taken() {
     let logins = Logins::new(&a, None, Duration::from_hours(12));
     let csrf = Csrf::new(&a, None);
     let claims = logins.open(COOKIE.trim_end(), NOW).expect("it is good").login.claims;
+    let holder = Holder { claims, login: None };
     let mut tickets = Tickets::new(NodeId("node-1".parse().expect("a name")), (&a, None), 1);
-    let ticket = tickets.issue(claims, [7; 32], Instant::now()).expect("it is the first");
+    let ticket = tickets.issue(holder, [7; 32], Instant::now()).expect("it is the first");
     let ticket = ticket.expose_secret();
     let (cookie, sent) = (COOKIE.trim_end(), CSRF.trim_end());
     let tokens: Vec<_> = TOKENS.lines().collect();

@@ -158,6 +158,22 @@ async fn clients_of_both_versions_speak_what_they_ask_for() {
 }
 
 #[tokio::test]
+async fn a_page_that_came_without_tls_is_one_of_another_origin() {
+    let site = site(|_| {}).await;
+    for (origin, status) in [("https://localhost", 200), ("http://localhost", 403)] {
+        let mut stream = site.plain_http().await;
+        let said = format!("Host: localhost\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+        let ask = format!("GET /livez HTTP/1.1\r\n{said}");
+        stream.write_all(ask.as_bytes()).await.expect("it is open");
+        assert_eq!(statuses(&rest(&mut stream).await), [status], "{origin}");
+        let mut asked = get("/livez");
+        asked.headers_mut().insert("origin", origin.parse().expect("a value"));
+        let answer = site.http2().await.send_request(asked).await.expect("it answers");
+        assert_eq!(answer.status(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_speak_tls_is_not_served() {
     let short = Duration::from_millis(300);
     let site = site(|config| config.edge.handshake_timeout = short).await;

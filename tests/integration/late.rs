@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus::Registry;
 use quire::doc::{self, ConnId, Join, Refusal, Welcome};
 use quire::relay::{
-    Access, Addresses, Ask, Blob, Caret, Config, Content, Denial, Handle, Hello, Identity, Metrics,
+    Access, Ask, Blob, Caret, Config, Content, Denial, Handle, Hello, Identity, Members, Metrics,
     Peers, Request, SPEAKS, Tcp, Told, Who, decode, encode,
 };
 use quire::task::Tasks;
@@ -92,16 +92,7 @@ async fn join(peers: &Peers, owner: &NodeId) -> Result<(Handle, Welcome), Refusa
 async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     let (mut first, mut second) = (Owner::bind(1).await, Owner::bind(2).await);
     let (one, two) = (first.name.clone(), second.name.clone());
-    let known = [(one.clone(), first.address()), (two.clone(), second.address())];
-    let addresses = move |node: &NodeId| {
-        known.iter().find(|(name, _)| name == node).map(|(_, address)| address.clone())
-    };
-    let me = Identity { cluster: CLUSTER, node: name(0), boot: 1, speaks: SPEAKS };
-    let metrics = Metrics::register(&Registry::new()).expect("a new registry");
-    let configs = (Config::default(), Arc::new(doc::Config::default()));
-    let tasks = Tasks::new();
-    let (network, told) = (Arc::new(Tcp::default()), (me, Arc::new(addresses) as Addresses));
-    let peers = Peers::over(network, told, configs, tasks.clone(), metrics);
+    let (peers, tasks) = peers(&[&first, &second]);
 
     let (moved, early) = tokio::join!(join(&peers, &one), async {
         first.greet().await;
@@ -139,23 +130,34 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     tasks.stop().await;
 }
 
-/// Makes what reaches an owner from node 0.
-fn peers(owner: &Owner) -> (Peers, Tasks) {
-    let (known, address) = (owner.name.clone(), owner.address());
-    let addresses = move |node: &NodeId| (*node == known).then(|| address.clone());
+struct Known(Vec<(NodeId, String)>);
+
+impl Members for Known {
+    fn address(&self, node: &NodeId) -> Option<String> {
+        self.0.iter().find(|(name, _)| name == node).map(|(_, address)| address.clone())
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Makes what reaches owners from node 0.
+fn peers(owners: &[&Owner]) -> (Peers, Tasks) {
+    let known = owners.iter().map(|owner| (owner.name.clone(), owner.address()));
+    let known = Arc::new(Known(known.collect()));
     let me = Identity { cluster: CLUSTER, node: name(0), boot: 1, speaks: SPEAKS };
     let metrics = Metrics::register(&Registry::new()).expect("a new registry");
     let configs = (Config::default(), Arc::new(doc::Config::default()));
-    let tasks = Tasks::new();
-    let (network, told) = (Arc::new(Tcp::default()), (me, Arc::new(addresses) as Addresses));
-    (Peers::over(network, told, configs, tasks.clone(), metrics), tasks)
+    let (network, tasks) = (Arc::new(Tcp::default()), Tasks::new());
+    (Peers::over(network, (me, known), configs, tasks.clone(), metrics), tasks)
 }
 
 #[tokio::test]
 async fn carets_of_many_clients_are_told_together() {
     let mut owner = Owner::bind(1).await;
     let node = owner.name.clone();
-    let (peers, tasks) = peers(&owner);
+    let (peers, tasks) = peers(&[&owner]);
     let (joined, ()) = tokio::join!(join(&peers, &node), async {
         owner.greet().await;
         let (_, call) = owner.subscribed(Content::Text("text".to_owned())).await;
@@ -186,7 +188,7 @@ async fn carets_of_many_clients_are_told_together() {
 async fn carets_go_to_the_owner_of_now() {
     let mut owner = Owner::bind(1).await;
     let node = owner.name.clone();
-    let (peers, tasks) = peers(&owner);
+    let (peers, tasks) = peers(&[&owner]);
     let (joined, before) = tokio::join!(join(&peers, &node), async {
         owner.greet().await;
         let (sub, call) = owner.subscribed(Content::Text("text".to_owned())).await;

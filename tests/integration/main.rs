@@ -44,6 +44,7 @@ mod revoking;
 mod rights;
 mod secured;
 mod server;
+mod signout;
 mod slow;
 mod smuggled;
 mod startup;

@@ -90,6 +90,19 @@ impl Directory for Owner {
     }
 }
 
+/// Says of every node that it is where the owner is.
+struct Members(Arc<Mutex<Option<String>>>);
+
+impl relay::Members for Members {
+    fn address(&self, _node: &NodeId) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        vec![name(0)]
+    }
+}
+
 struct Elsewhere(NodeId);
 
 impl Directory for Elsewhere {
@@ -145,12 +158,12 @@ async fn member(
     let metrics = relay::Metrics::register(&registry).expect("a new registry");
     let (node, boot) = (name(number), number as u64);
     let me = Identity { cluster: CLUSTER, node, boot, speaks: SPEAKS };
-    let addresses: relay::Addresses = Arc::new(move |_| owner_at.lock().clone());
     let configs = (settings.relay.clone(), Arc::new(settings.doc.clone()));
     let tls = relay::Tls::open(&settings.relay, &me.node).expect("the files are good");
     let network = Arc::new(relay::Tcp { tls: tls.clone() });
-    let told = (me.clone(), addresses);
-    let peers = Peers::over(network, told, configs, tasks.clone(), metrics.clone());
+    let members = Arc::new(Members(owner_at));
+    let peers =
+        Peers::over(network, (me.clone(), members), configs, tasks.clone(), metrics.clone());
     let router = Router::cluster(directory.clone(), peers.clone());
     let doc_metrics = doc::Metrics::register(&Registry::new()).expect("a new registry");
     let edge = edge::Metrics::register(&registry, doc_metrics.ack_sent).expect("once");

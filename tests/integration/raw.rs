@@ -165,10 +165,14 @@ impl Raw {
 
     /// Waits for the end, and returns the reason in the close frame, too.
     pub(crate) async fn close(&mut self) -> (Value, u16, String) {
+        // Pings come for ever at one that is not closed.
+        timeout(PATIENCE, self.closing()).await.expect("it ends")
+    }
+
+    async fn closing(&mut self) -> (Value, u16, String) {
         let mut last = Value::Null;
         loop {
-            let frame = timeout(PATIENCE, self.socket.next()).await.expect("it ends");
-            match frame {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     last = serde_json::from_str(&text).expect("JSON");
                 }

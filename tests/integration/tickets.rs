@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use quire::auth::{
-    self, Csrf, Key, KeySet, Keys, Logins, Policy, Repeats, Secret, Tickets, Verifier,
+    self, Csrf, Holder, Key, KeySet, Keys, Logins, Policy, Repeats, Secret, Tickets, Verifier,
 };
 use quire::clock::Clock;
 use quire::config::Config;
-use quire::edge::doors::{Doors, Guard, Origins};
+use quire::edge::doors::{Doors, Endings, Guard, Origins};
 use quire::node::Node;
 use quire::relay;
 use quire::types::NodeId;
@@ -32,7 +32,7 @@ use crate::revoking::{claims, refused};
 const SEAL: &str = "another secret, of all nodes' logins";
 
 /// Three nodes that take tokens.
-async fn cluster() -> Cluster {
+pub(crate) async fn cluster() -> Cluster {
     let folder = tempfile::tempdir().expect("a folder");
     let (key, secret) = (folder.path().join("key"), folder.path().join("secret"));
     std::fs::write(&key, SECRET).expect("it is written");
@@ -127,6 +127,7 @@ fn guarded(node: NodeId) -> Doors {
         tickets: Mutex::new(Tickets::new(node, (&seal, None), 10)),
         repeats: Repeats::new(&seal, None),
         revoked: watch::channel(Arc::default()).1,
+        endings: Endings::default(),
         origins: Origins::default(),
     }))
 }
@@ -136,7 +137,8 @@ fn forged(node: NodeId, seal: &str) -> String {
     let seal = Secret::read(seal.as_bytes()).expect("a secret");
     let mut tickets = Tickets::new(node, (&seal, None), 1);
     let claims = claims("anna", "j", Clock::wall().now());
-    let ticket = tickets.issue(claims, rand::random(), Instant::now()).expect("it is the first");
+    let holder = Holder { claims, login: None };
+    let ticket = tickets.issue(holder, rand::random(), Instant::now()).expect("it is the first");
     ticket.expose_secret().to_owned()
 }
 

@@ -9,9 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
 
+use crate::edge::Remote;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::metrics::Reason;
-use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::trail::{Address, TARGET};
@@ -23,7 +23,8 @@ pub(in crate::edge) async fn own_pages(
     next: Next,
 ) -> Response {
     let origins = shared.doors.origins();
-    match origins.check(request.method(), request.uri(), request.headers()) {
+    let remote = request.extensions().get::<Remote>();
+    match origins.check(request.method(), request.uri(), request.headers(), remote) {
         Ok(()) => next.run(request).await,
         Err(refused) => refused_entry(refused, &request).into_response(),
     }

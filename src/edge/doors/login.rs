@@ -10,10 +10,11 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::auth::{Login, LoginId, TICKET_LIFETIME};
+use crate::auth::{Holder, Login, LoginId, TICKET_LIFETIME};
 use crate::edge::api::spelled;
+use crate::edge::doors::between;
 use crate::edge::doors::cookies::{self, Cookies};
-use crate::edge::doors::{Caller, Doors, Guard, Refused};
+use crate::edge::doors::{By, Caller, Doors, Guard, Holds, Refused};
 use crate::edge::extract::Fresh;
 use crate::edge::model::{SignedIn, Ticket};
 use crate::edge::routes::Shared;
@@ -63,7 +64,7 @@ pub(in crate::edge) async fn session(
     let Some(cookie) = cookies.login() else { return Err(Refused::Nobody) };
     let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
     let login = opened.login;
-    guard.check_revoked(&login.claims)?;
+    guard.check_login(&login)?;
     let csrf = cookies.csrf().unwrap_or_default();
     if !opened.renew && guard.csrf.lasts(csrf, login.id, now) {
         return Ok(Fresh(guard.told(&login)).into_response());
@@ -71,12 +72,22 @@ pub(in crate::edge) async fn session(
     guard.answer(&login)
 }
 
-/// Answers `DELETE /auth/session`: the browser forgets its login.
+/// Answers `DELETE /auth/session`: the browser forgets its login, and what that has opened
+/// ends, at every node that is up.
 #[utoipa::path(
     delete, path = "/auth/session", tag = "doors",
     responses((status = 204, description = "The cookies are removed"))
 )]
-pub(in crate::edge) async fn sign_out(address: Address, caller: Caller) -> Response {
+pub(in crate::edge) async fn sign_out(
+    State(shared): State<Arc<Shared>>,
+    address: Address,
+    caller: Caller,
+) -> Response {
+    if let Doors::Guarded(guard) = &*shared.doors
+        && let Some(Holds { by: By::Login(login), .. }) = caller.holds
+    {
+        between::end(&shared, guard, login).await;
+    }
     let mut response = StatusCode::NO_CONTENT.into_response();
     cookies::remove(response.headers_mut());
     if let Some(subject) = caller.subject() {
@@ -100,8 +111,8 @@ pub(in crate::edge) async fn ticket(
         return Ok(Fresh(Ticket { ticket: "open".to_owned(), expires_in: seconds }));
     };
     let holds = caller.holds.ok_or_else(|| guard.refuse(Refused::Nobody))?;
-    let claims = (*holds.claims).clone();
-    let issued = guard.tickets.lock().issue(claims, rand::random(), Instant::now());
+    let holder = Holder { claims: (*holds.claims).clone(), login: holds.by.login() };
+    let issued = guard.tickets.lock().issue(holder, rand::random(), Instant::now());
     let ticket: SecretString = issued.map_err(|none| guard.refuse(none.into()))?;
     Ok(Fresh(Ticket { ticket: ticket.expose_secret().to_owned(), expires_in: seconds }))
 }
@@ -111,7 +122,8 @@ impl Guard {
     fn opened(&self, headers: &HeaderMap) -> Option<Login> {
         let cookie = Cookies::read(headers).ok()?.login()?;
         let login = self.logins.open(cookie, self.verifier.clock.now()).ok()?.login;
-        self.revoked.borrow().check(&login.claims).is_ok().then_some(login)
+        let goes_on = !self.endings.has(login.id);
+        (goes_on && self.revoked.borrow().check(&login.claims).is_ok()).then_some(login)
     }
 
     /// Tells a browser who it is signed in as, and gives it the cookies of that.

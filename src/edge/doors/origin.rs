@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
+use crate::edge::Remote;
 use crate::edge::doors::Refused;
 
 /// Says where a request comes from, as far as the browser tells (Fetch Metadata).
@@ -66,6 +67,7 @@ impl Origins {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
+        remote: Option<&Remote>,
     ) -> Result<(), Refused> {
         let host = host(uri, headers);
         if self.only_here && !host.is_some_and(is_here) {
@@ -73,7 +75,8 @@ impl Origins {
         }
         if let Some(origin) = headers.get(header::ORIGIN) {
             let listed = self.listed.contains(origin);
-            return if listed || is_own(origin, host) { Ok(()) } else { Err(Refused::Origin) };
+            let own = is_own(origin, host, remote);
+            return if listed || own { Ok(()) } else { Err(Refused::Origin) };
         }
         let said = |name| headers.get(name).map(HeaderValue::as_bytes);
         match said(FETCH_SITE) {
@@ -85,13 +88,14 @@ impl Origins {
     }
 }
 
-/// Tells whether an origin is that of the server which was asked.
-fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    match (authority, host) {
-        (Some((_, authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
-        _ => false,
-    }
+/// Tells whether an origin is that of the server which was asked. A request that came over TLS is
+/// one of an https page: whoever is in the line can put a page at http. Of one that did not, it is
+/// not known what the browser used: a proxy may have taken TLS away.
+fn is_own(origin: &HeaderValue, host: Option<&str>, remote: Option<&Remote>) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let (Some((scheme, authority)), Some(host)) = (origin, host) else { return false };
+    let secure = remote.is_some_and(|remote| remote.secure);
+    (scheme == "https" || scheme == "http" && !secure) && authority.eq_ignore_ascii_case(host)
 }
 
 /// Returns the host that was asked, and its port.
@@ -121,7 +125,7 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         let origins = Origins::read(["https://docs.example"].into_iter()).unwrap();
-        let checked = origins.check(&Method::GET, &Uri::from_static("/v1"), &headers);
+        let checked = origins.check(&Method::GET, &Uri::from_static("/v1"), &headers, None);
         assert_eq!(checked.is_ok(), passes, "{said:?}");
     }
 
@@ -139,6 +143,35 @@ mod tests {
     }
 
     #[test]
+    fn a_page_without_tls_is_none_of_a_server_with_it() {
+        let over = |secure| Some(Remote { address: [192, 0, 2, 1].into(), secure });
+        let (tls, plain) = (over(true), over(false));
+        for (origin, remote, passes) in [
+            ("https://docs.example:8443", tls, true),
+            ("http://docs.example:8443", tls, false),
+            ("https://docs.example:8443", plain, true),
+            ("http://docs.example:8443", plain, true),
+            ("http://docs.example:8443", None, true),
+            ("ftp://docs.example:8443", plain, false),
+            ("HTTP://docs.example:8443", tls, false),
+            ("://docs.example:8443", tls, false),
+            ("https://docs.example", tls, false),
+            ("https://other.example:8443", tls, false),
+            ("http://listed.example", tls, true),
+            ("https://listed.example", tls, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("docs.example:8443"));
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            let origins = Origins::read(["http://listed.example"].into_iter()).unwrap();
+            let uri = Uri::from_static("/v1");
+            let checked = origins.check(&Method::POST, &uri, &headers, remote.as_ref());
+            let expected = if passes { Ok(()) } else { Err(Refused::Origin) };
+            assert_eq!(checked, expected, "{origin} {remote:?}");
+        }
+    }
+
+    #[test]
     fn what_the_browser_says_of_the_page_counts() {
         check(&[("sec-fetch-site", "same-origin")], true);
         check(&[("sec-fetch-site", "none")], true);
@@ -150,7 +183,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(FETCH_SITE, HeaderValue::from_static("cross-site"));
         headers.insert(FETCH_MODE, HeaderValue::from_static("navigate"));
-        let form = Origins::default().check(&Method::POST, &Uri::from_static("/"), &headers);
+        let form = Origins::default().check(&Method::POST, &Uri::from_static("/"), &headers, None);
         assert_eq!(form, Err(Refused::Origin), "a form on another page");
     }
 
@@ -158,7 +191,7 @@ mod tests {
     fn the_host_of_http_2_is_in_the_address() {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, HeaderValue::from_static("https://docs.example"));
-        let check = |uri| Origins::default().check(&Method::GET, &uri, &headers);
+        let check = |uri| Origins::default().check(&Method::GET, &uri, &headers, None);
         assert_eq!(check(Uri::from_static("https://docs.example/v1")), Ok(()));
         assert_eq!(check(Uri::from_static("https://other.example/v1")), Err(Refused::Origin));
     }
@@ -180,7 +213,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, host.parse().unwrap());
             let origins = Origins::default().only_here();
-            let checked = origins.check(&Method::GET, &Uri::from_static("/v1"), &headers);
+            let checked = origins.check(&Method::GET, &Uri::from_static("/v1"), &headers, None);
             assert_eq!(checked, if passes { Ok(()) } else { Err(Refused::Host) }, "{host:?}");
         }
     }

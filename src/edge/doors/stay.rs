@@ -1,4 +1,5 @@
-//! For how long somebody stays who was let in: until what they hold expires, or is revoked.
+//! For how long somebody stays who was let in: until what they hold expires, is revoked, or was
+//! ended with their login.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::auth::{Claims, Refusal, Revocations};
+use crate::auth::{Claims, NoLogin, Refusal, Revocations};
 use crate::clock::Clock;
 use crate::edge::doors::Refused;
+use crate::edge::doors::endings::Bound;
 use crate::types::Timestamp;
 
 /// After which time the clock is looked at again.
@@ -21,6 +23,7 @@ pub(in crate::edge) struct Stay(Option<Held>);
 struct Held {
     claims: Arc<Claims>,
     until: Timestamp,
+    login: Option<Bound>,
     revoked: watch::Receiver<Arc<Revocations>>,
     clock: Clock,
 }
@@ -32,12 +35,12 @@ impl Stay {
     }
 
     pub(in crate::edge::doors) fn until(
-        claims: Arc<Claims>,
-        until: Timestamp,
+        (claims, until): (Arc<Claims>, Timestamp),
+        login: Option<Bound>,
         revoked: watch::Receiver<Arc<Revocations>>,
         clock: Clock,
     ) -> Self {
-        Self(Some(Held { claims, until, revoked, clock }))
+        Self(Some(Held { claims, until, login, revoked, clock }))
     }
 
     /// Waits until they have to go, and returns why.
@@ -57,6 +60,7 @@ impl Stay {
             }
             tokio::select! {
                 biased;
+                () = ended(held.login.as_ref()) => return Refused::Login(NoLogin::Ended),
                 changed = held.revoked.changed() => if changed.is_err() {
                     // Nothing will be revoked any more: the node stops.
                     sleep(Duration::from_millis(left)).await;
@@ -65,6 +69,14 @@ impl Stay {
                 () = sleep(Duration::from_millis(left).min(LOOK_AGAIN)) => {}
             }
         }
+    }
+}
+
+/// Waits until a login ends; for ever where there is none.
+async fn ended(login: Option<&Bound>) {
+    match login {
+        Some(login) => login.over().await,
+        None => pending().await,
     }
 }
 
@@ -88,7 +100,7 @@ mod tests {
 
     fn stay(clock: &Clock) -> (watch::Sender<Arc<Revocations>>, Stay) {
         let (publish, revoked) = watch::channel(Arc::default());
-        let stay = Stay::until(claims(), Timestamp(60_000), revoked, clock.clone());
+        let stay = Stay::until((claims(), Timestamp(60_000)), None, revoked, clock.clone());
         (publish, stay)
     }
 

@@ -265,8 +265,8 @@ impl Host {
         let me = relay::Identity { cluster, node: name(self.node), boot, speaks: SPEAKS };
         let configs = (plan.relay.clone(), ports.doc_config.clone());
         let seat = Arc::new(net.seat(self.node));
-        let who = (me.clone(), links::addresses(&member));
-        let peers = Peers::over(seat, who, configs, tasks.clone(), metrics.2.clone());
+        let up = Arc::new(links::Up(member.clone()));
+        let peers = Peers::over(seat, (me.clone(), up), configs, tasks.clone(), metrics.2.clone());
         tasks.spawn("links", links::give_up(member.clone(), peers.clone()));
         let keeper = keep(Keeping {
             member: member.clone(),

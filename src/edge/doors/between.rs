@@ -1,0 +1,128 @@
+//! What nodes tell each other of those who come in, over the links between them.
+//!
+//! A ticket is taken by the node that issued it, and there alone, so that it opens one socket
+//! wherever it is presented, also at two nodes at once. A login that ends at one node ends at all
+//! that can be reached.
+//!
+//! ```text
+//! ?ticket= ─► read (ours? whose?) ─┬─ own ───────► taken ─────────────► holder ─► revoked here?
+//!                                  ├─ a member's ► hash ══ link ══► taken there ═► holder
+//!                                  └─ nobody's ──► bad
+//! sign-out ─► ended here ─► each member that is up: login ══ link ══► ended there
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use crate::access::Rights;
+use crate::auth::{BadTicket, Holder, Issued, LoginId, TicketHash};
+use crate::edge::doors::{Doors, Guard, Refused};
+use crate::edge::routes::Shared;
+use crate::relay::{Blob, Request, Response, Who};
+use crate::router::Router;
+use crate::types::Author;
+
+/// Where one node asks another to take a ticket.
+const TAKE: &str = "/auth/ticket/take";
+
+/// Where one node tells another that a login has ended.
+const END: &str = "/auth/session/end";
+
+/// How long another node may take for it, and for the link to be made.
+const ASKED_MAX: Duration = Duration::from_secs(2);
+
+/// What is answered where it is done, and where there is nothing that was asked for.
+const DONE: u16 = 200;
+const NONE: u16 = 404;
+
+impl Guard {
+    /// Takes a ticket, whichever node has issued it, and tells who was given it.
+    ///
+    /// # Errors
+    /// [`Refused::Ticket`], or [`Refused::Away`] where the node does not answer: the ticket may be
+    /// used up then.
+    pub(in crate::edge::doors) async fn taken(
+        &self,
+        ticket: &str,
+        router: &Router,
+    ) -> Result<Holder, Refused> {
+        let issued = self.tickets.lock().read(ticket);
+        let Issued { by, hash } = issued.map_err(Refused::Ticket)?;
+        if by == *self.tickets.lock().node() {
+            return self.tickets.lock().take(&hash, Instant::now()).map_err(Refused::Ticket);
+        }
+        // What a node had issued is forgotten with it.
+        if !router.is_up(&by) {
+            return Err(Refused::Ticket(BadTicket));
+        }
+        let asked = timeout(ASKED_MAX, router.carry(&by, request(TAKE, &hash.0))).await;
+        match asked {
+            Ok(Ok(Response { status: DONE, body, .. })) => {
+                Holder::decode(&body.0).ok_or(Refused::Away)
+            }
+            Ok(Ok(Response { status: NONE, .. })) => Err(Refused::Ticket(BadTicket)),
+            Ok(Ok(_) | Err(_)) | Err(_) => Err(Refused::Away),
+        }
+    }
+}
+
+/// Ends a login here, and then at every other node that is up; waits for those that answer soon.
+///
+/// # Cancel safety
+/// It ends everywhere, also where nobody waits for that any more.
+pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, guard: &Guard, login: LoginId) {
+    guard.endings.end(login);
+    let router = shared.router.clone();
+    let telling = shared.tasks.spawn("sign-out", async move {
+        let tell = async |node| {
+            let told = timeout(ASKED_MAX, router.carry(&node, request(END, &login.0))).await;
+            if !matches!(told, Ok(Ok(Response { status: DONE, .. }))) {
+                warn!(node = %node.0, "not told that somebody has signed out: it may let them in");
+            }
+        };
+        join_all(router.others().into_iter().map(tell)).await;
+    });
+    // It is awaited to the end of the process, or was cancelled with it.
+    let _ = telling.await;
+}
+
+fn request(target: &str, body: &[u8]) -> Request {
+    Request {
+        method: "POST".to_owned(),
+        target: target.to_owned(),
+        content_type: None,
+        headers: Vec::new(),
+        // It is about no document.
+        who: Who { subject: None, granted: Rights::NONE, name: Author::anonymous() },
+        body: Blob(body.to_vec().into()),
+    }
+}
+
+/// Does what another node asks: takes a ticket of this one, or ends a login; nothing where it asks
+/// for something else.
+pub(in crate::edge) fn answer_carried(doors: &Doors, request: &Request) -> Option<Response> {
+    let done = match &*request.target {
+        TAKE => take(doors, &request.body.0).map(|holder| holder.encode()),
+        END => end_here(doors, &request.body.0).map(|()| Vec::new()),
+        _ => return None,
+    };
+    let status = if done.is_some() { DONE } else { NONE };
+    let body = Blob(done.unwrap_or_default().into());
+    Some(Response { status, content_type: None, headers: Vec::new(), body })
+}
+
+fn take(doors: &Doors, hash: &[u8]) -> Option<Holder> {
+    let Doors::Guarded(guard) = doors else { return None };
+    let hash = hash.try_into().ok().map(TicketHash)?;
+    guard.tickets.lock().take(&hash, Instant::now()).ok()
+}
+
+fn end_here(doors: &Doors, login: &[u8]) -> Option<()> {
+    let Doors::Guarded(guard) = doors else { return None };
+    guard.endings.end(LoginId(login.try_into().ok()?));
+    Some(())
+}

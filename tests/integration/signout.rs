@@ -1,0 +1,123 @@
+//! Signing out: what a login has opened ends with it, at every node, and nothing else does.
+
+use quire::node::Node;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::doors::{Browser, bearer, closed, guarded, hour, knock};
+use crate::raw::{Listens, Raw, hello};
+use crate::tickets::cluster;
+
+/// Asks a node for a ticket with a login, and returns the path that it opens.
+async fn ticket_of(browser: &Browser, node: &Node) -> String {
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let answer = browser.ask(node, Method::POST, "/auth/ticket", &csrf).await;
+    let ticket: Value = answer.json().await.expect("JSON");
+    format!("/ws/a?ticket={}", ticket["ticket"].as_str().expect("text"))
+}
+
+/// Opens `a`, and is welcomed.
+async fn enter(
+    node: &impl Listens,
+    path: &str,
+    digit: char,
+    headers: &[(&'static str, &str)],
+) -> Raw {
+    let mut raw = Raw::upgrade_with(node, path, headers).await.expect("it is taken");
+    raw.send(&hello(digit, "")).await;
+    raw.hear("welcome").await;
+    raw
+}
+
+#[tokio::test]
+async fn who_signs_out_leaves_nothing_open_at_the_node() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = guarded(folder.path(), |_| {}).await;
+    let token = hour("anna", &[("a", "write")]);
+    let browser = Browser::sign_in(&node, &token).await;
+    // The same token, in another browser and in a program.
+    let other = Browser::sign_in(&node, &token).await;
+    let program = format!("Bearer {token}");
+    let of = |browser: &Browser| (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    let ((cookies, offer), (others, others_offer)) = (of(&browser), of(&other));
+    let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
+    let others = [("cookie", &*others), ("sec-websocket-protocol", &*others_offer)];
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let tickets = [ticket_of(&browser, &node).await, ticket_of(&browser, &node).await];
+    let mut goes = [
+        enter(&node, "/ws/a", '1', &page).await,
+        enter(&node, "/ws/a", '2', &page).await,
+        enter(&node, &tickets[0], '3', &[]).await,
+        // One that has not said hello.
+        Raw::upgrade_with(&node, "/ws/a", &page).await.expect("it is taken"),
+    ];
+    let mut stays = [
+        enter(&node, "/ws/a", '4', &others).await,
+        enter(&node, "/ws/a", '5', &[("authorization", &program)]).await,
+    ];
+    let answer = browser.ask(&node, Method::DELETE, "/auth/session", &csrf).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    for raw in &mut goes {
+        let (told, code) = raw.end().await;
+        assert_eq!((&told["code"], code), (&"unauthenticated".into(), 4401));
+    }
+    // What was copied, or asked for before, opens nothing.
+    assert_eq!(knock(&node, "/ws/a", &page).await, closed("unauthenticated", 4401));
+    assert_eq!(knock(&node, &tickets[1], &[]).await, closed("unauthenticated", 4401));
+    for (method, path) in [(Method::GET, "/v1/docs/a"), (Method::GET, "/auth/session")] {
+        let answer = browser.ask(&node, method, path, &[]).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+    }
+    // A newer token begins another login.
+    let answer = browser.ask(&node, Method::POST, "/auth/session", &[bearer(&token)]).await;
+    let mut again = Browser::default();
+    again.keep(&answer);
+    let (cookies, offer) = of(&again);
+    let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
+    assert_eq!(knock(&node, "/ws/a", &page).await, closed("welcome", 0));
+    stays[0].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    stays[0].hear("ack").await;
+    stays[1].hear("op").await;
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_out_at_one_node_is_signed_out_at_all() {
+    let cluster = cluster().await;
+    let token = hour("anna", &[("a", "write")]);
+    let browser = Browser::sign_in(&cluster.nodes[0], &token).await;
+    let other = Browser::sign_in(&cluster.nodes[0], &token).await;
+    let of = |browser: &Browser| (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    let ((cookies, offer), (others, others_offer)) = (of(&browser), of(&other));
+    let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
+    let others = [("cookie", &*others), ("sec-websocket-protocol", &*others_offer)];
+    let (mut goes, mut stays, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, digit) in ('1'..='3').enumerate() {
+        let node = &cluster.nodes[number];
+        // A ticket of one node opens a socket of the next, and ends with its login there.
+        let ticket = ticket_of(&browser, node).await;
+        let next = &cluster.nodes[(number + 1) % 3];
+        goes.push(enter(node, "/ws/a", digit, &page).await);
+        goes.push(enter(next, &ticket, char::from(digit as u8 + 3), &[]).await);
+        stays.push(enter(node, "/ws/a", char::from(digit as u8 + 6), &others).await);
+        tickets.push(ticket_of(&browser, node).await);
+    }
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let answer = browser.ask(&cluster.nodes[1], Method::DELETE, "/auth/session", &csrf).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    // Who is answered has been told: a copy of the cookie is good for nothing from now on.
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        let out = closed("unauthenticated", 4401);
+        assert_eq!(knock(node, "/ws/a", &page).await, out, "node {number}");
+        let spent = knock(node, &tickets[(number + 1) % 3], &[]).await;
+        assert_eq!(spent, out, "a ticket at node {number}");
+    }
+    for raw in &mut goes {
+        let (told, code) = raw.end().await;
+        assert_eq!((&told["code"], code), (&"unauthenticated".into(), 4401));
+    }
+    for raw in &mut stays {
+        raw.send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+        while raw.next().await["t"] != "ack" {}
+    }
+}
