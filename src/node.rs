@@ -332,6 +332,8 @@ impl Node {
             tasks: edge_tasks.clone(),
             token: edge_tasks.token().clone(),
         });
+        let turns = shared.tenants.turns(edge_tasks.token().clone());
+        edge_tasks.spawn_vital("turns", fatal.clone(), turns);
         if let Some(clustered) = &clustered {
             clustered.serve(shared.clone(), admin, config, &shard_tasks);
         } else if let Some((kept, _)) = &alone {

@@ -2,23 +2,28 @@
 //!
 //! ```text
 //! batch ─► turn ─► decoded, ordered ─► on its way to the log ─► acknowledged
-//!           │      └── Work ────────┘                                 │
-//!           └───────── Share ──────────────────────────────────────────┘
+//!           │ so much in a pass                                    │
+//!           └───────── Share: so much at once ─────────────────────┘
 //! ```
-//! Only so much is worked on at once, and so much on its way; what comes beyond that waits, and
-//! its turn comes by how much its tenant has had: who takes little waits for what is worked on just
-//! then, and for no backlog of others. Turns go by self-clocked fair queueing (S. J. Golestani,
-//! INFOCOM 1994): what a tenant brings is finished, in a virtual time, after what it brought
-//! before, by its cost; the one that is finished first has its turn first, and sets the time.
+//! What is ready to run on a core stands in one line, and each step of a batch stands in it anew. A
+//! pass is once through that line; only so much work is let into it in one, so that the line is as
+//! short beside a thousand busy clients as beside ten. And only so much is on its way to the log.
+//!
+//! What comes beyond that waits, and its turn comes by how much its tenant has had: who takes little
+//! waits for the pass that is under way, and for no backlog of others. Turns go by self-clocked fair
+//! queueing (S. J. Golestani, INFOCOM 1994): what a tenant brings is finished, in a virtual time,
+//! after what it brought before, by its cost; the one that is finished first has its turn first,
+//! and sets the time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
 
 /// What each piece of work costs beside its bytes, in bytes: a keystroke takes about as much as
 /// this many more bytes of text.
@@ -27,16 +32,22 @@ const EACH: u64 = 1 << 10;
 /// What each piece takes on its way beside its bytes.
 const AROUND: u64 = 128;
 
-/// How much is worked on at once for each core, by cost: one is decoded and ordered, some are on
-/// their way between tasks.
+/// How much work is let in for each core in one pass, by cost.
 const WORK_OF_CORE: u64 = 6 * EACH;
 
 /// Gives turns; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Shares {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     work_max: u64,
     on_way_max: u64,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
+    /// Tells that a pass has to be waited for.
+    begun: Notify,
 }
 
 /// What is on its way, until it is dropped.
@@ -45,18 +56,6 @@ pub struct Share {
     shares: Shares,
     /// How much it is on its way, in bytes.
     long: u64,
-    working: Arc<Working>,
-}
-
-/// What is worked on, until it is dropped, or its share is.
-#[derive(Debug)]
-pub struct Work(Arc<Working>);
-
-#[derive(Debug)]
-struct Working {
-    shares: Shares,
-    work: u64,
-    is_over: AtomicBool,
 }
 
 /// A turn that comes. One that is dropped takes nothing; its tenant has brought the piece all the
@@ -71,7 +70,7 @@ pub struct Coming {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.shares.state.lock().waiting.remove(&self.key);
+        self.shares.inner.state.lock().waiting.remove(&self.key);
     }
 }
 
@@ -85,7 +84,12 @@ impl Future for Coming {
 
 #[derive(Debug, Default)]
 struct State {
-    working: u64,
+    /// The work that was let in since the pass began.
+    let_in: u64,
+    /// Whether the end of a pass is waited for.
+    passing: bool,
+    /// Whether nothing is held back any more.
+    is_over: bool,
     on_way: u64,
     /// The virtual time.
     now: u64,
@@ -103,17 +107,18 @@ struct Waiting {
 }
 
 impl Shares {
-    /// Lets so much be worked on as so many cores can do, and so much be on its way at once, in
-    /// bytes and 128 for each piece.
+    /// Lets so much work in at once as so many cores can do in a short time, and lets so much be on
+    /// its way, in bytes and 128 for each piece. Nothing more is let in until [`Self::passes`] runs.
     pub fn new(cores: usize, on_way_max: u64) -> Self {
         let work_max = WORK_OF_CORE.saturating_mul(cores.max(1) as u64);
-        Self { work_max, on_way_max, state: Arc::default() }
+        let (state, begun) = Default::default();
+        Self { inner: Arc::new(Inner { work_max, on_way_max, state, begun }) }
     }
 
     /// Asks for the turn of a piece of work of so many bytes, which a tenant brings: it is now, or
     /// will come.
     pub fn ask(&self, tenant: u64, bytes: u64) -> Result<Share, Coming> {
-        let mut state = self.state.lock();
+        let mut state = self.inner.state.lock();
         let finished = state.bring(tenant, bytes.saturating_add(EACH));
         let is_first = state.waiting.keys().next().is_none_or(|(first, _)| finished < *first);
         if is_first && self.fits(&state, bytes) {
@@ -126,32 +131,58 @@ impl Shares {
         Err(Coming { coming, key, shares: self.clone() })
     }
 
+    /// Lets work in, pass by pass; once cancelled, all that waits and whatever comes.
+    pub async fn passes(self, token: CancellationToken) {
+        while token.run_until_cancelled(self.inner.begun.notified()).await.is_some() {
+            loop {
+                // It is in line behind all that can run now.
+                yield_now().await;
+                if !self.pass() {
+                    break;
+                }
+            }
+        }
+        self.inner.state.lock().is_over = true;
+        self.go_on();
+    }
+
+    /// Ends a pass and begins another. Returns whether anything was let in, so that the end of this
+    /// one has to be waited for.
+    pub fn pass(&self) -> bool {
+        self.inner.state.lock().let_in = 0;
+        self.go_on();
+        let mut state = self.inner.state.lock();
+        state.passing = state.let_in > 0;
+        state.passing
+    }
+
     fn fits(&self, state: &State, bytes: u64) -> bool {
-        let work = state.working == 0 || state.working + self.work(bytes) <= self.work_max;
-        let way = state.on_way == 0 || state.on_way + long(bytes) <= self.on_way_max;
-        work && way
+        let work = state.let_in == 0 || state.let_in + self.work(bytes) <= self.inner.work_max;
+        let way = state.on_way == 0 || state.on_way + long(bytes) <= self.inner.on_way_max;
+        work && way || state.is_over
     }
 
     fn grant(&self, state: &mut State, finished: u64, bytes: u64) -> Share {
-        let (work, long) = (self.work(bytes), long(bytes));
+        let long = long(bytes);
         state.now = state.now.max(finished);
-        state.working += work;
+        state.let_in += self.work(bytes);
         state.on_way += long;
-        let is_over = AtomicBool::new(false);
-        let working = Working { shares: self.clone(), work, is_over };
-        Share { shares: self.clone(), long, working: Arc::new(working) }
+        if !std::mem::replace(&mut state.passing, true) {
+            self.inner.begun.notify_one();
+        }
+        Share { shares: self.clone(), long }
     }
 
     /// Returns how much work a piece is, and not more than what leaves some for small ones.
     fn work(&self, bytes: u64) -> u64 {
-        bytes.saturating_add(EACH).min(3 * self.work_max / 4)
+        bytes.saturating_add(EACH).min(3 * self.inner.work_max / 4)
     }
 
     /// Gives the turns that there is room for.
     fn go_on(&self) {
         loop {
             let (turn, share) = {
-                let mut state = self.state.lock();
+                let mut state = self.inner.state.lock();
                 let Some((first, waiting)) = state.waiting.first_key_value() else {
                     return state.rest();
                 };
@@ -168,33 +199,10 @@ impl Shares {
     }
 }
 
-impl Share {
-    /// Returns what ends the work on it once it is dropped, before all of it is over.
-    pub fn work(&self) -> Work {
-        Work(self.working.clone())
-    }
-}
-
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.state.lock().on_way -= self.long;
-        self.working.end();
+        self.shares.inner.state.lock().on_way -= self.long;
         self.shares.go_on();
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-impl Working {
-    fn end(&self) {
-        if !self.is_over.swap(true, Ordering::Relaxed) {
-            self.shares.state.lock().working -= self.work;
-            self.shares.go_on();
-        }
     }
 }
 
@@ -237,48 +245,50 @@ mod tests {
     #[test]
     fn who_takes_little_waits_for_no_backlog_of_others() {
         let shares = Shares::new(2, 1 << 20);
-        // One tenant takes all that there is, and a hundred times as much waits.
-        let mut worked_on: Vec<_> = (0..12).filter_map(|_| shares.ask(1, 0).ok()).collect();
-        assert_eq!(worked_on.len(), 12);
+        // One tenant takes all that a pass lets in, and a hundred times as much waits.
+        let first: Vec<_> = (0..12).filter_map(|_| shares.ask(1, 0).ok()).collect();
+        assert_eq!(first.len(), 12);
         let mut backlog: Vec<_> = (0..3_200).filter_map(|_| shares.ask(1, 0).err()).collect();
         assert_eq!(backlog.len(), 3_200);
         let mut other = shares.ask(2, 0).expect_err("all is taken");
-        drop(worked_on.split_off(10));
-        let turns = (now(&mut backlog[0]), now(&mut other));
-        assert!(turns.0.is_some() && turns.1.is_some(), "one of the backlog goes before it");
-        assert!(now(&mut backlog[1]).is_none());
-        drop(turns);
-        assert!(backlog[1..].iter_mut().take(2).all(|one| now(one).is_some()), "in order");
+        drop(first);
+        assert!(now(&mut other).is_none(), "what is acknowledged makes no room in the line");
+        assert!(shares.pass());
+        let theirs: Vec<_> = backlog.iter_mut().map_while(now).collect();
+        assert!(now(&mut other).is_some(), "it was in the first pass");
+        assert_eq!(theirs.len(), 11, "in order");
     }
 
     #[test]
     fn small_work_goes_on_beside_large_and_large_is_done_all_the_same() {
         let shares = Shares::new(2, 1 << 20);
         let large = shares.ask(1, 250 << 10).expect("nothing else is there");
-        let mut second = shares.ask(2, 250 << 10).expect_err("one large one at a time");
+        let mut second = shares.ask(2, 250 << 10).expect_err("one large one in a pass");
         let small: Vec<_> = (10..13).filter_map(|tenant| shares.ask(tenant, 0).ok()).collect();
         assert_eq!(small.len(), 3, "they would be finished first");
-        drop(small);
-        drop(large);
-        assert!(now(&mut second).is_some());
+        assert!(shares.pass() && now(&mut second).is_some());
+        drop((small, large));
     }
 
     #[test]
-    fn what_is_on_its_way_has_a_bound_and_work_that_is_done_makes_room_for_work() {
+    fn what_is_on_its_way_has_a_bound() {
         let shares = Shares::new(2, 40 * AROUND);
         let mut all = Vec::new();
-        for _ in 0..40 {
-            let share = shares.ask(1, 0).expect("there is room");
-            drop(share.work());
-            all.push(share);
+        for number in 0..40 {
+            all.push(shares.ask(1, 0).expect("there is room"));
+            assert!(number % 10 > 0 || !shares.pass(), "nothing waits");
         }
-        assert!(shares.ask(2, 0).is_err());
+        let mut more = shares.ask(2, 0).expect_err("there is none");
+        assert!(!shares.pass() && now(&mut more).is_none(), "the next pass is not waited for");
+        drop(all.pop());
+        assert!(now(&mut more).is_some(), "what was acknowledged made room");
         all.clear();
+        assert!(!shares.pass());
         let over = shares.ask(3, 1 << 20);
         assert!(over.is_ok(), "one that is larger than the bound has its turn by itself");
         drop(over);
-        let state = shares.state.lock();
-        assert_eq!((state.on_way, state.working, state.now), (0, 0, 0));
+        let state = shares.inner.state.lock();
+        assert_eq!((state.on_way, state.now), (0, 0));
         assert!(state.finished.is_empty() && state.waiting.is_empty());
     }
 
@@ -289,9 +299,48 @@ mod tests {
         let gone = shares.ask(2, 0).expect_err("all is taken");
         let mut last = shares.ask(3, 0).expect_err("all is taken");
         drop(gone);
-        assert_eq!(shares.state.lock().waiting.len(), 1);
+        assert_eq!(shares.inner.state.lock().waiting.len(), 1);
         drop(first);
-        assert!(now(&mut last).is_some());
-        assert_eq!(shares.state.lock().on_way, 0);
+        assert!(shares.pass() && now(&mut last).is_some());
+        assert_eq!(shares.inner.state.lock().on_way, 0);
+    }
+
+    /// A hundred come at once, each with some steps in the line: a few are in it at a time.
+    #[tokio::test]
+    async fn a_pass_is_once_through_the_line() {
+        let (shares, token) = (Shares::new(1, 1 << 20), CancellationToken::new());
+        let passes = tokio::spawn(shares.clone().passes(token.clone()));
+        let (once, done) = (Arc::new(Mutex::new((0_usize, 0_usize))), Arc::new(Notify::new()));
+        for tenant in 0..100 {
+            let (shares, once, done) = (shares.clone(), once.clone(), done.clone());
+            tokio::spawn(async move {
+                let share = match shares.ask(tenant, 0) {
+                    Ok(share) => share,
+                    Err(coming) => coming.await,
+                };
+                {
+                    let mut counted = once.lock();
+                    counted.0 += 1;
+                    counted.1 = counted.1.max(counted.0);
+                }
+                // Three steps in the line, as a batch has some.
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                once.lock().0 -= 1;
+                drop(share);
+                if tenant == 99 {
+                    done.notify_one();
+                }
+            });
+        }
+        done.notified().await;
+        let (_, most) = *once.lock();
+        assert!((6..=30).contains(&most), "{most} were in the line at once");
+        // Nobody is held back when the node stops, and the passes end.
+        token.cancel();
+        passes.await.expect("it ends");
+        let all: Vec<_> = (0..100).map_while(|tenant| shares.ask(tenant, 0).ok()).collect();
+        assert_eq!(all.len(), 100);
     }
 }

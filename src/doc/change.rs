@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::doc::{Merged, Presence, Refusal, Room};
-use crate::shares::Work;
 use crate::text::{Component, Operation};
 use crate::types::{Author, ParticipantId, Revision, Seq, SessionId};
 
@@ -46,8 +45,6 @@ pub struct Batch {
     pub received: Instant,
     /// The room the batch takes in the document's queue, given back once it is settled.
     pub permit: Option<Room>,
-    /// What the author is given credit for, once the batch has its place.
-    pub work: Option<Work>,
 }
 
 /// One revision: a batch in its place in the document's order.

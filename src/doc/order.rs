@@ -158,7 +158,7 @@ impl State {
             author: author.clone(),
             by: by.clone(),
             via: None,
-            batch: Batch { seq: Seq(1), base, op, received, permit, work: None },
+            batch: Batch { seq: Seq(1), base, op, received, permit },
             done: Some(done),
             surprising: false,
         };
@@ -278,7 +278,7 @@ impl State {
     /// Rebases a batch to the end of the order and queues it.
     fn order(&mut self, ordering: Ordering) -> Result<Revision, (Refusal, Option<Done>)> {
         let Ordering { session, author, by, via, batch, done, surprising } = ordering;
-        let Batch { seq, base, op, received, permit, work: _work } = batch;
+        let Batch { seq, base, op, received, permit } = batch;
         let placed = match self.place(session, base, op) {
             Ok(placed) => placed,
             Err(refusal) => return Err((refusal, done)),

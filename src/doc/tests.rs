@@ -83,8 +83,7 @@ impl Fixture {
 
     pub(in crate::doc) fn submit(&mut self, conn: u64, seq: u64, base: u64, op: Operation) {
         let received = tokio::time::Instant::now();
-        let batch =
-            Batch { seq: Seq(seq), base: Revision(base), op, received, permit: None, work: None };
+        let batch = Batch { seq: Seq(seq), base: Revision(base), op, received, permit: None };
         self.state.submit(ConnId(conn), &Author::anonymous(), batch, &mut self.effects);
         self.state.flush(self.now, &mut self.effects);
         self.carry_out();

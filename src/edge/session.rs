@@ -320,8 +320,8 @@ impl Session {
     async fn hear(&mut self, frame: Bytes, share: Share) -> ControlFlow<Option<Farewell>> {
         match decode_client(self.to.codec, &frame, &self.limits) {
             Ok(ClientMessage::Op { seq, base, op }) => {
-                let (received, work) = (Instant::now(), Some(share.work()));
-                let batch = Batch { seq, base, op, received, permit: None, work };
+                let received = Instant::now();
+                let batch = Batch { seq, base, op, received, permit: None };
                 self.submit(batch, frame.len(), share).await
             }
             Ok(ClientMessage::Cursor { rev, sel }) => {

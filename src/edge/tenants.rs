@@ -16,6 +16,8 @@ use crate::edge::port::networks::client;
 use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
 use crate::edge::tenants::paces::Paces;
+use tokio_util::sync::CancellationToken;
+
 use crate::shares::{Coming, Share, Shares};
 
 /// How much is on its way to the log and back at once, in bytes.
@@ -107,6 +109,11 @@ impl Tenants {
             return Duration::ZERO;
         }
         self.bytes.charge(tenant.key, bytes)
+    }
+
+    /// Gives turns, until cancelled; nobody's comes before it runs.
+    pub fn turns(&self, token: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        self.shares.clone().passes(token)
     }
 
     /// Asks for the turn of so many bytes.

@@ -254,7 +254,7 @@ impl Subscription {
                     return;
                 }
                 let (bytes, received) = came;
-                let batch = Batch { seq, base, op: op.0, received, permit: None, work: None };
+                let batch = Batch { seq, base, op: op.0, received, permit: None };
                 match handle.submit(ConnId(conn), batch, bytes).await {
                     Err(NotTaken::Full(refusal)) => {
                         self.alone(ConnId(conn), Event::Refused { seq, refusal });

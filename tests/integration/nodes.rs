@@ -185,6 +185,7 @@ async fn member(
         tasks: tasks.clone(),
         token: tasks.token().clone(),
     });
+    tasks.spawn("turns", shared.tenants.turns(tasks.token().clone()));
     let heirs = Arc::new(Heir::default());
     let ports = relay::Ports {
         me,

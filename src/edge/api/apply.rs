@@ -171,8 +171,7 @@ impl Edit {
             doc.past(Right::Write).await?;
             return Err(Refusal::only_read().into());
         }
-        let batch =
-            Batch { seq: Seq(1), base, op, received: Instant::now(), permit: None, work: None };
+        let batch = Batch { seq: Seq(1), base, op, received: Instant::now(), permit: None };
         let submitted = match placed {
             Placed::Rebased => seat.handle.submit(seat.conn, batch, bytes).await,
             Placed::OnHead => seat.handle.submit_on_head(seat.conn, batch, bytes).await,

@@ -135,7 +135,7 @@ impl Session {
             return ControlFlow::Continue(());
         }
         let Flight { seq, base, bytes, received, .. } = *flight;
-        let batch = Batch { seq, base, op: flight.op.clone(), received, permit: None, work: None };
+        let batch = Batch { seq, base, op: flight.op.clone(), received, permit: None };
         match self.handle.submit(self.to.conn, batch, bytes).await {
             // It is closed again: the outbox tells why.
             Ok(()) | Err(NotTaken::Closed) => ControlFlow::Continue(()),
