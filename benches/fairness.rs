@@ -2,9 +2,10 @@
 //! same node, against the same writers while it is quiet.
 //!
 //! The node is the real binary in a process of its own, with its log on disk. The honest write from
-//! this process, the hostile from a third one at the lowest priority, so that what they compute
-//! themselves costs nobody else much: elsewhere they have machines of their own. All of them share
-//! the cores of one machine. The hostile come through a proxy, as one user or as 20, by address.
+//! this process, the hostile from a third one that has a core when nobody else wants it, so that
+//! what they compute themselves costs nobody much: elsewhere they have machines of their own. All
+//! share the cores of one machine. The hostile come through a proxy, as one user or as 20, by
+//! address.
 //!
 //! ```sh
 //! cargo bench --bench fairness                     # both cases, three rounds each
@@ -188,14 +189,14 @@ impl Noise {
     fn begin(url: &str, (shards, users): (u32, u64), kinds: &[&str]) -> Self {
         let address = url.trim_start_matches("http://");
         let own = env::current_exe().expect("it runs");
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["noise", address]);
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(own).args(["noise", address]);
         command
             .args([shards.to_string(), users.to_string()])
             .args(kinds)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        Self(command.spawn().expect("nice runs"))
+        Self(command.spawn().expect("chrt (util-linux) runs"))
     }
 
     /// Ends it, and returns what it has done.

@@ -19,6 +19,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     telemetry::start_logs(&config.telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // What the log has written is told from threads of its own: it waits for that many steps of
+        // others (31 by tokio's default), several times for each batch.
+        .global_queue_interval(4)
         .thread_name("quire")
         .build()
         .context("threads could not be started")?;
