@@ -21,8 +21,11 @@ use crate::relay::tls;
 use crate::types::{NodeId, common};
 
 /// The versions of the messages that this program speaks, the oldest and the newest. Version 1
-/// did not say who asks.
-pub const SPEAKS: (u16, u16) = (2, 2);
+/// did not say who asks; version 2 not for whom a subscription is.
+pub const SPEAKS: (u16, u16) = (2, FOLLOWS);
+
+/// The first version in which a subscription says for whom it is.
+pub(crate) const FOLLOWS: u16 = 3;
 
 /// What stands before each frame.
 const LENGTH_BYTES: usize = 4;

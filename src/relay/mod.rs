@@ -28,11 +28,13 @@ mod message;
 mod metrics;
 mod network;
 mod queue;
+mod seat;
 mod server;
 mod strangers;
 mod subscription;
 mod text;
 mod tls;
+mod waiters;
 
 use async_trait::async_trait;
 

@@ -18,11 +18,12 @@ use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
 use crate::relay::strangers::Strangers;
 use crate::relay::subscription::{Entrance, Subscription, full};
+use crate::relay::waiters::Behind;
 use crate::relay::{Answers, Config, Metrics, Tls};
 use crate::shard::{Directory, Heirs};
 use crate::task::Tasks;
 use crate::text::{Component, Operation};
-use crate::types::NodeId;
+use crate::types::{DocId, NodeId, Revision};
 
 /// How many links there may be at once, and how many documents one may subscribe to.
 const LINKS_MAX: usize = 1_024;
@@ -230,20 +231,11 @@ impl Serving {
                 return true;
             }
             Ask::Subscribe { sub, doc, from } => {
-                self.subs.retain(|_, entrance| !entrance.ended.is_cancelled());
-                if self.subs.contains_key(&sub) {
-                    return false;
-                }
-                if self.subs.len() >= SUBSCRIPTIONS_MAX {
-                    let denial = Denial::from(&Refusal::Full { retry: Duration::from_secs(1) });
-                    self.outgoing.force(encode(call, &Told::Refused(denial)));
-                    return true;
-                }
-                let subscribed = Subscription::new((sub, doc), &self.outgoing, self.ports.clone());
-                let (subscription, entrance) = subscribed;
-                self.subs.insert(sub, entrance);
-                self.ports.tasks.spawn("subscription", subscription.run(call, from));
-                return true;
+                return self.subscribe(call, (sub, doc), from, Behind::anybody());
+            }
+            Ask::Follow { sub, doc, from, who, mode } => {
+                let behind = Behind { asker: who.into(), mode: mode.into() };
+                return self.subscribe(call, (sub, doc), from, behind);
             }
             Ask::Request(_) | Ask::Warm { .. } | Ask::Released { .. } => {
                 self.call(call, ask);
@@ -274,6 +266,30 @@ impl Serving {
                 true
             }
         }
+    }
+
+    /// Begins a subscription; tells whether the peer keeps to the rules.
+    fn subscribe(
+        &mut self,
+        call: u64,
+        (sub, doc): (u64, DocId),
+        from: Option<Revision>,
+        behind: Behind,
+    ) -> bool {
+        self.subs.retain(|_, entrance| !entrance.ended.is_cancelled());
+        if self.subs.contains_key(&sub) {
+            return false;
+        }
+        if self.subs.len() >= SUBSCRIPTIONS_MAX {
+            let denial = Denial::from(&Refusal::Full { retry: Duration::from_secs(1) });
+            self.outgoing.force(encode(call, &Told::Refused(denial)));
+            return true;
+        }
+        let subscribed = Subscription::new((sub, doc), &self.outgoing, self.ports.clone());
+        let (subscription, entrance) = subscribed;
+        self.subs.insert(sub, entrance);
+        self.ports.tasks.spawn("subscription", subscription.run(call, from, behind));
+        true
     }
 
     /// Works on something that has one answer.
