@@ -20,6 +20,7 @@ mod carrier;
 mod client;
 mod config;
 mod copy;
+mod down;
 mod error;
 mod handle;
 mod link;
@@ -40,6 +41,7 @@ use async_trait::async_trait;
 
 pub use client::{Addresses, Peers};
 pub use config::Config;
+pub use down::{Down, Runs};
 pub use error::{DecodeError, HelloError, PeerError, TlsError};
 pub use handle::Handle;
 pub use link::{Identity, SPEAKS};

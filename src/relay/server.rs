@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::doc::Refusal;
+use crate::relay::down::Down;
 use crate::relay::error::{DecodeError, HelloError};
 use crate::relay::link::{Frames, Greeted, Identity, Limits, on_wire};
 use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
@@ -55,6 +56,8 @@ pub struct Ports {
     pub op_bytes_max: usize,
     /// Knows which shards are here.
     pub directory: Arc<dyn Directory>,
+    /// Knows which nodes are down.
+    pub down: Down,
     /// Answers requests of the HTTP API.
     pub answers: Arc<dyn Answers>,
     /// Takes shards over.
@@ -124,9 +127,9 @@ async fn greet(
     ports: &Ports,
 ) -> Result<Greeted<Box<dyn Stream>>, HelloError> {
     let limits = ports.limits();
-    let Some(tls) = &ports.tls else { return ports.me.answer(stream, limits).await };
+    let Some(tls) = &ports.tls else { return ports.me.answer(stream, limits, &ports.down).await };
     let (stream, certificate) = tls.accept(stream, limits.hello_timeout).await?;
-    let greeted = ports.me.answer(stream, limits).await?;
+    let greeted = ports.me.answer(stream, limits, &ports.down).await?;
     certificate.names(&greeted.peer.node)?;
     Ok(greeted)
 }
@@ -164,8 +167,8 @@ async fn link(
     ports.tasks.spawn("peer writer", async move { writer.write_to(socket, &counted).await });
     let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
     let hand_offs = Arc::new(Semaphore::new(HAND_OFFS_MAX));
-    let (node, subs) = (peer.node, BTreeMap::new());
-    let mut serving = Serving { ports, node, outgoing, requests, hand_offs, subs };
+    let (node, boot, subs) = (peer.node, peer.boot, BTreeMap::new());
+    let mut serving = Serving { ports, node, boot, outgoing, requests, hand_offs, subs };
     let why = serving.run(frames).await;
     serving.outgoing.end.cancel();
     serving.ports.metrics.links_in.dec();
@@ -177,6 +180,7 @@ async fn link(
 struct Serving {
     ports: Arc<Ports>,
     node: NodeId,
+    boot: u64,
     outgoing: Arc<Outgoing>,
     requests: Arc<Semaphore>,
     hand_offs: Arc<Semaphore>,
@@ -187,10 +191,12 @@ impl Serving {
     /// Reads what is asked until the link ends; tells why it did.
     async fn run<S: Stream>(&mut self, mut frames: Frames<S>) -> &'static str {
         let (end, mut begun) = (self.outgoing.end.clone(), 0);
+        let mut down = self.ports.down.clone();
         loop {
             let frame = tokio::select! {
                 biased;
                 () = end.cancelled() => return "it does not take its data, or this node stops",
+                () = down.comes(&self.node, self.boot) => return "the node is held for dead",
                 frame = timeout(self.ports.config.silence_max, frames.next()) => frame,
             };
             let before = std::mem::replace(&mut begun, frames.begun());

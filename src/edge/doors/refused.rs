@@ -1,5 +1,6 @@
 //! Why somebody is not let in, for HTTP and for sockets; nothing of what was presented is told.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -10,6 +11,10 @@ use crate::edge::port::gate::Crowded;
 use crate::edge::problem::Problem;
 use crate::edge::tenants::Spent;
 use crate::wire::ErrorCode;
+
+/// When to come again, to another node if there is one, where this one does not hear of what is
+/// revoked, in milliseconds.
+const CUT_OFF_RETRY: RangeInclusive<u64> = 200..=2_000;
 
 /// Tells why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +89,7 @@ impl Refused {
     pub(in crate::edge) fn code(self) -> ErrorCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => ErrorCode::Forbidden,
+            Self::Token(Refusal::CutOff) => ErrorCode::Unavailable,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -101,6 +107,10 @@ impl Refused {
             Self::Crowded(crowded) => Some(crowded.retry()),
             Self::Spent(spent) => Some(spent.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
+            // Not all of them at once: they come to the nodes that are left.
+            Self::Token(Refusal::CutOff) => {
+                Some(Duration::from_millis(rand::random_range(CUT_OFF_RETRY)))
+            }
             _ => None,
         }
     }
@@ -108,6 +118,7 @@ impl Refused {
     fn status(self) -> StatusCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => StatusCode::FORBIDDEN,
+            Self::Token(Refusal::CutOff) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
