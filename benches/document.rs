@@ -60,7 +60,7 @@ impl Bench {
         let Ok(ClientMessage::Op { seq, base, op }) = message else {
             panic!("the frame is an op");
         };
-        let batch = Batch { seq, base, op, received: Instant::now(), permit: None, work: None };
+        let batch = Batch { seq, base, op, received: Instant::now(), permit: None };
         self.state.submit(ConnId(conn), &self.author, batch, &mut self.effects);
         self.state.flush(Timestamp(0), &mut self.effects);
         self.state.accepted(self.offset, Timestamp(0), &mut self.effects);

@@ -66,7 +66,7 @@ async fn replay(stores: &mut Stores, trace: &quire::load::Sequential, session: u
     for (n, op) in (0..).zip(std::iter::once(clear).chain(edits)) {
         let base = Revision(welcome.head.0 + n);
         let received = tokio::time::Instant::now();
-        let batch = Batch { seq: Seq(n + 1), base, op, received, permit: None, work: None };
+        let batch = Batch { seq: Seq(n + 1), base, op, received, permit: None };
         handle.submit(welcome.conn, batch, 64).await.expect("it is open");
         loop {
             match told.recv().await {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::doc::{
-    Batch, Change, Closed, ConnId, Failure, Handle, Join, NotTaken, Refusal, State, Welcome,
+    Batch, Change, Closed, ConnId, Failure, Handle, Join, NotTaken, Refusal, State, Visit, Welcome,
 };
 use crate::relay::{self, PeerError, Peers, Request, Response};
 use crate::shard::{self, Alone, Directory, Place, Whereabouts};
@@ -59,6 +59,20 @@ impl Router {
     /// [`Refusal`] where the document's state cannot be had.
     pub async fn open(&self, doc: &DocId) -> Result<Handle, Refusal> {
         self.owner(doc)?.open(doc.clone()).await
+    }
+
+    /// Opens a document of this node for a request, which keeps it open.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the document's state cannot be had.
+    pub async fn visit(&self, doc: &DocId) -> Result<Visit, Refusal> {
+        for _ in 0..TRIES {
+            if let Ok(visit) = self.open(doc).await?.visit().await {
+                return Ok(visit);
+            }
+            tokio::task::yield_now().await;
+        }
+        Err(closing())
     }
 
     /// Rebuilds a document's state from its checkpoint and the log, beside the one that is open.
@@ -159,8 +173,7 @@ impl Router {
             }
             tokio::task::yield_now().await;
         }
-        let reason = "the document is closing".to_owned();
-        Err(Refusal::Unavailable { reason, retry: Duration::from_millis(200) })
+        Err(closing())
     }
 
     /// Sends all clients away, saves every open document and stops the shards.
@@ -184,6 +197,11 @@ impl Router {
     pub fn kill(&self) {
         self.directory.here().iter().for_each(shard::Handle::kill);
     }
+}
+
+fn closing() -> Refusal {
+    let reason = "the document is closing".to_owned();
+    Refusal::Unavailable { reason, retry: Duration::from_millis(200) }
 }
 
 impl Document {

@@ -235,6 +235,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -309,37 +310,32 @@ mod tests {
     #[tokio::test]
     async fn a_pass_is_once_through_the_line() {
         let (shares, token) = (Shares::new(1, 1 << 20), CancellationToken::new());
-        let passes = tokio::spawn(shares.clone().passes(token.clone()));
-        let (once, done) = (Arc::new(Mutex::new((0_usize, 0_usize))), Arc::new(Notify::new()));
+        let (mut passes, mut line) = (JoinSet::new(), JoinSet::new());
+        passes.spawn(shares.clone().passes(token.clone()));
+        // How many are in the line now, and were at most.
+        let counted = Arc::new(Mutex::new((0_usize, 0_usize)));
         for tenant in 0..100 {
-            let (shares, once, done) = (shares.clone(), once.clone(), done.clone());
-            tokio::spawn(async move {
+            let (shares, counted) = (shares.clone(), counted.clone());
+            line.spawn(async move {
                 let share = match shares.ask(tenant, 0) {
                     Ok(share) => share,
                     Err(coming) => coming.await,
                 };
-                {
-                    let mut counted = once.lock();
-                    counted.0 += 1;
-                    counted.1 = counted.1.max(counted.0);
-                }
-                // Three steps in the line, as a batch has some.
+                let (in_line, most) = *counted.lock();
+                *counted.lock() = (in_line + 1, most.max(in_line + 1));
                 for _ in 0..3 {
                     yield_now().await;
                 }
-                once.lock().0 -= 1;
+                counted.lock().0 -= 1;
                 drop(share);
-                if tenant == 99 {
-                    done.notify_one();
-                }
             });
         }
-        done.notified().await;
-        let (_, most) = *once.lock();
+        line.join_all().await;
+        let (_, most) = *counted.lock();
         assert!((4..=20).contains(&most), "{most} were in the line at once");
         // Nobody is held back when the node stops, and the passes end.
         token.cancel();
-        passes.await.expect("it ends");
+        passes.join_all().await;
         let all: Vec<_> = (0..100).map_while(|tenant| shares.ask(tenant, 0).ok()).collect();
         assert_eq!(all.len(), 100);
     }

@@ -141,6 +141,9 @@ pub enum Refusal {
     /// It was withdrawn, or its subject was.
     #[error("the token was revoked: sign in again")]
     Revoked,
+    /// Nobody knows here, for the time being, what was withdrawn.
+    #[error("this node does not hear of what is revoked just now: try again, at another one")]
+    CutOff,
 }
 
 impl Refusal {
@@ -190,6 +193,7 @@ impl Refusal {
             Self::Audience => "audience",
             Self::Issuer => "issuer",
             Self::Revoked => "revoked",
+            Self::CutOff => "cut-off",
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Revocations {
     tokens: HashSet<TokenId>,
     /// Up to when their tokens were issued.
     subjects: HashMap<Subject, Timestamp>,
+    /// Whether more may be revoked that is not heard of here.
+    cut_off: bool,
 }
 
 impl Revocations {
@@ -31,17 +33,27 @@ impl Revocations {
         *held = issued.max(*held);
     }
 
+    /// Returns the same where what is revoked from now on is not heard of: nothing is known to hold
+    /// any more.
+    pub fn cut_off(self) -> Self {
+        Self { cut_off: true, ..self }
+    }
+
     /// Asks whether what a token says still holds. One that does not say since when it is there
     /// counts as issued before everything.
     ///
     /// # Errors
-    /// [`Refusal::Revoked`].
+    /// [`Refusal::Revoked`], or [`Refusal::CutOff`] where that is not known.
     pub fn check(&self, claims: &Claims) -> Result<(), Refusal> {
         let token = claims.id.as_ref().is_some_and(|id| self.tokens.contains(id));
         let before = self.subjects.get(&claims.subject);
         let subject =
             before.is_some_and(|before| claims.issued.is_none_or(|issued| issued <= *before));
-        if token || subject { Err(Refusal::Revoked) } else { Ok(()) }
+        match (token || subject, self.cut_off) {
+            (true, _) => Err(Refusal::Revoked),
+            (false, true) => Err(Refusal::CutOff),
+            (false, false) => Ok(()),
+        }
     }
 }
 
@@ -68,6 +80,15 @@ mod tests {
         assert_eq!(revoked.check(&claims("a", Some("t1"), None)), Err(Refusal::Revoked));
         assert_eq!(revoked.check(&claims("a", Some("t2"), None)), Ok(()));
         assert_eq!(revoked.check(&claims("t1", None, None)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_known_to_hold_where_revocations_are_not_heard_of() {
+        let mut revoked = Revocations::default();
+        revoked.revoke_token("t1".parse().expect("an id"));
+        let revoked = revoked.cut_off();
+        assert_eq!(revoked.check(&claims("a", Some("t1"), None)), Err(Refusal::Revoked));
+        assert_eq!(revoked.check(&claims("a", Some("t2"), None)), Err(Refusal::CutOff));
     }
 
     #[test]

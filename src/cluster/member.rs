@@ -223,6 +223,11 @@ impl Handle {
         self.shared.watch.lock().detector.is_suspended(now)
     }
 
+    /// Tells whether the node leaves the cluster in order: it is heard of no more, also by itself.
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leaving.load(Ordering::Relaxed)
+    }
+
     /// Returns which records of the control topic this node could not read.
     pub fn unread(&self) -> Unread {
         self.shared.topic.unread()

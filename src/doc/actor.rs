@@ -27,7 +27,7 @@ use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{
     Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Public, Refusal, Room,
-    Service, Shown,
+    Service, Shown, Visit,
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
@@ -54,6 +54,8 @@ pub(crate) enum Message {
     Past(Asker, Right, oneshot::Sender<Result<Past, Refusal>>),
     Access(Asker, oneshot::Sender<Result<Access, Refusal>>),
     Clients(oneshot::Sender<usize>),
+    Visit(Handle, oneshot::Sender<Visit>),
+    VisitOver,
     Shown(oneshot::Sender<Option<Shown>>),
     Page(oneshot::Sender<Option<(Shown, String)>>),
     Write(SessionId, Asker, Write, Option<Room>, Done),
@@ -146,6 +148,8 @@ pub(in crate::doc) struct Running {
     /// Counts what happens, so that an idle tick knows whether anything has since it was set.
     pub(in crate::doc) activity: u64,
     pub(in crate::doc) idle_ticking: bool,
+    /// How many requests are about the document just now.
+    pub(in crate::doc) visits: usize,
 }
 
 impl Actor for DocumentActor {
@@ -179,6 +183,7 @@ impl Actor for DocumentActor {
             stalled: false,
             activity: 0,
             idle_ticking: false,
+            visits: 0,
         };
         running.tell_herald_of_the_rest();
         running.watch_idle();
@@ -223,6 +228,7 @@ impl Running {
                 if let Err(Ok(heard)) = reply.send(self.listen(listen)) {
                     self.forget(heard.conn);
                 }
+                self.let_go_if_nothing();
             }
             Message::Recalled(found) => self.recalled(found),
             Message::Submit(conn, batch) => self.submit(conn, batch),
@@ -239,6 +245,8 @@ impl Running {
             Message::Past(asker, right, reply) => drop(reply.send(self.past_for(&asker, right))),
             Message::Access(asker, reply) => drop(reply.send(self.access_for(&asker))),
             Message::Clients(reply) => drop(reply.send(self.audience.clients())),
+            Message::Visit(visitor, reply) => self.visited(visitor, reply),
+            Message::VisitOver => self.visit_over(),
             Message::Shown(reply) => self.tell_what_is_shown(reply),
             Message::Page(reply) => drop(reply.send(self.page())),
             Message::Write(.., done) if self.handing_over => {
@@ -479,7 +487,7 @@ impl Running {
 
     /// Sets an idle tick where the document has nothing to do and none is set.
     pub(in crate::doc) fn watch_idle(&mut self) {
-        if self.state.is_idle() && !self.idle_ticking && !self.draining {
+        if self.is_unused() && !self.idle_ticking && !self.draining {
             self.idle_ticking = true;
             let activity = self.activity;
             let after = self.ports.config.idle_after;
@@ -489,7 +497,7 @@ impl Running {
 
     fn idle_tick(&mut self, since: u64) {
         self.idle_ticking = false;
-        if !self.state.is_idle() {
+        if !self.is_unused() {
             return;
         }
         // The tick itself counts as one.
@@ -503,7 +511,7 @@ impl Running {
     }
 
     fn retire(&mut self) {
-        if self.state.is_idle() && !self.saving.is_running() {
+        if self.is_unused() && !self.saving.is_running() {
             // Copies without clients: they ask again when they have some.
             self.close_all(&Refusal::Moved);
             self.me.stop(Some("idle".to_owned()));

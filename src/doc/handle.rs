@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use crate::access::{Access, Asker, Right, Rights};
 use crate::doc::actor::Message;
 use crate::doc::join::Seat;
-use crate::doc::{Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, Shown, User, Write};
+use crate::doc::{
+    Batch, Change, ConnId, Failure, Mode, Outbox, Past, Refusal, Shown, User, Visit, Write,
+};
 use crate::log::{Record, entry_bytes_max};
 use crate::types::{Author, DocId, Epoch, Offset, ParticipantId, Revision, Seq, SessionId};
 
@@ -89,6 +91,10 @@ impl Join {
 
 /// Asks to be told everything, for a copy of the document on another node.
 pub struct Listen {
+    /// Who is behind the copy.
+    pub asker: Asker,
+    /// What they want to do.
+    pub mode: Mode,
     /// The last revision that the copy has.
     pub from: Option<Revision>,
     /// Where it is told what happens.
@@ -225,7 +231,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Closed`] outside where the document must be opened again, a [`Refusal`] inside where it
-    /// does not take anybody.
+    /// does not take whoever is behind the copy.
     pub async fn listen(&self, listen: Listen) -> Result<Result<Heard, Refusal>, Closed> {
         self.ask(|reply| Message::Listen(listen, reply)).await
     }
@@ -306,6 +312,20 @@ impl Handle {
         from: Revision,
     ) -> Result<Option<Vec<Arc<Change>>>, Closed> {
         self.ask(|reply| Message::Missed(conn, from, reply)).await
+    }
+
+    /// Keeps the document open for a request, for as long as what is returned lasts.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn visit(&self) -> Result<Visit, Closed> {
+        let visitor = self.clone();
+        self.ask(|reply| Message::Visit(visitor, reply)).await
+    }
+
+    pub(in crate::doc) fn end_visit(&self) {
+        // A document that is closed has no visits.
+        let _ = self.send(Message::VisitOver);
     }
 
     /// Returns how many clients are connected, also through other nodes.

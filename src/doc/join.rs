@@ -61,10 +61,12 @@ impl Running {
         let seat = |welcome| Seat { welcome: Some(welcome), doc: self.handle.clone() };
         // Where it has gone meanwhile, its seat is given back.
         let _ = reply.send(welcome.map(seat));
+        self.let_go_if_nothing();
     }
 
     pub(in crate::doc) fn listen(&mut self, listen: Listen) -> Result<Heard, Refusal> {
         self.check_open()?;
+        self.state.let_in(&listen.asker, listen.mode)?;
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         // A copy that goes on from what it has would keep what was cut from the history since.

@@ -31,6 +31,7 @@ mod shown;
 mod state;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod window;
 mod write;
 
@@ -48,6 +49,7 @@ pub use metrics::Metrics;
 pub use presence::{Presence, PresenceRow};
 pub use shown::{Herald, Public, Shown};
 pub use state::{Effect, State};
+pub use visit::Visit;
 pub use write::{Append, Done, Shard, Write};
 
 pub(crate) use audience::{Audience, Hears, Tick};

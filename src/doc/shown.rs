@@ -81,13 +81,4 @@ impl Running {
             herald.changed(self.state.doc());
         }
     }
-
-    /// Lets go of a document that was only looked for, and is not there: whoever asks for names
-    /// would fill the memory with them.
-    fn let_go_if_nothing(&self) {
-        let is_nothing = !self.state.exists() && !self.state.is_unsaved();
-        if is_nothing && self.state.is_idle() && !self.saving.is_running() {
-            self.ports.shard.idle(self.state.doc());
-        }
-    }
 }

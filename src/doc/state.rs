@@ -171,6 +171,14 @@ impl State {
         matches!(self.life, Life::Live) && (self.created || self.head() > Revision(0))
     }
 
+    /// Tells whether there was never anything written of it.
+    pub(in crate::doc) fn is_nothing(&self) -> bool {
+        matches!(self.life, Life::Live)
+            && !self.created
+            && self.head() == Revision(0)
+            && !self.is_unsaved()
+    }
+
     /// Tells whether nobody is connected and nothing is open.
     pub fn is_idle(&self) -> bool {
         self.sessions.is_unattended() && self.pending.is_empty()
@@ -210,26 +218,15 @@ impl State {
     /// Connects a session; the connection of the same session that it replaces is closed.
     ///
     /// # Errors
-    /// [`Refusal::Denied`] where the client may not read, whatever the document is; others where it
-    /// is deleted, quarantined, or absent and the client may not write, and [`Refusal::Occupied`]
-    /// where the session has a connection that is not to be replaced.
+    /// [`Refusal::Occupied`] where the session has a connection that is not to be replaced, and as
+    /// where one is not let in.
     pub fn join(
         &mut self,
         conn: ConnId,
         join: &Join,
         out: &mut Vec<Effect>,
     ) -> Result<Welcome, Refusal> {
-        self.may(&join.asker, Right::Read).map_err(Refusal::Denied)?;
-        self.check_life()?;
-        let read_only = self.intake == Intake::ReadOnly;
-        if !self.exists() && read_only {
-            return Err(Refusal::only_read());
-        }
-        let writes = !read_only && self.may(&join.asker, Right::Write).is_ok();
-        let mode = if writes { join.mode } else { Mode::View };
-        if mode == Mode::View && !self.exists() {
-            return Err(Refusal::NoDocument);
-        }
+        let mode = self.let_in(&join.asker, join.mode)?;
         if self.sessions.get(&join.session).is_some_and(|row| row.in_doubt) {
             let reason = "what the session wrote is being looked up".to_owned();
             return Err(Refusal::Unavailable { reason, retry: IN_DOUBT_RETRY });
@@ -256,6 +253,26 @@ impl State {
         };
         let seq = self.last_seq(&join.session);
         Ok(Welcome { conn, rev, head, seq, content, mode, you: join.session.participant() })
+    }
+
+    /// Tells what somebody who wants to come may do here.
+    ///
+    /// # Errors
+    /// [`Refusal::Denied`] where they may not read, whatever the document is; others where it is
+    /// deleted, quarantined, or absent and they may not write.
+    pub(in crate::doc) fn let_in(&self, asker: &Asker, mode: Mode) -> Result<Mode, Refusal> {
+        self.may(asker, Right::Read).map_err(Refusal::Denied)?;
+        self.check_life()?;
+        let read_only = self.intake == Intake::ReadOnly;
+        if !self.exists() && read_only {
+            return Err(Refusal::only_read());
+        }
+        let writes = !read_only && self.may(asker, Right::Write).is_ok();
+        let mode = if writes { mode } else { Mode::View };
+        if mode == Mode::View && !self.exists() {
+            return Err(Refusal::NoDocument);
+        }
+        Ok(mode)
     }
 
     /// Returns what brings whoever stands at `rev` to the newest durable revision, and the revision

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::access::{Access, Asker, Right, Subject};
-use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Refusal, Welcome, Write};
+use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Refusal, Visit, Welcome, Write};
 use crate::edge::api::tag::Tag;
 use crate::edge::doors::Caller;
 use crate::edge::metrics::Reason;
@@ -75,7 +75,8 @@ pub(crate) struct Doc {
     asker: Asker,
     /// Under which name they write, where their token says it.
     name: Option<Author>,
-    handle: Handle,
+    /// Keeps it open until the request is answered, and no longer where there is none.
+    visit: Visit,
 }
 
 impl FromRequestParts<Arc<Shared>> for Doc {
@@ -85,8 +86,8 @@ impl FromRequestParts<Arc<Shared>> for Doc {
         let id = doc_id(parts).await?;
         let caller = Caller::from_request_parts(parts, shared).await?;
         let (asker, name) = (caller.asks(&id), caller.name().cloned());
-        let handle = shared.router.open(&id).await?;
-        Ok(Self { id, asker, name, handle })
+        let visit = shared.router.visit(&id).await?;
+        Ok(Self { id, asker, name, visit })
     }
 }
 
@@ -123,7 +124,7 @@ impl Doc {
 
     /// Returns the history as it is now, whether there is a document or not.
     pub(crate) async fn past(&self, right: Right) -> Result<Past, Problem> {
-        Ok(self.handle.past(&self.asker, right).await?)
+        Ok(self.handle().past(&self.asker, right).await?)
     }
 
     /// Refuses a revision that a body names and that is not in the history.
@@ -143,12 +144,12 @@ impl Doc {
 
     /// Returns what the document grants by itself.
     pub(crate) async fn access(&self) -> Result<Access, Problem> {
-        Ok(self.handle.access(&self.asker).await?)
+        Ok(self.handle().access(&self.asker).await?)
     }
 
     /// Writes something, and returns the newest revision once that is durable.
     pub(crate) async fn write(&self, write: Write) -> Result<Revision, Failure> {
-        self.handle.write(SessionId(rand::random()), self.asker.clone(), write).await
+        self.handle().write(SessionId(rand::random()), self.asker.clone(), write).await
     }
 
     /// Writes down what takes no revision, and returns the newest one.
@@ -159,12 +160,12 @@ impl Doc {
     /// Connects whoever asks.
     pub(crate) async fn join(&self, join: Join) -> Result<Welcome, Failure> {
         let join = Join { asker: self.asker.clone(), ..join };
-        Ok(self.handle.join(join).await.map_err(|Closed| Failure::Closed)??)
+        Ok(self.handle().join(join).await.map_err(|Closed| Failure::Closed)??)
     }
 
     /// Returns the way to the document for what this does not do.
     pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+        self.visit.handle()
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) struct Clustered {
     keeper: Keeper,
     revoked: Arc<Followed>,
     peers: Peers,
+    down: relay::Down,
     me: relay::Identity,
     listener: parking_lot::Mutex<Option<TcpListener>>,
     tls: Option<relay::Tls>,
@@ -115,7 +116,8 @@ impl Clustered {
             ports.tasks.clone(),
             metrics.clone(),
         );
-        ports.tasks.spawn("links", links::give_up(member.clone(), peers.clone()));
+        let (tell, down) = relay::Down::told();
+        ports.tasks.spawn("links", links::give_up(member.clone(), peers.clone(), tell));
         let counted = metrics::Cluster::register(registry)?;
         ports.tasks.spawn("cluster metrics", counted.follow(member.clone()));
         let objective = config.cluster.ack_objective;
@@ -130,7 +132,7 @@ impl Clustered {
         let (listener, clock) =
             (parking_lot::Mutex::new(Some(bound.into_listener())), ports.clock.clone());
         let config = config.relay.clone();
-        Ok(Self { member, keeper, revoked, peers, me, listener, tls, metrics, config, clock })
+        Ok(Self { member, keeper, revoked, peers, down, me, listener, tls, metrics, config, clock })
     }
 
     /// Returns what finds documents in the whole cluster.
@@ -176,6 +178,7 @@ impl Clustered {
             tls: self.tls.clone(),
             op_bytes_max: config.edge.op_bytes_max.as_u64() as usize,
             directory: Arc::new(self.keeper.clone()),
+            down: self.down.clone(),
             answers: Arc::new(Branched::new(desk, Arc::new(Carried::new(shared)))),
             heirs: Arc::new(self.keeper.clone()),
             tasks: tasks.clone(),

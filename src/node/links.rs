@@ -1,7 +1,9 @@
 //! What the links between nodes follow of the cluster: where its members are, and who is gone.
 
-use crate::cluster::member;
-use crate::relay::{self, Peers};
+use tokio::sync::watch;
+
+use crate::cluster::{Control, Status, member};
+use crate::relay::{self, Peers, Runs};
 use crate::types::NodeId;
 
 /// The members that are up, as this one has read it from the control log.
@@ -19,9 +21,12 @@ impl relay::Members for Up {
     }
 }
 
-/// Gives up the links to nodes that are gone: whoever waits behind one joins elsewhere.
-pub async fn give_up(member: member::Handle, peers: Peers) {
+/// Gives up the links to nodes that are gone: whoever waits behind one joins elsewhere. Those that
+/// they have made themselves are ended by who is told which are down; one that has left goes on to
+/// reach documents for its clients until it ends.
+pub async fn give_up(member: member::Handle, peers: Peers, down: watch::Sender<Runs>) {
     let mut control = member.control();
+    tell(&down, &control);
     while let Ok(newer) = member.newer(control.at()).await {
         for (node, before) in control.up() {
             if !newer.is_up(node, before.boot) {
@@ -29,5 +34,17 @@ pub async fn give_up(member: member::Handle, peers: Peers) {
             }
         }
         control = newer;
+        tell(&down, &control);
     }
+}
+
+fn tell(down: &watch::Sender<Runs>, control: &Control) {
+    let members = control.members().iter();
+    let runs = members.filter(|(_, member)| member.status == Status::Down);
+    let runs: Runs = runs.map(|(node, member)| (node.clone(), member.boot)).collect();
+    down.send_if_modified(|told| {
+        let new = *told != runs;
+        *told = runs;
+        new
+    });
 }

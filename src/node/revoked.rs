@@ -11,11 +11,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tracing::warn;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::admin::{Entry, Keeps, Refused};
 use crate::auth::Revocations;
@@ -26,6 +28,9 @@ use crate::task::Tasks;
 /// The file of a node that is alone, and what it is written to before it has that name.
 const FILE: &str = "revoked.list";
 const NEW_FILE: &str = "revoked.list.new";
+
+/// How often a node looks whether it is cut off from the control topic: that is no news there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a file can be at most, in bytes: longer than any list.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -50,23 +55,47 @@ impl Followed {
         self.sender.subscribe()
     }
 
-    /// Follows until the node reads the control topic no more.
+    /// Follows until the node reads the control topic no more. Where the node does not hear of
+    /// itself, it may not hear of revocations either, and nothing is known to hold.
     pub(crate) async fn follow(self: Arc<Self>, member: member::Handle) {
-        let (mut control, mut known) = (member.control(), Arc::default());
+        let (mut known, mut cut_off) = (Arc::default(), false);
         loop {
-            if let Some(revoked) = news(&known, &control) {
-                known = revoked.clone();
-                let read = Tasks::offload(move || read(&revoked)).await;
-                self.sender.send_if_modified(|told| {
-                    let new = **told != read;
-                    *told = Arc::new(read);
-                    new
-                });
+            let before = cut_off;
+            // Before the state is looked at: whatever was revoked before the node heard of itself
+            // is in it.
+            cut_off = is_cut_off(before, member.is_leaving(), member.is_suspended());
+            let control = member.control();
+            let newer = news(&known, &control);
+            if newer.is_some() || cut_off != before {
+                known = newer.unwrap_or(known);
+                self.tell(known.clone(), cut_off).await;
             }
-            let Ok(newer) = member.newer(control.at()).await else { return };
-            control = newer;
+            match (before, cut_off) {
+                (false, true) => warn!("it does not hear of revocations: nobody is let in by one"),
+                (true, false) => info!("it hears of revocations again"),
+                (false, false) | (true, true) => {}
+            }
+            if let Ok(Err(_)) = timeout(LOOK_EVERY, member.newer(control.at())).await {
+                return;
+            }
         }
     }
+
+    async fn tell(&self, revoked: Arc<Revoked>, cut_off: bool) {
+        let read = Tasks::offload(move || read(&revoked)).await;
+        let read = if cut_off { read.cut_off() } else { read };
+        self.sender.send_if_modified(|told| {
+            let new = **told != read;
+            *told = Arc::new(read);
+            new
+        });
+    }
+}
+
+/// Tells whether a node may miss what is revoked. One that leaves is not heard of any more, also by
+/// itself, and hears of the others as before: its clients leave in turn.
+fn is_cut_off(before: bool, is_leaving: bool, is_suspended: bool) -> bool {
+    if is_leaving { before } else { is_suspended }
 }
 
 /// Returns what is revoked, where that is not what is known. A topic that is begun again says
@@ -251,6 +280,19 @@ mod tests {
         assert_eq!(news(&known, &control), None);
         assert_eq!(news(&Arc::new(Revoked::clone(&known)), &control), None);
         assert_eq!(news(&known, &Control::default()), None, "nothing is read yet");
+    }
+
+    #[test]
+    fn who_leaves_hears_as_much_as_before() {
+        for (before, is_leaving, is_suspended, expected) in [
+            (false, false, true, true),
+            (true, false, false, false),
+            (false, true, true, false),
+            (true, true, true, true),
+            (true, true, false, true),
+        ] {
+            assert_eq!(is_cut_off(before, is_leaving, is_suspended), expected);
+        }
     }
 
     #[test]

@@ -23,11 +23,12 @@ use crate::doc::{self, Join, Refusal, Welcome};
 use crate::relay::copy::Copy;
 use crate::relay::error::{DecodeError, HelloError, PeerError};
 use crate::relay::handle::Handle;
-use crate::relay::link::{Frames, Greeted, Identity, on_wire};
+use crate::relay::link::{FOLLOWS, Frames, Greeted, Identity, on_wire};
 use crate::relay::message::{Ask, Request, Response, Told, decode, encode};
 use crate::relay::network::{Network, Stream};
 use crate::relay::queue::{Frame, Full, Outgoing};
 use crate::relay::server::limits;
+use crate::relay::waiters::Behind;
 use crate::relay::{Config, Metrics};
 use crate::shard;
 use crate::task::Tasks;
@@ -128,7 +129,11 @@ impl Peers {
         join: impl Fn() -> Join,
     ) -> Result<(Handle, Welcome), Refusal> {
         for _ in 0..TRIES {
-            if let Some(joined) = self.copy(doc).join(self, owner, join()).await {
+            let copy = self.copy(doc);
+            if let Some(joined) = copy.join(self, owner, join()).await {
+                if joined.is_err() {
+                    self.let_go(&copy);
+                }
                 return joined;
             }
         }
@@ -183,6 +188,14 @@ impl Peers {
         let Inner { doc_config, metrics, tasks, copies, .. } = &*self.inner;
         let new = || Copy::new(doc.clone(), doc_config.clone(), metrics.clone(), tasks.clone());
         copies.lock().entry(doc.clone()).or_insert_with(new).clone()
+    }
+
+    fn let_go(&self, copy: &Arc<Copy>) {
+        let mut copies = self.inner.copies.lock();
+        let is_here = copies.get(&copy.doc).is_some_and(|known| Arc::ptr_eq(known, copy));
+        if is_here && copy.let_go_if_nothing() {
+            copies.remove(&copy.doc);
+        }
     }
 
     fn sweep(&self) {
@@ -253,6 +266,7 @@ impl Peers {
         let outgoing = Arc::new(Outgoing::new(queue_bytes, tasks.token().child_token()));
         let link = Arc::new(Link {
             node: node.clone(),
+            version,
             outgoing: outgoing.clone(),
             next: self.inner.next.clone(),
             open: Mutex::new(Some(Open::default())),
@@ -330,6 +344,8 @@ pub(crate) enum Waiting {
 /// One link to an owner.
 pub(crate) struct Link {
     pub(crate) node: NodeId,
+    /// Of the messages.
+    version: u16,
     pub(crate) outgoing: Arc<Outgoing>,
     next: Arc<AtomicU64>,
     /// Nothing once the link is over.
@@ -377,11 +393,23 @@ impl Link {
         self.outgoing.end.is_cancelled() || self.open.lock().is_none()
     }
 
-    /// Asks for a document, beginning with what `from` lacks; returns the subscription's number.
-    pub(crate) fn subscribe(&self, copy: &Arc<Copy>, from: Option<Revision>) -> Option<u64> {
+    /// Asks for a document for somebody, beginning with what `from` lacks; returns the
+    /// subscription's number.
+    pub(crate) fn subscribe(
+        &self,
+        copy: &Arc<Copy>,
+        from: Option<Revision>,
+        behind: &Behind,
+    ) -> Option<u64> {
         let sub = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.lock().as_mut()?.subs.insert(sub, copy.clone());
-        let ask = Ask::Subscribe { sub, doc: copy.doc.clone(), from };
+        let doc = copy.doc.clone();
+        let ask = match self.version {
+            ..FOLLOWS => Ask::Subscribe { sub, doc, from },
+            FOLLOWS.. => {
+                Ask::Follow { sub, doc, from, who: behind.who(), mode: behind.mode.into() }
+            }
+        };
         self.call(sub, &ask, Waiting::Copy(copy.clone())).map(|_| sub)
     }
 
@@ -539,6 +567,7 @@ mod tests {
     async fn a_call_that_nobody_waits_for_any_more_is_forgotten() {
         let link = Link {
             node: NodeId("node".parse().expect("a name")),
+            version: crate::relay::SPEAKS.1,
             outgoing: Arc::new(Outgoing::new(1_024, CancellationToken::new())),
             next: Arc::default(),
             open: Mutex::new(Some(Open::default())),

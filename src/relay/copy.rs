@@ -24,8 +24,10 @@ use crate::relay::carets::Carets;
 use crate::relay::client::{Link, Waiting};
 use crate::relay::handle::Handle;
 use crate::relay::message::{self, Alone, Ask, Caret, Told, encode};
+use crate::relay::seat::Seat;
 use crate::relay::subscription::client;
 use crate::relay::text::Text;
+use crate::relay::waiters::{Behind, Waiters, is_for_one};
 use crate::relay::{Metrics, Peers};
 use crate::task::Tasks;
 use crate::types::{DocId, NodeId, ParticipantId, Revision, Seq};
@@ -58,7 +60,7 @@ struct Person {
 
 enum Phase {
     Apart,
-    Asked { link: Arc<Link>, sub: u64, waiting: Vec<oneshot::Sender<Result<Handle, Refusal>>> },
+    Asked { link: Arc<Link>, sub: u64, waiting: Waiters },
     Live { link: Arc<Link>, sub: u64 },
     Gone,
 }
@@ -67,36 +69,6 @@ struct Attaching {
     sub: u64,
     join: Join,
     reply: oneshot::Sender<Result<Seat, Refusal>>,
-}
-
-/// A client that was taken; it leaves where nobody takes the seat.
-struct Seat {
-    handle: Handle,
-    welcome: Option<Welcome>,
-}
-
-impl Seat {
-    /// Has the owner tell the revisions since `from` where the copy is younger than that, so that
-    /// the client needs no text.
-    async fn resume(&mut self, from: Revision) {
-        let Some(welcome) = &mut self.welcome else { return };
-        if matches!(welcome.content, Content::Changes(_)) || from > welcome.head {
-            return;
-        }
-        if let Ok(Some(mut changes)) = self.handle.ask_missed(from).await {
-            // What came meanwhile is in the outbox.
-            changes.retain(|change| change.rev <= welcome.head);
-            (welcome.rev, welcome.content) = (from, Content::Changes(changes));
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(welcome) = &self.welcome {
-            self.handle.leave(welcome.conn);
-        }
-    }
 }
 
 /// How far a join has got.
@@ -138,7 +110,8 @@ impl Copy {
         owner: &NodeId,
         join: Join,
     ) -> Option<Result<(Handle, Welcome), Refusal>> {
-        let handle = match self.subscribed(peers, owner).await? {
+        let behind = Behind { asker: join.asker.clone(), mode: join.mode };
+        let handle = match self.subscribed(peers, owner, &behind).await? {
             Ok(handle) => handle,
             Err(refusal) => return Some(Err(refusal)),
         };
@@ -158,15 +131,16 @@ impl Copy {
         Some(Ok((seat.handle.clone(), welcome)))
     }
 
-    /// Makes sure that the copy follows the owner.
+    /// Makes sure that the copy follows the owner, which begins it for somebody who may read.
     async fn subscribed(
         self: &Arc<Self>,
         peers: &Peers,
         owner: &NodeId,
+        behind: &Behind,
     ) -> Option<Result<Handle, Refusal>> {
-        let step = match self.step(owner, None) {
+        let step = match self.step(owner, behind, None) {
             Step::NeedsLink => match peers.link(owner).await {
-                Ok(link) => self.step(owner, Some(link)),
+                Ok(link) => self.step(owner, behind, Some(link)),
                 Err(reason) => {
                     debug!(doc = %self.doc, node = ?owner, %reason, "no link to the owner");
                     return Some(Err(Refusal::Moved));
@@ -183,7 +157,7 @@ impl Copy {
         }
     }
 
-    fn step(self: &Arc<Self>, owner: &NodeId, link: Option<Arc<Link>>) -> Step {
+    fn step(self: &Arc<Self>, owner: &NodeId, behind: &Behind, link: Option<Arc<Link>>) -> Step {
         let mut state = self.state.lock();
         state.idle = false;
         let follows = |link: &Link| link.node == *owner && !link.is_over();
@@ -195,7 +169,7 @@ impl Copy {
             }
             Phase::Asked { link, waiting, .. } if follows(link) => {
                 let (reply, answer) = oneshot::channel();
-                waiting.push(reply);
+                waiting.add(behind.clone(), reply);
                 return Step::Wait(answer);
             }
             Phase::Apart => {}
@@ -207,9 +181,10 @@ impl Copy {
         }
         let Some(link) = link else { return Step::NeedsLink };
         let from = state.text.as_ref().map(Text::head);
-        let Some(sub) = link.subscribe(self, from) else { return Step::NeedsLink };
+        let Some(sub) = link.subscribe(self, from, behind) else { return Step::NeedsLink };
         let (reply, answer) = oneshot::channel();
-        state.phase = Phase::Asked { link, sub, waiting: vec![reply] };
+        let waiting = Waiters::first(behind.clone(), reply);
+        state.phase = Phase::Asked { link, sub, waiting };
         Step::Wait(answer)
     }
 
@@ -282,11 +257,7 @@ impl Copy {
         let Phase::Asked { waiting, .. } = std::mem::replace(&mut state.phase, live) else {
             return false;
         };
-        for reply in waiting {
-            let (copy, link) = (self.clone(), link.clone());
-            // Whoever asked may have gone.
-            let _ = reply.send(Ok(Handle { copy, link, sub }));
-        }
+        waiting.tell(|| Ok(Handle { copy: self.clone(), link: link.clone(), sub }));
         true
     }
 
@@ -339,17 +310,38 @@ impl Copy {
         reply.send(Ok(Seat { handle, welcome: Some(welcome) })).err()
     }
 
-    fn refused(&self, (sub, call): (u64, u64), refusal: Refusal) -> bool {
+    fn refused(self: &Arc<Self>, (sub, call): (u64, u64), refusal: Refusal) -> bool {
         let mut state = self.state.lock();
         if let Some(Attaching { reply, .. }) = state.attaching.remove(&call) {
             // Whoever asked may have gone.
             let _ = reply.send(Err(refusal));
             return true;
         }
-        if matches!(&state.phase, Phase::Asked { sub: asked, .. } if *asked == sub) {
-            state.part(&refusal);
+        let State { phase, text, .. } = &mut *state;
+        match phase {
+            Phase::Asked { link, sub: asked, waiting } if *asked == sub => {
+                let from = text.as_ref().map(Text::head);
+                let next =
+                    if is_for_one(&refusal) { waiting.turn_away(refusal.clone()) } else { None };
+                match next.and_then(|behind| link.subscribe(self, from, behind)) {
+                    Some(next) => *asked = next,
+                    None => state.part(&refusal),
+                }
+            }
+            Phase::Asked { .. } | Phase::Apart | Phase::Live { .. } | Phase::Gone => {}
         }
         state.live() == Some(sub)
+    }
+
+    /// Drops the copy where it has nothing and never had: names that nobody may read would fill the
+    /// memory; tells whether.
+    pub(crate) fn let_go_if_nothing(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_nothing = matches!(state.phase, Phase::Apart) && state.text.is_none();
+        if is_nothing {
+            state.phase = Phase::Gone;
+        }
+        is_nothing
     }
 
     /// Takes what the owner tells of the document.
@@ -558,10 +550,7 @@ impl State {
             let _ = reply.send(Err(refusal.clone()));
         }
         if let Phase::Asked { waiting, .. } = std::mem::replace(&mut self.phase, Phase::Apart) {
-            for reply in waiting {
-                // Whoever asked may have gone.
-                let _ = reply.send(Err(refusal.clone()));
-            }
+            waiting.tell(|| Err(refusal.clone()));
         }
     }
 

@@ -44,6 +44,9 @@ pub enum HelloError {
         /// Who answers.
         found: NodeId,
     },
+    /// The cluster holds it for dead.
+    #[error("it is held for dead: it joins again by itself where it hears of the others")]
+    Down,
     /// It bears the own name.
     #[error("it bears this node's own name: give one of them another")]
     OwnName,
@@ -79,6 +82,7 @@ impl HelloError {
             Self::OtherCluster { .. } => "other-cluster",
             Self::Version { .. } => "version",
             Self::OtherNode { .. } => "other-node",
+            Self::Down => "down",
             Self::OwnName => "own-name",
             Self::Plain(_) => "plain",
             Self::Secured => "secured",

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
+use crate::relay::down::Down;
 use crate::relay::error::HelloError;
 use crate::relay::message::{HELLO_BYTES_MAX, Hello};
 use crate::relay::network::Stream;
@@ -21,8 +22,11 @@ use crate::relay::tls;
 use crate::types::{NodeId, common};
 
 /// The versions of the messages that this program speaks, the oldest and the newest. Version 1
-/// did not say who asks.
-pub const SPEAKS: (u16, u16) = (2, 2);
+/// did not say who asks; version 2 not for whom a subscription is.
+pub const SPEAKS: (u16, u16) = (2, FOLLOWS);
+
+/// The first version in which a subscription says for whom it is.
+pub(crate) const FOLLOWS: u16 = 3;
 
 /// What stands before each frame.
 const LENGTH_BYTES: usize = 4;
@@ -102,14 +106,18 @@ impl Identity {
     ///
     /// # Errors
     /// [`HelloError`]. A node of another cluster or version is told who is here, so that its log
-    /// tells the reason, too.
+    /// tells the reason, too; one that is down is not, so that it does not come again at once.
     pub(crate) async fn answer<S: Stream>(
         &self,
         stream: S,
         limits: Limits,
+        down: &Down,
     ) -> Result<Greeted<S>, HelloError> {
         let (mut frames, mut socket) = halves(stream);
         let peer = hear(&mut frames, limits).await?;
+        if down.has(&peer.node, peer.boot) {
+            return Err(HelloError::Down);
+        }
         self.tell(&mut socket).await?;
         let version = self.check(&peer)?;
         frames.read.decoder_mut().set_max_frame_length(limits.frame_bytes_max);
@@ -205,6 +213,7 @@ mod tests {
     #[tokio::test]
     async fn two_nodes_speak_the_newest_version_that_both_know() {
         let limits = Limits { hello_timeout: Duration::from_secs(9), frame_bytes_max: 1 << 20 };
+        let (_, down) = Down::told();
         for (ours, theirs, common) in [
             ((1, 1), (1, 1), Some(1)),
             ((1, 1), (1, 3), Some(1)),
@@ -216,7 +225,7 @@ mod tests {
             let (here, there) = duplex(4_096);
             let (own, other) = (identity("a", ours), identity("b", theirs));
             let dialling = own.dial(here, &other.node, limits);
-            let (dialled, answered) = tokio::join!(dialling, other.answer(there, limits));
+            let (dialled, answered) = tokio::join!(dialling, other.answer(there, limits, &down));
             let told = [dialled, answered].map(|greeted| greeted.map(|greeted| greeted.version));
             match common {
                 Some(version) => assert_eq!(told, [Ok(version), Ok(version)]),

@@ -1,4 +1,4 @@
-//! The bytes of what nodes say to each other, version 2.
+//! The bytes of what nodes say to each other, version 3.
 //!
 //! A message is a call's number (0 where no answer is wanted), a kind, and what the kind has, in
 //! postcard. The order of kinds and fields is the format: a new kind comes last and raises the
@@ -86,6 +86,8 @@ pub enum Ask {
     Warm { shard: ShardId },
     /// To claim a shard that was released.
     Released { shard: ShardId, offset: Offset },
+    /// As `Subscribe`, where whoever is behind the copy may read; from version 3 on.
+    Follow { sub: u64, doc: DocId, from: Option<Revision>, who: Who, mode: Access },
 }
 
 /// What the owner tells.
@@ -119,7 +121,7 @@ pub enum Told {
     Closed { sub: u64, denial: Denial },
 }
 
-const ASKS: u8 = 11;
+const ASKS: u8 = 12;
 const TOLDS: u8 = 13;
 const CHANGED: u8 = 9;
 const PRESENCE: u8 = 10;

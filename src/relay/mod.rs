@@ -20,6 +20,7 @@ mod carrier;
 mod client;
 mod config;
 mod copy;
+mod down;
 mod error;
 mod handle;
 mod link;
@@ -28,16 +29,19 @@ mod message;
 mod metrics;
 mod network;
 mod queue;
+mod seat;
 mod server;
 mod strangers;
 mod subscription;
 mod text;
 mod tls;
+mod waiters;
 
 use async_trait::async_trait;
 
 pub use client::{Members, Peers};
 pub use config::Config;
+pub use down::{Down, Runs};
 pub use error::{DecodeError, HelloError, PeerError, TlsError};
 pub use handle::Handle;
 pub use link::{Identity, SPEAKS};

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::doc::Refusal;
+use crate::relay::down::Down;
 use crate::relay::error::{DecodeError, HelloError};
 use crate::relay::link::{Frames, Greeted, Identity, Limits, on_wire};
 use crate::relay::message::{Ask, Blob, Denial, Response, Told, decode, encode};
@@ -18,11 +19,12 @@ use crate::relay::network::{Listener, Stream};
 use crate::relay::queue::Outgoing;
 use crate::relay::strangers::Strangers;
 use crate::relay::subscription::{Entrance, Subscription, full};
+use crate::relay::waiters::Behind;
 use crate::relay::{Answers, Config, Metrics, Tls};
 use crate::shard::{Directory, Heirs};
 use crate::task::Tasks;
 use crate::text::{Component, Operation};
-use crate::types::NodeId;
+use crate::types::{DocId, NodeId, Revision};
 
 /// How many links there may be at once, and how many documents one may subscribe to.
 const LINKS_MAX: usize = 1_024;
@@ -54,6 +56,8 @@ pub struct Ports {
     pub op_bytes_max: usize,
     /// Knows which shards are here.
     pub directory: Arc<dyn Directory>,
+    /// Knows which nodes are down.
+    pub down: Down,
     /// Answers requests of the HTTP API.
     pub answers: Arc<dyn Answers>,
     /// Takes shards over.
@@ -123,9 +127,9 @@ async fn greet(
     ports: &Ports,
 ) -> Result<Greeted<Box<dyn Stream>>, HelloError> {
     let limits = ports.limits();
-    let Some(tls) = &ports.tls else { return ports.me.answer(stream, limits).await };
+    let Some(tls) = &ports.tls else { return ports.me.answer(stream, limits, &ports.down).await };
     let (stream, certificate) = tls.accept(stream, limits.hello_timeout).await?;
-    let greeted = ports.me.answer(stream, limits).await?;
+    let greeted = ports.me.answer(stream, limits, &ports.down).await?;
     certificate.names(&greeted.peer.node)?;
     Ok(greeted)
 }
@@ -163,8 +167,8 @@ async fn link(
     ports.tasks.spawn("peer writer", async move { writer.write_to(socket, &counted).await });
     let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
     let hand_offs = Arc::new(Semaphore::new(HAND_OFFS_MAX));
-    let (node, subs) = (peer.node, BTreeMap::new());
-    let mut serving = Serving { ports, node, outgoing, requests, hand_offs, subs };
+    let (node, boot, subs) = (peer.node, peer.boot, BTreeMap::new());
+    let mut serving = Serving { ports, node, boot, outgoing, requests, hand_offs, subs };
     let why = serving.run(frames).await;
     serving.outgoing.end.cancel();
     serving.ports.metrics.links_in.dec();
@@ -176,6 +180,7 @@ async fn link(
 struct Serving {
     ports: Arc<Ports>,
     node: NodeId,
+    boot: u64,
     outgoing: Arc<Outgoing>,
     requests: Arc<Semaphore>,
     hand_offs: Arc<Semaphore>,
@@ -186,10 +191,12 @@ impl Serving {
     /// Reads what is asked until the link ends; tells why it did.
     async fn run<S: Stream>(&mut self, mut frames: Frames<S>) -> &'static str {
         let (end, mut begun) = (self.outgoing.end.clone(), 0);
+        let mut down = self.ports.down.clone();
         loop {
             let frame = tokio::select! {
                 biased;
                 () = end.cancelled() => return "it does not take its data, or this node stops",
+                () = down.comes(&self.node, self.boot) => return "the node is held for dead",
                 frame = timeout(self.ports.config.silence_max, frames.next()) => frame,
             };
             let before = std::mem::replace(&mut begun, frames.begun());
@@ -230,20 +237,11 @@ impl Serving {
                 return true;
             }
             Ask::Subscribe { sub, doc, from } => {
-                self.subs.retain(|_, entrance| !entrance.ended.is_cancelled());
-                if self.subs.contains_key(&sub) {
-                    return false;
-                }
-                if self.subs.len() >= SUBSCRIPTIONS_MAX {
-                    let denial = Denial::from(&Refusal::Full { retry: Duration::from_secs(1) });
-                    self.outgoing.force(encode(call, &Told::Refused(denial)));
-                    return true;
-                }
-                let subscribed = Subscription::new((sub, doc), &self.outgoing, self.ports.clone());
-                let (subscription, entrance) = subscribed;
-                self.subs.insert(sub, entrance);
-                self.ports.tasks.spawn("subscription", subscription.run(call, from));
-                return true;
+                return self.subscribe(call, (sub, doc), from, Behind::anybody());
+            }
+            Ask::Follow { sub, doc, from, who, mode } => {
+                let behind = Behind { asker: who.into(), mode: mode.into() };
+                return self.subscribe(call, (sub, doc), from, behind);
             }
             Ask::Request(_) | Ask::Warm { .. } | Ask::Released { .. } => {
                 self.call(call, ask);
@@ -274,6 +272,30 @@ impl Serving {
                 true
             }
         }
+    }
+
+    /// Begins a subscription; tells whether the peer keeps to the rules.
+    fn subscribe(
+        &mut self,
+        call: u64,
+        (sub, doc): (u64, DocId),
+        from: Option<Revision>,
+        behind: Behind,
+    ) -> bool {
+        self.subs.retain(|_, entrance| !entrance.ended.is_cancelled());
+        if self.subs.contains_key(&sub) {
+            return false;
+        }
+        if self.subs.len() >= SUBSCRIPTIONS_MAX {
+            let denial = Denial::from(&Refusal::Full { retry: Duration::from_secs(1) });
+            self.outgoing.force(encode(call, &Told::Refused(denial)));
+            return true;
+        }
+        let subscribed = Subscription::new((sub, doc), &self.outgoing, self.ports.clone());
+        let (subscription, entrance) = subscribed;
+        self.subs.insert(sub, entrance);
+        self.ports.tasks.spawn("subscription", subscription.run(call, from, behind));
+        true
     }
 
     /// Works on something that has one answer.

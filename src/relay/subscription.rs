@@ -28,6 +28,7 @@ use crate::relay::carrier::{Carrier, To};
 use crate::relay::message::{self, Alone, Ask, Caret, Client, Denial, Told, encode, rows};
 use crate::relay::queue::{Frame, Outgoing};
 use crate::relay::server::Ports;
+use crate::relay::waiters::Behind;
 use crate::shard::{Directory, Place};
 use crate::types::{AUTHOR_BYTES_MAX, DocId, Revision};
 
@@ -125,8 +126,8 @@ impl Subscription {
     }
 
     /// Serves it until it is over.
-    pub(crate) async fn run(mut self, call: u64, from: Option<Revision>) {
-        let (handle, heard) = match self.listen(from).await {
+    pub(crate) async fn run(mut self, call: u64, from: Option<Revision>, behind: Behind) {
+        let (handle, heard) = match self.listen(from, behind).await {
             Ok(heard) => heard,
             Err(refusal) => {
                 let refused = Told::Refused(Denial::from(&refusal));
@@ -161,10 +162,16 @@ impl Subscription {
         self.ports.metrics.subscriptions.dec();
     }
 
-    async fn listen(&self, from: Option<Revision>) -> Result<(Handle, Heard), Refusal> {
+    async fn listen(
+        &self,
+        from: Option<Revision>,
+        behind: Behind,
+    ) -> Result<(Handle, Heard), Refusal> {
+        let Behind { asker, mode } = behind;
         for _ in 0..TRIES {
             let handle = open(&*self.ports.directory, &self.doc).await?;
-            let listen = Listen { from, outbox: self.carrier.clone() };
+            let (asker, outbox) = (asker.clone(), self.carrier.clone());
+            let listen = Listen { asker, mode, from, outbox };
             if let Ok(heard) = handle.listen(listen).await {
                 return heard.map(|heard| (handle, heard));
             }
@@ -288,6 +295,7 @@ impl Subscription {
             | Ask::Unsubscribe { .. }
             | Ask::Ping
             | Ask::Subscribe { .. }
+            | Ask::Follow { .. }
             | Ask::Request(_)
             | Ask::Warm { .. }
             | Ask::Released { .. } => {}

@@ -68,6 +68,7 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
         user,
         author,
     };
+    let followed = doc.clone();
     let body = Blob(Bytes::from(text(rng)));
     let (method, target) = ("PUT".to_owned(), text(rng));
     let (content_type, headers) = (Some(text(rng)), vec![(text(rng), text(rng))]);
@@ -83,9 +84,10 @@ fn asks(rng: &mut impl Rng) -> Vec<Ask> {
             carets: vec![Caret { conn, rev, sel: Some((number(rng), number(rng))) }],
         },
         Ask::Missed { sub, from: rev },
-        Ask::Request(Request { method, target, content_type, headers, who, body }),
+        Ask::Request(Request { method, target, content_type, headers, who: who.clone(), body }),
         Ask::Warm { shard: ShardId(7) },
         Ask::Released { shard: ShardId(7), offset: Offset(number(rng)) },
+        Ask::Follow { sub, doc: followed, from, who, mode: Access::View },
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod edits;
+mod names;
 mod pages;
 mod rights;
 

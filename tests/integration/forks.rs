@@ -24,7 +24,7 @@ async fn a_long_fork_keeps_its_author_who_leaves_while_it_is_merged() {
     let conn = handle.join(join).await.expect("it is open").expect("it is taken").conn;
     let op = Operation::builder().insert("late").build();
     let received = Instant::now();
-    let batch = Batch { seq: Seq(1), base: Revision(1), op, received, permit: None, work: None };
+    let batch = Batch { seq: Seq(1), base: Revision(1), op, received, permit: None };
     handle.submit(conn, batch, 10).await.expect("there is room");
     // The document hears of both, one after the other, before anything can have been merged.
     handle.leave(conn);

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use quire::doc::{Event, Join};
+use futures_util::future::join_all;
+use quire::access::{Asker, Denied, Right, Rights};
+use quire::doc::{Event, Handle, Join, Listen, Mode, Refusal};
 use quire::types::SessionId;
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::inner::{Told, Under, id, router};
-use crate::nodes::{Nodes, Settings};
+use crate::inner::{PATIENCE, Told, Under, id, join_as, router};
+use crate::nodes::{Nodes, Settings, name};
 use crate::proxy::{Line, Proxy};
 use crate::raw::{Raw, hello};
 use crate::relay::until;
@@ -75,4 +78,74 @@ async fn a_join_whose_asker_has_gone_is_none() {
     assert_eq!(handle.clients().await, Ok(1));
     let closed = live.events.lock().iter().any(|event| matches!(event, Event::Closed(_)));
     assert!(!closed, "it has its session");
+}
+
+fn nobody() -> Asker {
+    Asker { subject: None, granted: Rights::NONE }
+}
+
+const UNKNOWN: Refusal = Refusal::Denied(Denied::Unknown(Right::Read));
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_document_comes_to_a_node_for_somebody_who_may_not_read_it() {
+    let nodes = Nodes::start(1, Settings::default()).await;
+    let (owner, node) = (&nodes.all[0], &nodes.all[1]);
+    let (mut writer, _) = Raw::join(owner, "a", '1', "").await;
+    writer.send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    writer.hear("ack").await;
+    let (owned, doc) = (name(0), id("a"));
+    let enter = |asker: Asker| {
+        let join = move || {
+            let session = SessionId(rand::random());
+            Join { asker: asker.clone(), ..Join::new(session, Arc::new(Told::default())) }
+        };
+        let entering = async { node.peers.join(&owned, &doc, join).await };
+        async { timeout(PATIENCE, entering).await.expect("in time").map(drop) }
+    };
+    let texts = node.relay.subscribed.with_label_values(&["text"]);
+    for _ in 0..3 {
+        assert_eq!(enter(nobody()).await, Err(UNKNOWN));
+    }
+    assert_eq!((texts.get(), node.relay.copies.get(), owner.relay.subscriptions.get()), (0, 0, 0));
+    // Who comes together is judged one by one.
+    let crowd = (0..9).map(|n| if n % 3 == 1 { Asker::anything() } else { nobody() });
+    for (n, entered) in join_all(crowd.map(enter)).await.into_iter().enumerate() {
+        assert_eq!(entered, if n % 3 == 1 { Ok(()) } else { Err(UNKNOWN) }, "{n}");
+    }
+    assert_eq!((texts.get(), node.relay.copies.get()), (1, 1));
+}
+
+/// Waits until a document is closed.
+async fn closed(handle: &Handle) {
+    let looking = async {
+        while handle.clients().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("it is let go of");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_written_is_let_go_of_where_whoever_asks_is_turned_away() {
+    let router = router(Under::default()).await;
+    let handle = router.open(&id("a")).await.expect("it opens");
+    assert_eq!(join_as(&handle, nobody(), Mode::Edit).await.0.err(), Some(UNKNOWN));
+    closed(&handle).await;
+    let handle = router.open(&id("a")).await.expect("it opens");
+    let (asker, outbox) = (nobody(), Arc::new(Told::default()));
+    let listen = Listen { asker, mode: Mode::View, from: None, outbox };
+    let heard = handle.listen(listen).await.expect("it is open");
+    assert_eq!(heard.err(), Some(UNKNOWN));
+    closed(&handle).await;
+    // Nobody is disturbed by it who is there.
+    let handle = router.open(&id("a")).await.expect("it opens");
+    let (welcome, _told) = join_as(&handle, Asker::anything(), Mode::Edit).await;
+    welcome.expect("it is taken");
+    let visit = handle.visit().await.expect("it is open");
+    assert_eq!(join_as(&handle, nobody(), Mode::Edit).await.0.err(), Some(UNKNOWN));
+    drop(visit);
+    for _ in 0..100 {
+        assert_eq!(handle.clients().await, Ok(1));
+        tokio::task::yield_now().await;
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use prometheus::Registry;
 use quire::access::{Asker, Right};
 use quire::checkpoint::{self, Store};
 use quire::clock::Clock;
@@ -15,6 +16,8 @@ use quire::cluster::member::{self, Identity};
 use quire::cluster::{Addresses, Command, Load, Operator, Order, RULES, Record, Timing, Version};
 use quire::doc::{Failure, Refusal, Write};
 use quire::log::{self, Log, Marks, Memory, ReadError};
+use quire::node::links;
+use quire::relay;
 use quire::router::Router;
 use quire::shard::{
     Claimant, Directory, Heirs, Keeper, Keeping, PeerError, Peers, Place, Ports, keep,
@@ -26,6 +29,7 @@ use quire::types::{Author, DocId, LogId, NodeId, Offset, Revision, SessionId, Sh
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::inner::{PATIENCE, Under, id, ports};
+use crate::late::Known;
 
 pub(crate) const SHARDS: u32 = 16;
 
@@ -441,4 +445,26 @@ async fn a_claim_that_panics_ends_the_process_instead_of_leaving_the_shard_to_no
     let reason = timeout(PATIENCE, cluster.nodes[&name("a")].fatal.wait()).await;
     let reason = reason.expect("it ends");
     assert!(reason.contains("on purpose"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_which_runs_of_nodes_are_down_and_not_who_has_left() {
+    let mut cluster = Cluster::of(&["a", "b", "c", "d"]).await;
+    let node = &cluster.nodes[&name("a")];
+    let me = relay::Identity { cluster: 7, node: name("a"), boot: 1, speaks: relay::SPEAKS };
+    let metrics = relay::Metrics::register(&Registry::new()).expect("a new registry");
+    let (network, nowhere) = (Arc::new(relay::Tcp::default()), Arc::new(Known(Vec::new())));
+    let configs = Default::default();
+    let peers = relay::Peers::over(network, (me, nowhere), configs, node.tasks.clone(), metrics);
+    let (tell, _down) = relay::Down::told();
+    let mut told = tell.subscribe();
+    node.tasks.spawn("links", links::give_up(node.member.clone(), peers, tell));
+    cluster.crash("c");
+    let gone = told.wait_for(|runs| *runs == [(name("c"), 1)].into());
+    timeout(PATIENCE, gone).await.expect("it is told").expect("it is followed");
+    cluster.nodes[&name("d")].member.leave().await.expect("it leaves");
+    cluster.start("c", 2).await;
+    let back = told.wait_for(|runs| runs.is_empty());
+    timeout(PATIENCE, back).await.expect("it is told").expect("it is followed");
+    assert!(!told.has_changed().expect("it is followed"));
 }

@@ -36,13 +36,18 @@ impl Owner {
     }
 
     async fn greet(&mut self) {
+        self.greet_as(SPEAKS).await;
+    }
+
+    /// Greets as a program that speaks these versions.
+    async fn greet_as(&mut self, speaks: (u16, u16)) {
         let (link, _) =
             timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a socket");
         self.link = Some(link);
         let hello = frame(self.link()).await;
         Hello::decode(&hello).expect("it greets");
         let node = self.name.clone();
-        let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks: SPEAKS };
+        let hello = Hello { cluster: CLUSTER, node, boot: 1, speaks };
         self.send(&hello.encode()).await;
     }
 
@@ -70,7 +75,7 @@ impl Owner {
 
     /// Answers the subscription, and returns it with the call that attaches a client.
     async fn subscribed(&mut self, content: Content) -> (u64, u64) {
-        let (call, Ask::Subscribe { sub, .. }) = self.asked().await else { panic!("it begins") };
+        let (call, Ask::Follow { sub, .. }) = self.asked().await else { panic!("it begins") };
         self.tell(call, &Told::Subscribed { head: Revision(5), content }).await;
         let (call, Ask::Attach { .. }) = self.asked().await else { panic!("a client comes") };
         (sub, call)
@@ -130,7 +135,7 @@ async fn what_an_earlier_owner_answers_late_is_taken_for_nothing_else() {
     tasks.stop().await;
 }
 
-struct Known(Vec<(NodeId, String)>);
+pub(crate) struct Known(pub(crate) Vec<(NodeId, String)>);
 
 impl Members for Known {
     fn address(&self, node: &NodeId) -> Option<String> {
@@ -151,6 +156,23 @@ fn peers(owners: &[&Owner]) -> (Peers, Tasks) {
     let configs = (Config::default(), Arc::new(doc::Config::default()));
     let (network, tasks) = (Arc::new(Tcp::default()), Tasks::new());
     (Peers::over(network, (me, known), configs, tasks.clone(), metrics), tasks)
+}
+
+#[tokio::test]
+async fn an_owner_of_the_version_before_is_asked_as_it_knows() {
+    let mut owner = Owner::bind(1).await;
+    let node = owner.name.clone();
+    let (peers, tasks) = peers(&[&owner]);
+    let (joined, ()) = tokio::join!(join(&peers, &node), async {
+        owner.greet_as((2, 2)).await;
+        let (call, Ask::Subscribe { .. }) = owner.asked().await else { panic!("it begins") };
+        let content = Content::Text("text".to_owned());
+        owner.tell(call, &Told::Subscribed { head: Revision(5), content }).await;
+        let (call, Ask::Attach { .. }) = owner.asked().await else { panic!("a client comes") };
+        owner.attached(call, 10).await;
+    });
+    joined.expect("it is taken");
+    tasks.stop().await;
 }
 
 #[tokio::test]
@@ -214,7 +236,7 @@ async fn carets_go_to_the_owner_of_now() {
             let (_, Ask::Place { .. }) = owner.asked().await else { panic!("the first one") };
             loop {
                 let (call, ask) = owner.asked().await;
-                let Ask::Subscribe { sub, .. } = ask else { continue };
+                let Ask::Follow { sub, .. } = ask else { continue };
                 let content = Content::Changes(Vec::new());
                 owner.tell(call, &Told::Subscribed { head: Revision(5), content }).await;
                 let (call, Ask::Attach { .. }) = owner.asked().await else { panic!("it comes") };

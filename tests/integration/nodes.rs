@@ -11,13 +11,13 @@ use quire::doc;
 use quire::edge::doors::{Doors, Origins};
 use quire::edge::{self, Carried, Health, Shared};
 use quire::log::Log;
-use quire::relay::{self, Identity, Peers, SPEAKS};
+use quire::relay::{self, Down, Identity, Peers, Runs, SPEAKS};
 use quire::router::Router;
 use quire::shard::{self, Directory, Heirs, Place};
 use quire::task::Tasks;
 use quire::types::{NodeId, Offset, ShardId};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::{Under, id, ports};
@@ -45,6 +45,8 @@ pub(crate) struct Member {
     pub(crate) relay: relay::Metrics,
     pub(crate) edge: edge::Metrics,
     pub(crate) heirs: Arc<Heir>,
+    /// Tells it which nodes are down.
+    pub(crate) down: watch::Sender<Runs>,
     tasks: Tasks,
 }
 
@@ -187,12 +189,14 @@ async fn member(
     });
     tasks.spawn("turns", shared.tenants.turns(tasks.token().clone()));
     let heirs = Arc::new(Heir::default());
+    let (tell, down) = Down::told();
     let ports = relay::Ports {
         me,
         config: settings.relay.clone(),
         tls,
         op_bytes_max: settings.edge.op_bytes_max.as_u64() as usize,
         directory,
+        down,
         answers: Arc::new(Carried::new(shared.clone())),
         heirs: heirs.clone(),
         tasks: tasks.clone(),
@@ -203,7 +207,7 @@ async fn member(
     let stop = tasks.token().clone();
     tasks.spawn("peers", relay::serve(listener, Arc::new(ports), stop));
     tasks.spawn("edge", edge::serve(bound, None, shared, CancellationToken::new()));
-    Member { address, peer, peers, relay: metrics, edge, heirs, tasks }
+    Member { address, peer, peers, relay: metrics, edge, heirs, down: tell, tasks }
 }
 
 impl Listens for Member {

@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     stores: Vec<Arc<FaultyStore<checkpoint::Memory>>>,
     /// The log, as each node has it.
     pub(crate) logs: Vec<Arc<FaultyLog>>,
+    /// The control topic, as each node has it.
+    pub(crate) controls: Vec<Arc<FaultyLog>>,
     /// What each node is started with, but for its name and addresses.
     pub(crate) config: Config,
     pub(crate) nodes: Vec<Node>,
@@ -52,6 +54,7 @@ impl Cluster {
             store: checkpoint::Memory::new(),
             stores: Vec::new(),
             logs: Vec::new(),
+            controls: Vec::new(),
             config,
             nodes: Vec::new(),
         };
@@ -85,6 +88,8 @@ impl Cluster {
         self.logs.push(log.clone());
         let stores = Stores { log, store };
         let control = Arc::new(self.control.reopen());
+        let control = Arc::new(FaultyLog::new(control, 0, Faults::default()));
+        self.controls.push(control.clone());
         let node = Node::start_as(versions, &config, Clock::wall(), stores, control).await?;
         self.nodes.push(node);
         Ok(())

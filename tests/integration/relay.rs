@@ -1,18 +1,20 @@
 //! Documents of other nodes: clients of any node see the same protocol.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quire::client::{Document, Options, Status};
+use quire::doc::{Join, Refusal};
 use quire::relay;
 use quire::shard::{PeerError, Peers};
 use quire::text::Operation;
-use quire::types::{Offset, ShardId};
+use quire::types::{Offset, SessionId, ShardId};
 use quire::wire::Codec;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, id};
+use crate::inner::{PATIENCE, Told, id};
 use crate::moves::type_in;
 use crate::nodes::{Nodes, Settings, name};
 use crate::protocol::all_are_told;
@@ -439,4 +441,33 @@ async fn a_try_to_reach_a_node_ends_when_that_is_gone() {
         }
     };
     timeout(PATIENCE, reached).await.expect("it is reached again");
+}
+
+#[tokio::test]
+async fn links_of_a_node_that_is_down_are_ended_and_not_taken_until_it_is_up() {
+    let nodes = Nodes::start(1, Settings::default()).await;
+    let (owner, node) = (&nodes.all[0], &nodes.all[1]);
+    let (owned, doc) = (name(0), id("a"));
+    let enter = async || {
+        let join = || Join::new(SessionId([7; 16]), Arc::new(Told::default()));
+        let entered = timeout(PATIENCE, node.peers.join(&owned, &doc, join)).await;
+        entered.expect("in time").map(drop)
+    };
+    assert_eq!(enter().await, Ok(()));
+    // Of its runs, this is the other one.
+    owner.down.send_replace([(name(1), 9)].into());
+    assert_eq!((enter().await, owner.relay.links_in.get()), (Ok(()), 1));
+    owner.down.send_replace([(name(1), 1)].into());
+    until(|| owner.relay.links_in.get() == 0 && node.relay.links_out.get() == 0).await;
+    assert_eq!(enter().await, Err(Refusal::Moved));
+    let refused = |reason| owner.relay.refused.with_label_values(&[reason]).get();
+    until(|| refused("down") > 0).await;
+    assert_eq!(owner.relay.links_in.get(), 0);
+    owner.down.send_replace([].into());
+    let entering = async {
+        while enter().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, entering).await.expect("it is taken again");
 }

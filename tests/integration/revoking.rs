@@ -2,6 +2,7 @@
 //! in a cluster of three.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use quire::auth::{Claims, Refusal, Revocations};
 use quire::clock::Clock;
 use quire::config::{Config, Engine};
 use quire::node::Node;
+use quire::testing::Faults;
 use quire::types::{Author, Timestamp};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::doors::{SECRET, hour};
-use crate::inner::PATIENCE;
+use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, command, text};
 use crate::raw::{Raw, hello};
 
@@ -148,7 +151,7 @@ async fn a_node_alone_says_what_needs_a_cluster_and_what_is_no_token() {
         assert!(err.contains(part), "{args:?}: {err}");
     }
     // Who does not use the command line is told as well.
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = Client::builder().no_proxy().build().expect("a client");
     let url = format!("http://{}/v1/commands", node.admin.expect("it is served"));
     for (ask, part) in [
         (r#"{"order":"revoke-token","jti":"a b"}"#, "a token's id is 1 to 128 visible ASCII"),
@@ -200,10 +203,9 @@ async fn what_one_node_revokes_every_node_refuses() {
     assert!(events.contains("(she has left)"), "{events}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_sockets_of_every_node_end_when_one_node_revokes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (key, secret) = (folder.path().join("key"), folder.path().join("secret"));
+/// Three nodes that take tokens.
+async fn guarded(folder: &Path) -> Cluster {
+    let (key, secret) = (folder.join("key"), folder.join("secret"));
     std::fs::write(&key, SECRET).expect("it is written");
     std::fs::write(&secret, "another secret, of all nodes' logins").expect("it is written");
     let mut config = Config::default();
@@ -211,7 +213,13 @@ async fn open_sockets_of_every_node_end_when_one_node_revokes() {
     config.auth.secret_file = secret.display().to_string();
     // Whoever signs in again at once is let in.
     config.auth.leeway = Duration::ZERO;
-    let cluster = Cluster::with(&["a", "b", "c"], config).await;
+    Cluster::with(&["a", "b", "c"], config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_sockets_of_every_node_end_when_one_node_revokes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = guarded(folder.path()).await;
     let (anna, ben) = (hour("anna", &[("*", "write")]), hour("ben", &[("*", "write")]));
     let mut of_anna = Vec::new();
     let mut of_ben = Vec::new();
@@ -242,9 +250,13 @@ async fn open_sockets_of_every_node_end_when_one_node_revokes() {
 
 /// Opens a document at a node with a token.
 async fn enter(node: &Node, token: &str, session: usize) -> Raw {
+    enter_one(node, "notes", token, session).await
+}
+
+async fn enter_one(node: &Node, doc: &str, token: &str, session: usize) -> Raw {
     let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str())];
-    let mut raw = Raw::upgrade_with(node, "/ws/notes", &headers).await.expect("it is taken");
+    let (headers, path) = ([("authorization", bearer.as_str())], format!("/ws/{doc}"));
+    let mut raw = Raw::upgrade_with(node, &path, &headers).await.expect("it is taken");
     let digit = char::from_digit(session as u32 + 1, 10).expect("a digit");
     raw.send(&hello(digit, "")).await;
     raw.hear("welcome").await;
@@ -271,4 +283,78 @@ async fn a_full_list_of_a_cluster_is_refused_and_nothing_is_pushed_out() {
     let first = format!("{:0255}", 0);
     cluster.done(0, &["revoke", "--subject", &first]).await;
     refused(&mut told, &claims(&first, "j", Timestamp(now.0 + 1))).await;
+}
+
+async fn ask(node: &Node, method: Method, path: &str, token: &str) -> Response {
+    let url = format!("http://{}{path}", node.address);
+    Client::new().request(method, url).bearer_auth(token).send().await.expect("it answers")
+}
+
+/// Asks until the answer is what is wanted; before that it may be one other, and no third.
+async fn comes_to(node: &Node, token: &str, wanted: u16, before: u16) {
+    let asking = async {
+        loop {
+            let status = ask(node, Method::GET, "/v1/docs/notes", token).await.status().as_u16();
+            if status == wanted {
+                return;
+            }
+            assert_eq!(status, before);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("it never answers {wanted}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_hear_of_revocations_lets_nobody_in_by_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = guarded(folder.path()).await;
+    let (anna, ben) = (hour("anna", &[("*", "write")]), hour("ben", &[("*", "write")]));
+    let node = &cluster.nodes[0];
+    ask(node, Method::POST, "/v1/docs/notes", &ben).await.error_for_status().expect("it is made");
+    // Documents of this node, and of others.
+    let mut sockets = Vec::new();
+    for session in 0..8 {
+        let doc = format!("notes-{session}");
+        sockets.push(enter_one(node, &doc, [&anna, &ben][session % 2], session).await);
+    }
+    let owned = |session| node.router().elsewhere(&id(&format!("notes-{session}"))).is_none();
+    assert!((0..8).any(owned) && !(0..8).all(owned), "both are met");
+
+    cluster.controls[0].set(Faults { lost: 1_000, unreadable: 1_000, ..Faults::default() });
+    for socket in &mut sockets {
+        let (told, code) = timeout(PATIENCE, socket.end()).await.expect("it ends");
+        assert_eq!((&told["code"], code), (&json!("unavailable"), 4503), "{told}");
+        assert!(told["msg"].as_str().is_some_and(|msg| msg.contains("revoked just now")), "{told}");
+        assert!(told["retry_ms"].as_u64().is_some_and(|retry| retry <= 2_000), "{told}");
+    }
+    cluster.done(1, &["revoke", "--subject", "anna"]).await;
+    for token in [&anna, &ben] {
+        for (method, path) in [
+            (Method::GET, "/v1/docs/notes"),
+            (Method::PUT, "/v1/docs/notes"),
+            (Method::POST, "/auth/session"),
+            (Method::POST, "/auth/ticket"),
+        ] {
+            let answer = ask(node, method, path, token).await;
+            let retry = answer.headers().get("retry-after").cloned();
+            assert_eq!(answer.status().as_u16(), 503, "{path}");
+            assert!(retry.is_some_and(|retry| retry == "1" || retry == "2"), "{path}");
+            let problem: Value = answer.json().await.expect("JSON");
+            assert_eq!(problem["code"], json!("unavailable"), "{path}");
+        }
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let mut late = Raw::upgrade_with(node, "/ws/notes", &headers).await.expect("told inside");
+        let (_, code) = timeout(PATIENCE, late.end()).await.expect("it ends");
+        assert_eq!(code, 4503);
+    }
+    // Whoever shows nothing is asked who they are, as ever.
+    let url = format!("http://{}/auth/session", node.address);
+    assert_eq!(reqwest::get(url).await.expect("it answers").status().as_u16(), 401);
+
+    cluster.controls[0].set(Faults::default());
+    comes_to(node, &anna, 401, 503).await;
+    comes_to(node, &ben, 200, 503).await;
+    enter(node, &ben, 8).await;
 }

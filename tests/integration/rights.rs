@@ -7,7 +7,7 @@ use quire::access::{Access, AccessChange, Asker, Denied, Right, Rights, Subject,
 use quire::config::Config;
 use quire::doc::{self, Closed, EventKind, Failure, Handle, Mode, Refusal, Write};
 use quire::node::Node;
-use quire::types::{Author, Revision, SessionId};
+use quire::types::{Author, DocId, Revision, SessionId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -30,10 +30,10 @@ async fn change(handle: &Handle, asker: Asker, change: AccessChange) -> Result<R
     handle.write(SessionId(rand::random()), asker, write).await
 }
 
-/// Two nodes that take tokens, and the handle of a document at its owner.
+/// Two nodes that take tokens, and a document of which one of them is the owner.
 pub(crate) struct Guarded {
     pub(crate) cluster: Cluster,
-    handle: Handle,
+    doc: DocId,
     owner: usize,
     _folder: tempfile::TempDir,
 }
@@ -50,8 +50,13 @@ impl Guarded {
         let cluster = Cluster::with(&["a", "b"], config).await;
         let owns = |node: &Node| node.router().elsewhere(&id(doc)).is_none();
         let owner = cluster.nodes.iter().position(owns).expect("one of them owns it");
-        let handle = cluster.nodes[owner].router().open(&id(doc)).await.expect("it opens");
-        Self { cluster, handle, owner, _folder: folder }
+        Self { cluster, doc: id(doc), owner, _folder: folder }
+    }
+
+    /// Opens the document at its owner.
+    async fn open(&self) -> Handle {
+        let router = self.cluster.nodes[self.owner].router();
+        router.open(&self.doc).await.expect("it opens")
     }
 
     /// Connects somebody to the document's owner, or to the other node.
@@ -65,7 +70,7 @@ impl Guarded {
         let node = if at_owner { self.owner } else { 1 - self.owner };
         let bearer = (!name.is_empty()).then(|| format!("Bearer {}", hour(name, patterns)));
         let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", &**bearer)).collect();
-        let path = format!("/ws/{}", self.handle.doc());
+        let path = format!("/ws/{}", self.doc);
         let raw = Raw::upgrade_with(&self.cluster.nodes[node], &path, &headers).await;
         let mut raw = raw.expect("it is told inside");
         let user = r##","user":{"name":"x","color":"#0066cc"}"##;
@@ -80,7 +85,7 @@ impl Guarded {
     }
 
     async fn olga_does(&self, to: AccessChange) {
-        change(&self.handle, known("olga"), to).await.expect("she is the owner");
+        change(&self.open().await, known("olga"), to).await.expect("she is the owner");
     }
 
     async fn admit(&self, name: &str, rights: &str) {
@@ -92,7 +97,7 @@ impl Guarded {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_http_api_judges_who_asks_whichever_node_is_asked() {
     let guarded = Guarded::start("minutes").await;
-    write(&guarded.handle, 0).await;
+    write(&guarded.open().await, 0).await;
     let asked = async |node: &Node, bearer: &str| {
         let url = format!("http://{}/v1/docs/minutes", node.address);
         let mut asked = reqwest::Client::new().get(url);
@@ -186,7 +191,7 @@ async fn a_right_that_is_withdrawn_ends_sockets_at_every_node() {
         let (error, code) = end(&mut anybody).await;
         assert_eq!((error["code"].clone(), code), unknown());
     }
-    let past = guarded.handle.past(&known("olga"), Right::Read).await.expect("it is hers");
+    let past = guarded.open().await.past(&known("olga"), Right::Read).await.expect("it is hers");
     assert_eq!(past.text_at(past.head()).await, Ok("mmx".to_owned()), "nothing else is applied");
 }
 

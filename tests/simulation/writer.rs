@@ -387,7 +387,7 @@ impl Running {
                 sleep(delay).await;
                 life.moves().await;
                 let received = Instant::now();
-                let batch = doc::Batch { seq, base, op, received, permit: None, work: None };
+                let batch = doc::Batch { seq, base, op, received, permit: None };
                 // A document that has ended does not take it; the client sends it again.
                 let _ = handle.submit(conn, batch, 1).await;
             });

@@ -1,5 +1,6 @@
 //! Why somebody is not let in, for HTTP and for sockets; nothing of what was presented is told.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -13,6 +14,9 @@ use crate::wire::ErrorCode;
 
 /// When to come again with another ticket.
 const SOON: Duration = Duration::from_secs(1);
+/// When to come again, to another node if there is one, where this one does not hear of what is
+/// revoked, in milliseconds.
+const CUT_OFF_RETRY: RangeInclusive<u64> = 200..=2_000;
 
 /// Tells why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +97,7 @@ impl Refused {
     pub(in crate::edge) fn code(self) -> ErrorCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => ErrorCode::Forbidden,
+            Self::Token(Refusal::CutOff) => ErrorCode::Unavailable,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -112,6 +117,10 @@ impl Refused {
             Self::Spent(spent) => Some(spent.retry()),
             Self::NoTicket(_) => Some(TICKET_LIFETIME),
             Self::Away => Some(SOON),
+            // Not all of them at once: they come to the nodes that are left.
+            Self::Token(Refusal::CutOff) => {
+                Some(Duration::from_millis(rand::random_range(CUT_OFF_RETRY)))
+            }
             _ => None,
         }
     }
@@ -119,6 +128,7 @@ impl Refused {
     fn status(self) -> StatusCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => StatusCode::FORBIDDEN,
+            Self::Token(Refusal::CutOff) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)

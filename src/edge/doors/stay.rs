@@ -126,4 +126,14 @@ mod tests {
         publish.send_replace(Arc::new(other));
         assert_eq!(stay.ended().await, Refused::Token(Refusal::Revoked));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_where_nobody_hears_of_what_is_revoked() {
+        let clock = Clock::starting_at(Timestamp(50_000));
+        let (publish, mut stay) = stay(&clock);
+        assert!(stay.ended().now_or_never().is_none());
+        publish.send_replace(Arc::new(Revocations::default().cut_off()));
+        assert_eq!(stay.ended().await, Refused::Token(Refusal::CutOff));
+        assert!(Stay::for_ever().ended().now_or_never().is_none(), "nothing is held");
+    }
 }

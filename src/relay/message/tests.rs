@@ -113,6 +113,7 @@ fn asks() -> Vec<Ask> {
     let content_type = Some("text/plain".to_owned());
     let who =
         Who { subject: "ada@x".parse().ok(), granted: Rights::ALL, name: client.author.clone() };
+    let (doc, from, mode) = ("a".parse().unwrap(), Some(Revision(7)), Access::View);
     let headers = vec![("if-match".to_owned(), "\"rev-7\"".to_owned())];
     vec![
         Ask::Ping,
@@ -123,9 +124,10 @@ fn asks() -> Vec<Ask> {
         Ask::Submit { sub, conn, seq: Seq(2), base: Revision(7), op: row().op },
         Ask::Place { sub, carets: vec![Caret { conn, rev: Revision(7), sel: Some((1, 2)) }] },
         Ask::Missed { sub, from: Revision(7) },
-        Ask::Request(Request { method, target, content_type, headers, who, body }),
+        Ask::Request(Request { method, target, content_type, headers, who: who.clone(), body }),
         Ask::Warm { shard: ShardId(3) },
         Ask::Released { shard: ShardId(3), offset: Offset(900) },
+        Ask::Follow { sub, doc, from, who, mode },
     ]
 }
 
@@ -210,7 +212,8 @@ fn bytes_of_every_kind_stay_as_they_are() {
                 "010561646140780f03616461027b7d"
             ),
             "020903",
-            "020a038407"
+            "020a038407",
+            "020b0101610107010561646140780f0361646101",
         ]
     );
     assert_eq!(

@@ -267,7 +267,8 @@ impl Host {
         let seat = Arc::new(net.seat(self.node));
         let up = Arc::new(links::Up(member.clone()));
         let peers = Peers::over(seat, (me.clone(), up), configs, tasks.clone(), metrics.2.clone());
-        tasks.spawn("links", links::give_up(member.clone(), peers.clone()));
+        let (tell, down) = relay::Down::told();
+        tasks.spawn("links", links::give_up(member.clone(), peers.clone(), tell));
         let keeper = keep(Keeping {
             member: member.clone(),
             shards: ports,
@@ -282,6 +283,7 @@ impl Host {
             tls: None,
             op_bytes_max: 1 << 16,
             directory: Arc::new(keeper.clone()),
+            down,
             answers: Arc::new(Nobody),
             heirs: Arc::new(keeper.clone()),
             tasks: tasks.clone(),
