@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use crate::audited::Left;
 use crate::mutation::variable;
 use crate::server::{Server, free_port};
-use crate::socket::grammar::{Case, End, FRAME_BYTES, OP_BYTES, OWN_DOCS, Step, case};
+use crate::socket::grammar::{Case, End, FRAME_BYTES, OP_BYTES, Step, case, own_docs};
 use crate::socket::line::{Finding, Frame, Heard, Line, PATIENCE};
 use crate::storm::{Crowd, SETTINGS, Storm};
 
@@ -38,20 +40,37 @@ const SILENT: u64 = 500;
 const AT_ONCE: usize = 24;
 const STAY_MAX: usize = 32;
 
-/// Honest writers rest a little, so that the log stays readable.
-const CROWD: Crowd = Crowd { docs: 4, writers: 8, rest: Duration::from_millis(5) };
+/// Honest writers rest, so that the log stays readable and their documents small: in a debug build
+/// each of their characters takes half a KiB, since a node of a rope holds 10 bytes there.
+const CROWD: Crowd = Crowd { docs: 4, writers: 8, rest: Duration::from_millis(50) };
 
-/// How far the server may grow from the middle of a run to its end, in KiB: what it holds then is
-/// what its documents hold.
-const GROWTH_MAX: u64 = 64 << 10;
+/// How far the server may grow from the middle of a run to its end, in KiB. Each time nothing is
+/// there but the honest, whose documents grow, and the caches of the log and the checkpoints, which
+/// fill up; of 200,000 cases that is half of it.
+const GROWTH_MAX: u64 = 32 << 10;
 
 /// A server under siege.
 struct Siege {
+    /// Comes first, while there is a log.
+    _told: Told,
     folder: tempfile::TempDir,
     server: Server,
     address: SocketAddr,
     set: Vec<String>,
     storm: Storm,
+}
+
+/// Tells the last that a server has logged to a file, where the test fails.
+struct Told(PathBuf);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.0).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the server's log ends with {:#?}", &lines[lines.len().saturating_sub(20)..]);
+        }
+    }
 }
 
 /// What was seen of all cases.
@@ -70,16 +89,19 @@ impl Siege {
         let own = [
             format!("edge.frame-bytes-max={FRAME_BYTES}B"),
             format!("edge.op-bytes-max={OP_BYTES}B"),
+            // What is held for documents that nobody uses ends soon.
+            "document.idle-after=1s".to_owned(),
         ];
         let given = SETTINGS.iter().chain(settings).map(|set| (*set).to_owned());
         let set: Vec<String> = given.chain(own).collect();
         let set_now: Vec<&str> = set.iter().map(String::as_str).collect();
         let data = folder.path().join("data");
-        let log = File::create(folder.path().join("log")).expect("a file");
+        let told = Told(folder.path().join("log"));
+        let log = File::create(&told.0).expect("a file");
         let server = Server::start_with((&[], log.into()), &data, free_port(), &set_now);
         let address = server.url.trim_start_matches("http://").parse().expect("an address");
         let storm = Storm::of(CROWD, std::slice::from_ref(&server.url));
-        Self { folder, server, address, set, storm }
+        Self { _told: told, folder, server, address, set, storm }
     }
 
     /// Returns what the server holds in memory, in KiB.
@@ -109,18 +131,32 @@ impl Siege {
         timeout(PATIENCE, gone).await.expect("the sessions of the enemies end");
     }
 
-    /// Checks that what the enemies have written is whole, and returns in how many documents they
-    /// have.
-    async fn verify(&self) -> usize {
+    /// Waits until nothing but the honest and their documents is there, and returns what the server
+    /// holds in memory then, in KiB.
+    async fn memory_alone(&self) -> u64 {
+        self.alone().await;
+        let honest = CROWD.docs as u64;
+        let left = async {
+            while self.metric("quire_doc_open ").await != honest {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, left).await.expect("documents without clients leave memory");
+        self.memory()
+    }
+
+    /// Checks that what the enemies of some seeds have written is whole, and returns in how many
+    /// documents they have.
+    async fn verify(&self, seeds: Range<u64>) -> usize {
         let mut written = 0;
-        for doc in 0..OWN_DOCS {
-            let url = format!("{}/v1/docs/siege-{doc}/verify", self.server.url);
+        for doc in own_docs(seeds) {
+            let url = format!("{}/v1/docs/{doc}/verify", self.server.url);
             let answer = reqwest::get(url).await.expect("it answers");
             if answer.status() == 404 {
                 continue;
             }
             let verified = answer.text().await.expect("it is text");
-            assert!(verified.contains("\"equal\":true"), "siege-{doc}: {verified}");
+            assert!(verified.contains("\"equal\":true"), "{doc}: {verified}");
             written += 1;
         }
         written
@@ -303,12 +339,12 @@ async fn enemies_at_the_sockets_harm_nobody() {
     siege.storm.more(1).await;
     let start = siege.memory();
     run(siege.address, first, runs / 2, &seen).await;
-    let middle = siege.memory();
+    seen.lock().staying.clear();
+    let middle = siege.memory_alone().await;
     run(siege.address, first + runs / 2, runs - runs / 2, &seen).await;
     let Seen { answers, findings, staying, acks } = std::mem::take(&mut *seen.lock());
     drop(staying);
-    siege.alone().await;
-    let (end, written) = (siege.memory(), siege.verify().await);
+    let (end, written) = (siege.memory_alone().await, siege.verify(first..first + runs).await);
     eprintln!(
         "{runs} cases from seed {first}, {} findings, {} edits of enemies, {} honest edits; \
          memory {start} KiB, {middle} \

@@ -70,6 +70,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
+            eprintln!("the server had ended by itself: {status}");
+        }
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

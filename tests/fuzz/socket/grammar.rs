@@ -1,6 +1,8 @@
 //! What an enemy does at a socket: handshakes, frames and messages that are right, nearly right and
 //! wrong, one case a seed. The same seed makes the same case.
 
+use std::ops::Range;
+
 use quire::wire::{ClientMessage, Codec, Limits, decode_client};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,8 +15,12 @@ pub(crate) const FRAME_BYTES: usize = 64 << 10;
 pub(crate) const OP_BYTES: usize = 16 << 10;
 
 /// How many documents the enemies have, and how many honest ones they look into.
-pub(crate) const OWN_DOCS: u64 = 48;
+const OWN_DOCS: u64 = 48;
 const HONEST_DOCS: u64 = 2;
+
+/// After so many seeds the enemies leave their documents for new ones: what they write stays in
+/// them, so the longer they had the same ones, the more memory these would take.
+const ERA: u64 = 5_000;
 
 /// Bases from here on are above every head.
 const FAR: u64 = 1 << 40;
@@ -66,7 +72,7 @@ pub(crate) fn case(seed: u64) -> Case {
     let is_guest = rng.random_ratio(1, 4);
     let doc = match is_guest {
         true => format!("kill-{}", rng.random_range(0..HONEST_DOCS)),
-        false => format!("siege-{}", rng.random_range(0..OWN_DOCS)),
+        false => own_doc(seed / ERA, rng.random_range(0..OWN_DOCS)),
     };
     let is_patient = rng.random_ratio(1, 3);
     let (is_intact, seq, steps) = (true, 0, Vec::new());
@@ -89,6 +95,16 @@ pub(crate) fn case(seed: u64) -> Case {
         enemy.goodbye();
     }
     Case { handshake, steps: enemy.steps, end }
+}
+
+/// Returns the documents that the enemies of some seeds have.
+pub(crate) fn own_docs(seeds: Range<u64>) -> impl Iterator<Item = String> {
+    let eras = seeds.start / ERA..seeds.end.div_ceil(ERA);
+    eras.flat_map(|era| (0..OWN_DOCS).map(move |number| own_doc(era, number)))
+}
+
+fn own_doc(era: u64, number: u64) -> String {
+    format!("siege-{era}-{number}")
 }
 
 impl Enemy {
