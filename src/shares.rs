@@ -9,11 +9,11 @@
 //! pass is once through that line; only so much work is let into it in one, so that the line is as
 //! short beside a thousand busy clients as beside ten. And only so much is on its way to the log.
 //!
-//! What comes beyond that waits, and its turn comes by how much its tenant has had: who takes little
-//! waits for the pass that is under way, and for no backlog of others. Turns go by self-clocked fair
-//! queueing (S. J. Golestani, INFOCOM 1994): what a tenant brings is finished, in a virtual time,
-//! after what it brought before, by its cost; the one that is finished first has its turn first,
-//! and sets the time.
+//! What comes beyond that waits, and its turn comes by how much its tenant has had: who takes
+//! little waits for the pass that is under way, and for no backlog of others. Turns go by
+//! self-clocked fair queueing (S. J. Golestani, INFOCOM 1994): what a tenant brings is finished, in
+//! a virtual time, after what it brought before, by its cost; the one that is finished first has
+//! its turn first, and sets the time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -108,7 +108,8 @@ struct Waiting {
 
 impl Shares {
     /// Lets so much work in at once as so many cores can do in a short time, and lets so much be on
-    /// its way, in bytes and 128 for each piece. Nothing more is let in until [`Self::passes`] runs.
+    /// its way, in bytes and 128 for each piece. Nothing more is let in until [`Self::passes`]
+    /// runs.
     pub fn new(cores: usize, on_way_max: u64) -> Self {
         let work_max = WORK_OF_CORE.saturating_mul(cores.max(1) as u64);
         let (state, begun) = Default::default();
