@@ -71,7 +71,7 @@ impl Followed {
                 self.tell(known.clone(), cut_off).await;
             }
             match (before, cut_off) {
-                (false, true) => warn!("it does not hear of revocations: nobody is let in by a token"),
+                (false, true) => warn!("it does not hear of revocations: no token lets anybody in"),
                 (true, false) => info!("it hears of revocations again"),
                 (false, false) | (true, true) => {}
             }
