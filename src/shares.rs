@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
@@ -143,16 +143,17 @@ impl Shares {
                 }
             }
         }
-        self.inner.state.lock().is_over = true;
-        self.go_on();
+        let mut state = self.inner.state.lock();
+        state.is_over = true;
+        self.go_on(&mut state);
     }
 
     /// Ends a pass and begins another. Returns whether anything was let in, so that the end of this
     /// one has to be waited for.
     pub fn pass(&self) -> bool {
-        self.inner.state.lock().let_in = 0;
-        self.go_on();
         let mut state = self.inner.state.lock();
+        state.let_in = 0;
+        self.go_on(&mut state);
         state.passing = state.let_in > 0;
         state.passing
     }
@@ -180,30 +181,28 @@ impl Shares {
     }
 
     /// Gives the turns that there is room for.
-    fn go_on(&self) {
+    fn go_on(&self, state: &mut MutexGuard<'_, State>) {
         loop {
-            let (turn, share) = {
-                let mut state = self.inner.state.lock();
-                let Some((first, waiting)) = state.waiting.first_key_value() else {
-                    return state.rest();
-                };
-                let ((finished, _), bytes) = (*first, waiting.bytes);
-                if !self.fits(&state, bytes) {
-                    return;
-                }
-                let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
-                (turn, self.grant(&mut state, finished, bytes))
+            let Some((first, waiting)) = state.waiting.first_key_value() else {
+                return state.rest();
             };
+            let ((finished, _), bytes) = (*first, waiting.bytes);
+            if !self.fits(state, bytes) {
+                return;
+            }
+            let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
+            let share = self.grant(state, finished, bytes);
             // Who has gone just now gives it back by dropping it.
-            let _ = turn.send(share);
+            MutexGuard::unlocked(state, || drop(turn.send(share)));
         }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.inner.state.lock().on_way -= self.long;
-        self.shares.go_on();
+        let mut state = self.shares.inner.state.lock();
+        state.on_way -= self.long;
+        self.shares.go_on(&mut state);
     }
 }
 

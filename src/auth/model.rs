@@ -22,7 +22,7 @@ struct Sealed {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Held {
+struct Handed {
     claims: Said,
     login: Option<[u8; 16]>,
 }
@@ -53,14 +53,14 @@ impl Holder {
     /// Spells them for another node, which trusts this one.
     pub fn encode(&self) -> Vec<u8> {
         let login = self.login.map(|LoginId(id)| id);
-        let held = Held { claims: Said::from(&self.claims), login };
-        postcard::to_extend(&held, vec![VERSION]).expect("memory takes all claims")
+        let handed = Handed { claims: Said::from(&self.claims), login };
+        postcard::to_extend(&handed, vec![VERSION]).expect("memory takes all claims")
     }
 
     /// Reads what another node has spelled; nothing where that is of another version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let held: Held = postcard::from_bytes(bytes.strip_prefix(&[VERSION])?).ok()?;
-        Some(Self { claims: held.claims.meant()?, login: held.login.map(LoginId) })
+        let handed: Handed = postcard::from_bytes(bytes.strip_prefix(&[VERSION])?).ok()?;
+        Some(Self { claims: handed.claims.meant()?, login: handed.login.map(LoginId) })
     }
 }
 
