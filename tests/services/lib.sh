@@ -63,6 +63,17 @@ runs() {
   { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$1"
 }
 
+# Tells whether the process of folder $1 has ended. While it becomes another program it has no
+# command line: for a moment, or for seconds where the program comes from a disk that is busy.
+ended() {
+  local pid state line
+  pid=$(cat "$1/pid")
+  state=$(grep '^State:' "/proc/$pid/status" 2>/dev/null) || return 0
+  [[ $state != *Z* ]] || return 0
+  line=$(tr '\0' ' ' <"/proc/$pid/cmdline") 2>/dev/null || return 0
+  [[ -n $line && $line != *"$1"* ]]
+}
+
 # Makes a key and a certificate for 127.0.0.1 in folder $1: keys.p12 for the server, ca.pem to trust.
 certificate() {
   keytool -genkeypair -alias server -keyalg EC -groupname secp256r1 -validity 30 -dname CN=127.0.0.1 \
@@ -89,9 +100,10 @@ await() {
   shift 2
   for line in "$@"; do
     until grep -qF "$line" "$folder/$file" 2>/dev/null; do
-      # While it becomes another program it has no command line, for a moment.
-      runs "$folder" || sleep 1
-      runs "$folder" || { tail -n 30 "$folder/$file" >&2; die 'it ended before it was ready'; }
+      runs "$folder" || ! ended "$folder" || {
+        tail -n 30 "$folder/$file" >&2
+        die 'it ended before it was ready'
+      }
       [ "$SECONDS" -lt "$deadline" ] || { tail -n 30 "$folder/$file" >&2; die 'it is not ready'; }
       sleep 0.1
     done
