@@ -32,6 +32,9 @@ const SHARDS: u32 = 4;
 /// How many are killed, one after the other, where `QUIRE_BROKER_KILLS` does not say.
 const KILLS: usize = 1;
 
+/// How many topics are created and opened at once.
+const CREATED: usize = 100;
+
 /// Durable edits of all writers between two kills.
 const EDITS_BETWEEN: u64 = 200;
 
@@ -96,10 +99,24 @@ async fn refuses_too_few_copies(brokers: &str) {
     }
 }
 
+/// A topic is opened although some broker has not heard of it yet: one in 25 meets that.
+async fn trusts_what_was_created_just_now(brokers: &str) {
+    let config = kafka::Config { create_topics: true, ..Default::default() };
+    let hosts: Vec<String> = brokers.split(',').map(str::to_owned).collect();
+    for round in 0..CREATED {
+        let name = format!("fresh-{round}-log");
+        let options = kafka::Options::new(hosts.clone(), &name, Some(1), &config);
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
+        let opened = Kafka::open(options.expect("no properties"), metrics).await;
+        opened.expect("it is created and trusted").close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_three_brokers_may_be_killed_under_writers() {
     let (kafka, brokers) = Service::start_with("kafka", &[("KAFKA_BROKERS", "3")]).await;
     refuses_too_few_copies(&brokers).await;
+    trusts_what_was_created_just_now(&brokers).await;
     let folder = tempfile::tempdir().expect("a folder");
     let own = settings(&brokers);
     let own: Vec<&str> = own.iter().map(String::as_str).collect();

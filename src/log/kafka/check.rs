@@ -73,7 +73,7 @@ const TIME_OF_BROKER: &str = "LogAppendTime";
 const TIME_APART: [&str; 2] = ["message.timestamp.after.max.ms", "message.timestamp.before.max.ms"];
 
 /// Finds the topic, or creates it, checks it, and returns the id of the log and its shards. Brokers
-/// that do not answer are asked again.
+/// that do not answer, or do not know of the topic what others know, are asked again.
 ///
 /// # Errors
 /// [`OpenError`]; nothing but a missing topic was created.
@@ -83,14 +83,14 @@ pub(crate) async fn check(
 ) -> Result<(LogId, u32), OpenError> {
     let (began, mut backoff) = (Instant::now(), BACKOFF.0);
     loop {
-        let (hosts, reason) = match check_once(admin, options).await {
-            Err(OpenError::Unreachable { hosts, reason }) => (hosts, reason),
+        let error = match check_once(admin, options).await {
+            Err(error) if error.passes() => error,
             checked => return checked,
         };
         if began.elapsed() >= options.config.open_timeout {
-            return Err(OpenError::Unreachable { hosts, reason });
+            return Err(error);
         }
-        tracing::warn!(%hosts, reason, "Kafka does not answer, trying again");
+        tracing::warn!(%error, "Kafka is not ready, trying again");
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF.1);
     }
@@ -193,6 +193,13 @@ async fn create(admin: &Admin, options: &Options) -> Result<(), OpenError> {
         Some(Ok(_)) => tracing::info!(topic = options.topic, partitions, "topic created"),
         // Another node was first: what it created is checked like any other.
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+        Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
+            let reason = format!(
+                "fewer than {replicas} of them are up; one machine can do with \
+                 --allow-single-replica"
+            );
+            return Err(unsettled(options, &reason));
+        }
         Some(Err((_, code))) => {
             return Err(failure(&KafkaError::AdminOp(code), options, failed));
         }
@@ -240,6 +247,10 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
     let described = described.ok_or_else(|| refused("no settings were told".to_owned()))?;
     let described =
         described.map_err(|code| failure(&KafkaError::AdminOp(code), options, refused))?;
+    if described.entries.is_empty() {
+        // So says a broker that has not heard of the topic, which another one has told of.
+        return Err(unsettled(options, "one of them tells none of its settings"));
+    }
     let value = |key: &str| described.get(key).and_then(|entry| entry.value.clone());
     let setting = |key, found: Option<String>, wanted: String, why| OpenError::Setting {
         topic: topic.to_owned(),
@@ -282,18 +293,20 @@ async fn identify(admin: &Arc<Admin>, options: &Options) -> Result<LogId, OpenEr
             break;
         }
     }
-    identified(told, options.brokers())
+    identified(told, options)
 }
 
-fn identified(told: Told, hosts: String) -> Result<LogId, OpenError> {
+fn identified(told: Told, options: &Options) -> Result<LogId, OpenError> {
     match told {
         Told::Id(id) => Ok(LogId(id)),
-        Told::NoIds => Err(OpenError::TooOld { hosts }),
-        Told::Nothing => {
-            let reason = "it does not tell the topic's id".to_owned();
-            Err(OpenError::Refused { hosts, reason })
-        }
+        Told::NoIds => Err(OpenError::TooOld { hosts: options.brokers() }),
+        Told::Nothing => Err(unsettled(options, "one of them does not tell its id")),
     }
+}
+
+fn unsettled(options: &Options, reason: &str) -> OpenError {
+    let (topic, hosts) = (options.topic.clone(), options.brokers());
+    OpenError::Unsettled { topic, hosts, reason: reason.to_owned() }
 }
 
 /// Asks for the id that the topic has now.
@@ -322,19 +335,21 @@ mod tests {
 
     #[test]
     fn a_topic_without_an_id_is_refused_by_what_is_the_matter() {
+        let config = crate::log::kafka::Config::default();
+        let options = Options::new(vec!["h:1".to_owned()], "t", None, &config).unwrap();
         let check = |told, says: &str| {
-            let said = identified(told, "h:1".to_owned()).map_err(|error| error.to_string());
+            let said = identified(told, &options).map_err(|error| error.to_string());
             assert_eq!(said.map(|id| id.0), Err(says.to_owned()));
         };
-        assert_eq!(identified(Told::Id(7), String::new()).ok(), Some(LogId(7)));
+        assert_eq!(identified(Told::Id(7), &options).ok(), Some(LogId(7)));
         check(
             Told::NoIds,
             "the brokers at h:1 are too old, they know no ids of topics: use Kafka 3.1 or newer",
         );
         check(
             Told::Nothing,
-            "Kafka at h:1 cannot be used (it does not tell the topic's id): check the settings \
-             and the rights",
+            "the brokers at h:1 do not agree about the topic t (one of them does not tell its id): \
+             wait until all of them are up; where that does not help, check the rights",
         );
     }
 }

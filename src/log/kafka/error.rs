@@ -13,6 +13,19 @@ pub enum OpenError {
         /// What the client says.
         reason: String,
     },
+    /// A broker does not know yet what another one has told.
+    #[error(
+        "the brokers at {hosts} do not agree about the topic {topic} ({reason}): wait until all of \
+         them are up; where that does not help, check the rights"
+    )]
+    Unsettled {
+        /// The topic.
+        topic: String,
+        /// Where the brokers are.
+        hosts: String,
+        /// What one of them says.
+        reason: String,
+    },
     /// The topic is not there.
     #[error(
         "there is no topic {topic} at {hosts}: start once with --create-topics, or create it with \
@@ -92,6 +105,13 @@ pub enum OpenError {
         /// What the client says.
         reason: String,
     },
+}
+
+impl OpenError {
+    /// Tells whether it may pass by itself while brokers start or learn of each other.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unsettled { .. })
+    }
 }
 
 /// A delivery report without an offset.
