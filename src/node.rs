@@ -321,7 +321,7 @@ impl Node {
         let shared = Arc::new(Shared {
             router: router.clone(),
             doors: Arc::new(doors),
-            tenants: Tenants::new(&config.edge),
+            tenants: Tenants::new(&config.edge, &edge_metrics),
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             erasing: Semaphore::new(1),

@@ -9,17 +9,25 @@
 //! pass is once through that line; only so much work is let into it in one, so that the line is as
 //! short beside a thousand busy clients as beside ten. And only so much is on its way to the log.
 //!
-//! What comes beyond that waits, and its turn comes by how much its tenant has had: who takes
-//! little waits for the pass that is under way, and for no backlog of others. Turns go by
-//! self-clocked fair queueing (S. J. Golestani, INFOCOM 1994): what a tenant brings is finished, in
-//! a virtual time, after what it brought before, by its cost; the one that is finished first has
-//! its turn first, and sets the time.
+//! What comes beyond that waits, and its turn comes by how much its tenant has had. Turns go by
+//! start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, SIGCOMM 1996): what a tenant brings
+//! begins, in a virtual time, where what it brought before ends, by its cost, and not before now;
+//! the one that begins first has its turn first, and sets the time. A tenant whose work has ended
+//! before now has had less than its share: for what such bring that is small, there is room beside
+//! what the others fill.
+//!
+//! Beside such tenants, backlogs do not get all of the cores: between two passes is a pause as long
+//! as the pass took. What is woken up by the log or by a socket finds a core then, and not threads
+//! each of which the system lets go on for some milliseconds. Where nobody is to be spared there
+//! are no pauses, nor where the line is empty: a pass through it takes no time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use futures_timer::Delay;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
@@ -34,6 +42,12 @@ const AROUND: u64 = 128;
 
 /// How much work is let in for each core in one pass, by cost.
 const WORK_OF_CORE: u64 = 4 * EACH;
+
+/// For how long a tenant is spared that had less than its share.
+const SPARED: Duration = Duration::from_secs(1);
+
+/// The shortest pause: less than a thread needs to be woken up.
+const PAUSE_MIN: Duration = Duration::from_micros(20);
 
 /// Gives turns; cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,7 +78,7 @@ pub struct Share {
 pub struct Coming {
     coming: oneshot::Receiver<Share>,
     /// Its place among those that wait.
-    key: (u64, u64),
+    key: (Span, u64),
     shares: Shares,
 }
 
@@ -93,11 +107,29 @@ struct State {
     on_way: u64,
     /// The virtual time.
     now: u64,
-    /// When what each tenant brought is finished, in virtual time; those of the past are nobody's.
-    finished: HashMap<u64, u64>,
-    /// What waits, by when it is finished and in which order it came.
-    waiting: BTreeMap<(u64, u64), Waiting>,
+    /// When what each tenant brought has ended, in virtual time; those of the past are nobody's.
+    ends: HashMap<u64, u64>,
+    /// Until when somebody is to be spared.
+    spared: Option<Instant>,
+    /// What waits, by when it begins and in which order it came.
+    waiting: BTreeMap<(Span, u64), Waiting>,
     came: u64,
+}
+
+/// The place of a piece in virtual time; of two that begin at once the shorter is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    begins: u64,
+    ends: u64,
+}
+
+/// How much a tenant has had of late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Had {
+    /// Its share at least, or nobody knows: nothing has waited.
+    Share,
+    /// Less than its share.
+    Less,
 }
 
 #[derive(Debug)]
@@ -120,14 +152,14 @@ impl Shares {
     /// will come.
     pub fn ask(&self, tenant: u64, bytes: u64) -> Result<Share, Coming> {
         let mut state = self.inner.state.lock();
-        let finished = state.bring(tenant, bytes.saturating_add(EACH));
-        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| finished < *first);
-        if is_first && self.fits(&state, bytes) {
-            return Ok(self.grant(&mut state, finished, bytes));
+        let (span, had) = state.bring(tenant, bytes.saturating_add(EACH));
+        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| span < *first);
+        if (is_first || had == Had::Less) && self.fits(&state, bytes, had) {
+            return Ok(self.grant(&mut state, span, bytes));
         }
         let (turn, coming) = oneshot::channel();
         state.came += 1;
-        let key = (finished, state.came);
+        let key = (span, state.came);
         state.waiting.insert(key, Waiting { bytes, turn });
         Err(Coming { coming, key, shares: self.clone() })
     }
@@ -136,8 +168,13 @@ impl Shares {
     pub async fn passes(self, token: CancellationToken) {
         while token.run_until_cancelled(self.inner.begun.notified()).await.is_some() {
             loop {
+                let began = Instant::now();
                 // It is in line behind all that can run now.
                 yield_now().await;
+                let pause = began.elapsed();
+                if pause >= PAUSE_MIN && self.spares() {
+                    Delay::new(pause).await;
+                }
                 if !self.pass() {
                     break;
                 }
@@ -158,15 +195,25 @@ impl Shares {
         state.passing
     }
 
-    fn fits(&self, state: &State, bytes: u64) -> bool {
-        let work = state.let_in == 0 || state.let_in + self.work(bytes) <= self.inner.work_max;
+    /// Tells whether somebody waits beside tenants that had less.
+    fn spares(&self) -> bool {
+        let state = self.inner.state.lock();
+        !state.waiting.is_empty() && state.spared.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn fits(&self, state: &State, bytes: u64, had: Had) -> bool {
+        let work_max = match had {
+            Had::Less if bytes <= WORK_OF_CORE => 2 * self.inner.work_max,
+            Had::Less | Had::Share => self.inner.work_max,
+        };
+        let work = state.let_in == 0 || state.let_in + self.work(bytes) <= work_max;
         let way = state.on_way == 0 || state.on_way + long(bytes) <= self.inner.on_way_max;
         work && way || state.is_over
     }
 
-    fn grant(&self, state: &mut State, finished: u64, bytes: u64) -> Share {
+    fn grant(&self, state: &mut State, span: Span, bytes: u64) -> Share {
         let long = long(bytes);
-        state.now = state.now.max(finished);
+        state.now = state.now.max(span.begins);
         state.let_in += self.work(bytes);
         state.on_way += long;
         if !std::mem::replace(&mut state.passing, true) {
@@ -186,12 +233,12 @@ impl Shares {
             let Some((first, waiting)) = state.waiting.first_key_value() else {
                 return state.rest();
             };
-            let ((finished, _), bytes) = (*first, waiting.bytes);
-            if !self.fits(state, bytes) {
+            let ((span, _), bytes) = (*first, waiting.bytes);
+            if !self.fits(state, bytes, Had::Share) {
                 return;
             }
             let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
-            let share = self.grant(state, finished, bytes);
+            let share = self.grant(state, span, bytes);
             // Who has gone just now gives it back by dropping it.
             MutexGuard::unlocked(state, || drop(turn.send(share)));
         }
@@ -212,28 +259,35 @@ fn long(bytes: u64) -> u64 {
 }
 
 impl State {
-    /// Notes what a tenant brings, and returns when it is finished.
-    fn bring(&mut self, tenant: u64, cost: u64) -> u64 {
+    /// Notes what a tenant brings, and returns its place in time and what its tenant has had.
+    fn bring(&mut self, tenant: u64, cost: u64) -> (Span, Had) {
         let now = self.now;
-        if self.finished.len() == self.finished.capacity() {
-            self.finished.retain(|_, finished| *finished > now);
+        if self.ends.len() == self.ends.capacity() {
+            self.ends.retain(|_, ends| *ends > now);
         }
-        let finished = self.finished.entry(tenant).or_default();
-        *finished = (*finished).max(now).saturating_add(cost);
-        *finished
+        let ends = self.ends.entry(tenant).or_default();
+        let had = if *ends < now { Had::Less } else { Had::Share };
+        let begins = (*ends).max(now);
+        *ends = begins.saturating_add(cost);
+        if had == Had::Less {
+            self.spared = Some(Instant::now() + SPARED);
+        }
+        (Span { begins, ends: *ends }, had)
     }
 
     /// Begins anew where nothing is left: time stands for nothing then.
     fn rest(&mut self) {
         if self.on_way == 0 {
             self.now = 0;
-            self.finished.clear();
+            self.ends.clear();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures_util::FutureExt;
     use tokio::task::JoinSet;
 
@@ -251,13 +305,17 @@ mod tests {
         assert_eq!(first.len(), 8);
         let mut backlog: Vec<_> = (0..3_200).filter_map(|_| shares.ask(1, 0).err()).collect();
         assert_eq!(backlog.len(), 3_200);
-        let mut other = shares.ask(2, 0).expect_err("all is taken");
         drop(first);
-        assert!(now(&mut other).is_none(), "what is acknowledged makes no room in the line");
+        assert!(now(&mut backlog[0]).is_none(), "what is acknowledged makes no room in the line");
+        // There is room for those that had less, as much again, and not more.
+        let others: Vec<_> = (2..12).map(|tenant| shares.ask(tenant, 0)).collect();
+        let (at_once, mut late): (Vec<_>, Vec<_>) = others.into_iter().partition(Result::is_ok);
+        assert_eq!((at_once.len(), late.len()), (8, 2));
         assert!(shares.pass());
         let theirs: Vec<_> = backlog.iter_mut().map_while(now).collect();
-        assert!(now(&mut other).is_some(), "it was in the first pass");
-        assert_eq!(theirs.len(), 7, "in order");
+        let late = late.iter_mut().all(|late| late.as_mut().is_err_and(|late| now(late).is_some()));
+        assert!(late, "they were first in the next pass");
+        assert_eq!(theirs.len(), 6, "in order");
     }
 
     #[test]
@@ -290,15 +348,15 @@ mod tests {
         drop(over);
         let state = shares.inner.state.lock();
         assert_eq!((state.on_way, state.now), (0, 0));
-        assert!(state.finished.is_empty() && state.waiting.is_empty());
+        assert!(state.ends.is_empty() && state.waiting.is_empty());
     }
 
     #[test]
     fn who_has_gone_takes_nothing() {
         let shares = Shares::new(2, 1 << 20);
         let first: Vec<_> = (0..8).filter_map(|_| shares.ask(1, 0).ok()).collect();
-        let gone = shares.ask(2, 0).expect_err("all is taken");
-        let mut last = shares.ask(3, 0).expect_err("all is taken");
+        let gone = shares.ask(1, 0).expect_err("all is taken");
+        let mut last = shares.ask(1, 0).expect_err("all is taken");
         drop(gone);
         assert_eq!(shares.inner.state.lock().waiting.len(), 1);
         drop(first);
@@ -338,5 +396,52 @@ mod tests {
         passes.join_all().await;
         let all: Vec<_> = (0..100).map_while(|tenant| shares.ask(tenant, 0).ok()).collect();
         assert_eq!(all.len(), 100);
+    }
+
+    /// Has 50 pieces of work with three steps each done, while one who takes little asks now and
+    /// then or not at all, and returns how often the only thread had nothing to do before the end.
+    fn pauses(with_others: bool) -> usize {
+        let idle = Arc::new(AtomicUsize::new(0));
+        let counted = idle.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(move || _ = counted.fetch_add(1, Ordering::Relaxed))
+            .build()
+            .expect("a thread");
+        runtime.block_on(async {
+            let (shares, token) = (Shares::new(1, 1 << 20), CancellationToken::new());
+            let (mut passes, mut line) = (JoinSet::new(), JoinSet::new());
+            passes.spawn(shares.clone().passes(token.clone()));
+            for number in 0..50 {
+                let shares = shares.clone();
+                line.spawn(async move {
+                    let share = match shares.ask(1, 0) {
+                        Ok(share) => share,
+                        Err(coming) => coming.await,
+                    };
+                    if with_others {
+                        drop(shares.ask(100 + number, 0));
+                    }
+                    for _ in 0..3 {
+                        // What a step takes, longer than the shortest pause.
+                        let began = Instant::now();
+                        while began.elapsed() < 5 * PAUSE_MIN {}
+                        yield_now().await;
+                    }
+                    drop(share);
+                });
+            }
+            let before = idle.load(Ordering::Relaxed);
+            line.join_all().await;
+            let done = idle.load(Ordering::Relaxed) - before;
+            token.cancel();
+            passes.join_all().await;
+            done
+        })
+    }
+
+    #[test]
+    fn backlogs_leave_room_on_the_cores_where_others_take_little() {
+        assert_eq!(pauses(false), 0, "there is nobody to be spared");
+        assert!(pauses(true) >= 6, "a pause for each pass: {}", pauses(true));
     }
 }

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub rate_limited: IntCounter,
     /// Frames that waited because their client or its user had sent much before.
     pub held: IntCounter,
+    /// Pieces of work whose turn was not at once.
+    pub queued: IntCounter,
     /// What was not let in at the port, by reason.
     pub refused: IntCounterVec,
     /// When the certificate of the port expires, in seconds since 1970; 0 where there is none.
@@ -125,6 +127,7 @@ impl Metrics {
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
             held: IntCounter::new("quire_edge_held_total", "Frames that waited, over a rate")?,
+            queued: IntCounter::new("quire_edge_queued_total", "Work whose turn was not at once")?,
             purges_sent: purges.with_label_values(&["sent"]),
             purges_failed: purges.with_label_values(&["failed"]),
             purges_given_up: purges.with_label_values(&["given-up"]),
@@ -143,6 +146,7 @@ impl Metrics {
         registry.register(Box::new(metrics.lagged.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;
+        registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.tls_expires.clone()))?;
         // Each is there before it counts, so that its first rise is seen as one.

@@ -5,23 +5,29 @@ pub(in crate::edge) mod counted;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod paces;
 
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::edge::Config;
+use prometheus::IntCounter;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
 use crate::edge::doors::Caller;
 use crate::edge::port::networks::client;
 use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
 use crate::edge::tenants::paces::Paces;
-use tokio_util::sync::CancellationToken;
-
+use crate::edge::{Config, Metrics};
 use crate::shares::{Coming, Share, Shares};
 
 /// How much is on its way to the log and back at once, in bytes.
-const ON_WAY_BYTES_MAX: u64 = 512 << 10;
+const ON_WAY_BYTES_MAX: u64 = 320 << 10;
+
+/// For how long a piece that is no batch takes a share at most: it may have to read what is stored.
+const COUNTED_MAX: Duration = Duration::from_millis(20);
 
 /// Whom it counts for: a user, whoever is at an address (in IPv6 in a network), or one socket of
 /// somebody of whom nothing is known but that they are on this machine, or behind a proxy that
@@ -39,6 +45,7 @@ pub struct Tenants {
     requests: Paces,
     bytes: Paces,
     shares: Shares,
+    queued: IntCounter,
     hash: RandomState,
 }
 
@@ -66,13 +73,14 @@ impl Spent {
 
 impl Tenants {
     /// Lets tenants take what the limits say.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, metrics: &Metrics) -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             sockets: Counted::new(config.sockets_per_user),
             requests: Paces::new(config.requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
             shares: Shares::new(cores, ON_WAY_BYTES_MAX),
+            queued: metrics.queued.clone(),
             hash: RandomState::new(),
         }
     }
@@ -116,8 +124,31 @@ impl Tenants {
         self.shares.clone().passes(token)
     }
 
+    /// Does a piece of work of so many bytes, which is no batch, when it is its turn.
+    pub(in crate::edge) async fn in_turn<T>(
+        &self,
+        tenant: Tenant,
+        bytes: u64,
+        piece: impl Future<Output = T>,
+    ) -> T {
+        let share = match self.turn(tenant, bytes) {
+            Ok(share) => share,
+            Err(coming) => coming.await,
+        };
+        let over = async {
+            sleep(COUNTED_MAX).await;
+            drop(share);
+            pending().await
+        };
+        tokio::select! {
+            biased;
+            done = piece => done,
+            never = over => never,
+        }
+    }
+
     /// Asks for the turn of so many bytes.
     pub(in crate::edge) fn turn(&self, tenant: Tenant, bytes: u64) -> Result<Share, Coming> {
-        self.shares.ask(tenant.key, bytes)
+        self.shares.ask(tenant.key, bytes).inspect_err(|_| self.queued.inc())
     }
 }

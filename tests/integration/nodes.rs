@@ -176,7 +176,7 @@ async fn member(
     let shared = Arc::new(Shared {
         router,
         doors: Arc::new(doors),
-        tenants: edge::Tenants::new(&settings.edge),
+        tenants: edge::Tenants::new(&settings.edge, &edge),
         config: settings.edge.clone(),
         doc_chars_max: settings.doc.doc_chars_max,
         erasing: Semaphore::new(1),

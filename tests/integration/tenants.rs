@@ -107,3 +107,18 @@ async fn little_is_read_of_whom_nobody_knows() {
     raw.hear("ack").await;
     node.stop().await.expect("it stops");
 }
+
+#[tokio::test]
+async fn what_comes_over_http_has_its_turn_too() {
+    let (_folder, node) = limited(|_| {}).await;
+    let url = format!("http://{}/v1/docs/a", node.address);
+    let token = hour("anna", &[("a", "write")]);
+    let client = reqwest::Client::new();
+    let ask = || client.get(&url).bearer_auth(&token).send();
+    assert_eq!(ask().await.expect("it answers").status(), StatusCode::NOT_FOUND);
+    assert_eq!(metric(&node, "quire_edge_queued_total").await, 0, "nobody else was there");
+    let answers = join_all((0..200).map(|_| ask())).await;
+    assert!(answers.iter().flatten().all(|answer| answer.status() == StatusCode::NOT_FOUND));
+    assert!(metric(&node, "quire_edge_queued_total").await > 0, "200 came at once");
+    node.stop().await.expect("it stops");
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -22,9 +22,6 @@ use crate::shares::{Coming, Share};
 /// For how long a batch takes a share at most: what takes longer waits for something else than the
 /// cores, and nobody waits for it.
 pub(in crate::edge::session) const COUNTED_MAX: Duration = Duration::from_secs(1);
-
-/// The same of a piece that may have to read what is stored.
-const COUNTED_MIN: Duration = Duration::from_millis(20);
 
 /// A frame whose turn has not come.
 pub(in crate::edge::session) struct Held {
@@ -65,28 +62,6 @@ impl Session {
                 ControlFlow::Continue(())
             }
         }
-    }
-}
-
-/// Does what is not a batch when it is its turn.
-pub(in crate::edge::session) async fn in_turn<T>(
-    shared: &Shared,
-    tenant: Tenant,
-    piece: impl Future<Output = T>,
-) -> T {
-    let share = match shared.tenants.turn(tenant, 0) {
-        Ok(share) => share,
-        Err(coming) => coming.await,
-    };
-    let over = async {
-        sleep(COUNTED_MIN).await;
-        drop(share);
-        pending().await
-    };
-    tokio::select! {
-        biased;
-        done = piece => done,
-        never = over => never,
     }
 }
 
