@@ -16,7 +16,9 @@ mod whose;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -500,6 +502,7 @@ fn ports(
         doc_metrics,
         tasks: tasks.clone(),
         budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
+        encoders: doc::Encoders::new(available_parallelism().map_or(1, NonZero::get)),
         room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
         when_fenced: WhenFenced::EndsTheProcess,
         public: doc::Public::default(),

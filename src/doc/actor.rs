@@ -26,8 +26,8 @@ use crate::doc::saving::{Saving, Waiter};
 use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Append, Done, Shard, Write};
 use crate::doc::{
-    Batch, Budget, Change, Config, ConnId, Event, Failure, Metrics, Past, Public, Refusal, Room,
-    Service, Shown, Visit,
+    Batch, Budget, Change, Config, ConnId, Encoders, Event, Failure, Metrics, Past, Public,
+    Refusal, Room, Service, Shown, Visit,
 };
 use crate::task::{Tasks, caught};
 use crate::text::Operation;
@@ -91,6 +91,8 @@ pub struct Ports {
     pub tasks: Tasks,
     /// The room that batches take until they are settled.
     pub budget: Budget,
+    /// What encodes checkpoints.
+    pub encoders: Encoders,
     /// What may be done with documents.
     pub service: Service,
     /// Which documents all may read, and who is told of them.

@@ -47,6 +47,7 @@ pub use handle::{
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;
 pub use presence::{Presence, PresenceRow};
+pub use save::Encoders;
 pub use shown::{Herald, Public, Shown};
 pub use state::{Effect, State};
 pub use visit::Visit;

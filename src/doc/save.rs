@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::checkpoint::{
     self, SealedSegment, SessionRow, Snapshot, Store, WindowRow, load_segment, save, save_segment,
 };
@@ -19,6 +21,32 @@ use crate::types::{LogId, Offset, Revision, Timestamp};
 
 /// The most revisions that a checkpoint carries for clients that resume after a restart.
 const WINDOW_ROWS_MAX: usize = 1_000;
+
+/// Encodes what goes into checkpoints, on half of the cores at most: many documents may be due at
+/// the same time, and the rest of the cores are for what somebody waits for.
+#[derive(Debug, Clone)]
+pub struct Encoders {
+    free: Arc<Semaphore>,
+}
+
+impl Encoders {
+    /// Returns the encoders of a node with so many cores, one at least.
+    pub fn new(cores: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new((cores / 2).max(1))) }
+    }
+
+    /// Does a piece of work that only computes, when an encoder is free.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let free = self.free.clone().acquire_owned().await.expect("it is never closed");
+        // It is held for as long as the work goes on, whether or not somebody still waits for it.
+        Tasks::offload(move || {
+            let done = work();
+            drop(free);
+            done
+        })
+        .await
+    }
+}
 
 /// A checkpoint to be taken.
 pub(crate) struct Save {
@@ -173,10 +201,14 @@ impl Save {
     ///
     /// # Errors
     /// Where the store fails; what was stored before it is still valid.
-    pub(crate) async fn run(self, store: &dyn Store) -> Result<Saved, checkpoint::Error> {
+    pub(crate) async fn run(
+        self,
+        store: &dyn Store,
+        encoders: &Encoders,
+    ) -> Result<Saved, checkpoint::Error> {
         let Self { mut snapshot, live, sealing, log_bytes, segment_bytes_min } = self;
         let mut bytes = 0;
-        let rest = keep_rest(store, &snapshot).await?;
+        let rest = keep_rest(store, encoders, &snapshot).await?;
         if let Some((_, stored)) = &rest {
             bytes += stored.bytes;
             snapshot.sealed[0] = stored.clone();
@@ -184,14 +216,14 @@ impl Save {
         let mut sealed = None;
         if let Some(segment) = sealing {
             let (base, head) = (segment.base(), segment.head());
-            let encoded = Tasks::offload(move || segment.encode()).await;
+            let encoded = encoders.run(move || segment.encode()).await;
             let revisions = (base, head);
             let stored = save_segment(store, &snapshot.doc, revisions, &encoded.bytes).await?;
             bytes += stored.bytes;
             snapshot.sealed.push(stored.clone());
             sealed = Some(stored);
         }
-        let (encoded, text_hash) = Tasks::offload(move || (live.encode(), live.text_hash())).await;
+        let (encoded, text_hash) = encoders.run(move || (live.encode(), live.text_hash())).await;
         let due_to_seal = encoded.is_due_to_seal(segment_bytes_min);
         let live_bytes = encoded.bytes.len() as u64;
         snapshot.live = encoded.bytes;
@@ -205,6 +237,7 @@ impl Save {
 /// Stores what a history cut leaves of the sealed segment that it goes through.
 async fn keep_rest(
     store: &dyn Store,
+    encoders: &Encoders,
     snapshot: &Snapshot,
 ) -> Result<Option<(Revision, SealedSegment)>, checkpoint::Error> {
     let (doc, cut) = (&snapshot.doc, snapshot.cut);
@@ -218,7 +251,7 @@ async fn keep_rest(
         Err(error) => return Err(error),
     };
     let encode = move || Segment::decode(&bytes).map(|segment| segment.without(cut).encode());
-    let Ok(encoded) = Tasks::offload(encode).await else { return Ok(None) };
+    let Ok(encoded) = encoders.run(encode).await else { return Ok(None) };
     let rest = save_segment(store, doc, (cut, oldest.head), &encoded.bytes).await?;
     Ok(Some((oldest.base, rest)))
 }
@@ -258,4 +291,32 @@ fn restore_window(snapshot: &Snapshot, chars: u64) -> Result<Window, Failure> {
 
 fn damaged(detail: String) -> Failure {
     Failure::Damaged { detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn half_of_the_cores_are_left_to_what_is_waited_for() {
+        for (cores, at_once) in [(1, 1), (2, 1), (7, 3)] {
+            let encoders = Encoders::new(cores);
+            let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let work = |_| {
+                let (now, most) = (now.clone(), most.clone());
+                encoders.run(move || {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    (0..1_000).for_each(|_| std::thread::yield_now());
+                    now.fetch_sub(1, Ordering::SeqCst);
+                })
+            };
+            join_all((0..50).map(work)).await;
+            let most = most.load(Ordering::SeqCst);
+            assert!((1..=at_once).contains(&most), "{most} at once on {cores} cores");
+        }
+    }
 }

@@ -84,8 +84,9 @@ impl Running {
         let save = self.state.begin_save(self.ports.log, self.ports.clock.now());
         self.saving.running = Some(waiters);
         let (store, me) = (self.ports.store.clone(), self.me.clone());
+        let encoders = self.ports.encoders.clone();
         self.ports.tasks.spawn("save", async move {
-            let result = caught("saving a document", save.run(&*store)).await;
+            let result = caught("saving a document", save.run(&*store, &encoders)).await;
             let result = result.unwrap_or_else(|panicked| Err(panicked.into()));
             // A document that ended meanwhile is covered by the checkpoint all the same.
             let _ = me.send_message(Message::Saved(result));

@@ -11,7 +11,6 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +44,7 @@ pub struct Tenants {
     requests: Paces,
     bytes: Paces,
     shares: Shares,
-    queued: IntCounter,
+    metrics: Metrics,
     hash: RandomState,
 }
 
@@ -80,7 +79,7 @@ impl Tenants {
             requests: Paces::new(config.requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
             shares: Shares::new(cores, ON_WAY_BYTES_MAX),
-            queued: metrics.queued.clone(),
+            metrics: metrics.clone(),
             hash: RandomState::new(),
         }
     }
@@ -149,6 +148,6 @@ impl Tenants {
 
     /// Asks for the turn of so many bytes.
     pub(in crate::edge) fn turn(&self, tenant: Tenant, bytes: u64) -> Result<Share, Coming> {
-        self.shares.ask(tenant.key, bytes).inspect_err(|_| self.queued.inc())
+        self.shares.ask(tenant.key, bytes).inspect_err(|_| self.metrics.queued.inc())
     }
 }

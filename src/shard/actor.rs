@@ -104,6 +104,7 @@ impl Actor for ShardActor {
             metrics: ports.doc_metrics.clone(),
             tasks: ports.tasks.clone(),
             budget: ports.budget.clone(),
+            encoders: ports.encoders.clone(),
             service,
             public: ports.public.clone(),
         };

@@ -44,6 +44,8 @@ pub struct Ports {
     pub tasks: Tasks,
     /// The room that batches of all documents take until they are settled.
     pub budget: doc::Budget,
+    /// What encodes checkpoints.
+    pub encoders: doc::Encoders,
     /// The room that records take until checkpoints cover them.
     pub room: Arc<Room>,
     /// What becomes of the node where another one claims a shard.

@@ -29,6 +29,7 @@ pub fn ports(log: Arc<dyn Log>, store: Arc<dyn Store>, node: &str) -> Ports {
         doc_metrics: doc::Metrics::register(&registry).expect("a new registry"),
         tasks: Tasks::new(),
         budget: doc::Budget::new(64 << 20),
+        encoders: doc::Encoders::new(2),
         room: Arc::new(Room::new(u64::MAX)),
         when_fenced: WhenFenced::EndsTheProcess,
         public: doc::Public { all: true, herald: None },

@@ -116,6 +116,7 @@ pub(crate) fn ports(
         doc_metrics,
         tasks,
         budget: doc::Budget::new(64 << 20),
+        encoders: doc::Encoders::new(2),
         room: Arc::new(Room::new(u64::MAX)),
         when_fenced: shard::WhenFenced::EndsTheProcess,
         public: doc::Public::default(),

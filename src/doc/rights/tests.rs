@@ -12,7 +12,7 @@ use crate::checkpoint::{Memory, load};
 use crate::doc::rights::changes;
 use crate::doc::tests::{Deaf, Fixture, forked, insert, session};
 use crate::doc::{
-    Config, ConnId, Event, EventKind, Failure, Join, Mode, Refusal, State, Welcome, Write,
+    Config, ConnId, Encoders, Event, EventKind, Failure, Join, Mode, Refusal, State, Welcome, Write,
 };
 use crate::log::{Position, Record};
 use crate::text::Operation;
@@ -576,7 +576,7 @@ impl Fixture {
     async fn check_checkpoint(&mut self) {
         let store = Memory::new();
         let (log, doc) = (LogId(1), "doc".parse().unwrap());
-        self.state.begin_save(log, doc_time()).run(&store).await.unwrap();
+        self.state.begin_save(log, doc_time()).run(&store, &Encoders::new(2)).await.unwrap();
         let loaded = load(&store, &doc, log).await.unwrap().expect("it was saved");
         let again = State::restore(&loaded.snapshot, Arc::new(Config::default())).unwrap();
         assert_eq!(again.access(), self.state.access());
