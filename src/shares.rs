@@ -46,8 +46,9 @@ const WORK_OF_CORE: u64 = 4 * EACH;
 /// For how long a tenant is spared that had less than its share.
 const SPARED: Duration = Duration::from_secs(1);
 
-/// The shortest pause: less than a thread needs to be woken up.
-const PAUSE_MIN: Duration = Duration::from_micros(20);
+/// The shortest pause, less than a thread needs to be woken up, and the longest: a pass that takes
+/// more stood still with the whole machine.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
 
 /// Gives turns; cheap to clone.
 #[derive(Debug, Clone)]
@@ -171,8 +172,8 @@ impl Shares {
                 let began = Instant::now();
                 // It is in line behind all that can run now.
                 yield_now().await;
-                let pause = began.elapsed();
-                if pause >= PAUSE_MIN && self.spares() {
+                let pause = began.elapsed().min(PAUSE.1);
+                if pause >= PAUSE.0 && self.spares() {
                     Delay::new(pause).await;
                 }
                 if !self.pass() {
@@ -424,7 +425,7 @@ mod tests {
                     for _ in 0..3 {
                         // What a step takes, longer than the shortest pause.
                         let began = Instant::now();
-                        while began.elapsed() < 5 * PAUSE_MIN {}
+                        while began.elapsed() < 5 * PAUSE.0 {}
                         yield_now().await;
                     }
                     drop(share);

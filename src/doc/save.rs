@@ -301,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn half_of_the_cores_are_left_to_what_is_waited_for() {
         for (cores, at_once) in [(1, 1), (2, 1), (7, 3)] {
             let encoders = Encoders::new(cores);
