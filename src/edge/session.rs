@@ -219,7 +219,7 @@ where
         rejoin::join_wherever(shared, doc, join)
     };
     let mut early = Early::default();
-    let joining = shared.tenants.in_turn(guest.tenant, 0, hello::taken(socket, &mut early, join));
+    let joining = shared.tenants.in_turn(guest.tenant, hello::taken(socket, &mut early, join));
     let joined = match timeout(WELCOME_MAX, joining).await {
         Ok(joined) => joined?,
         Err(_) => {

@@ -123,14 +123,14 @@ impl Tenants {
         self.shares.clone().passes(token)
     }
 
-    /// Does a piece of work of so many bytes, which is no batch, when it is its turn.
+    /// Does a piece of work that is no batch when it is its turn. It counts as one of no length:
+    /// what is only announced is not to take room.
     pub(in crate::edge) async fn in_turn<T>(
         &self,
         tenant: Tenant,
-        bytes: u64,
         piece: impl Future<Output = T>,
     ) -> T {
-        let share = match self.turn(tenant, bytes) {
+        let share = match self.turn(tenant, 0) {
             Ok(share) => share,
             Err(coming) => coming.await,
         };

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::body::HttpBody;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
@@ -46,8 +45,6 @@ pub(in crate::edge) async fn admit(
     {
         return refused_entry(refused, &request).into_response();
     }
-    // One whose length is not told takes a turn as if it had none.
-    let bytes = request.body().size_hint().exact().unwrap_or_default();
     let remote = request.extensions().get::<Remote>().copied();
     let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
     if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
@@ -57,7 +54,7 @@ pub(in crate::edge) async fn admit(
     request.extensions_mut().insert(caller);
     let answered = next.run(request);
     match tenant {
-        Some(tenant) => shared.tenants.in_turn(tenant, bytes, answered).await,
+        Some(tenant) => shared.tenants.in_turn(tenant, answered).await,
         None => answered.await,
     }
 }

@@ -87,7 +87,11 @@ pub(crate) async fn check(
             Err(error) if error.passes() => error,
             checked => return checked,
         };
-        if began.elapsed() >= options.config.open_timeout {
+        let patience = match error {
+            OpenError::Unsettled { .. } => CREATED_MAX.min(options.config.open_timeout),
+            _ => options.config.open_timeout,
+        };
+        if began.elapsed() >= patience {
             return Err(error);
         }
         tracing::warn!(%error, "Kafka is not ready, trying again");
@@ -248,7 +252,8 @@ async fn check_settings(admin: &Admin, options: &Options) -> Result<(), OpenErro
     let described =
         described.map_err(|code| failure(&KafkaError::AdminOp(code), options, refused))?;
     if described.entries.is_empty() {
-        // So says a broker that has not heard of the topic, which another one has told of.
+        // So says a broker that has not heard of the topic, which another one has told of; where
+        // the right to ask is missing it is the same, because the binding does not pass it on.
         return Err(unsettled(options, "one of them tells none of its settings"));
     }
     let value = |key: &str| described.get(key).and_then(|entry| entry.value.clone());
@@ -348,7 +353,7 @@ mod tests {
         );
         check(
             Told::Nothing,
-            "the brokers at h:1 do not agree about the topic t (one of them does not tell its id): \
+            "the brokers at h:1 are not ready for the topic t (one of them does not tell its id): \
              wait until all of them are up; where that does not help, check the rights",
         );
     }

@@ -15,7 +15,7 @@ pub enum OpenError {
     },
     /// A broker does not know yet what another one has told.
     #[error(
-        "the brokers at {hosts} do not agree about the topic {topic} ({reason}): wait until all of \
+        "the brokers at {hosts} are not ready for the topic {topic} ({reason}): wait until all of \
          them are up; where that does not help, check the rights"
     )]
     Unsettled {
