@@ -222,6 +222,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_key_that_the_issuer_has_taken_back_is_good_no_more() {
+        let world = World::start(&[Answer::Keys(JWKS), Answer::Keys(ONLY_P256)]).await;
+        assert_eq!(world.judge(RS256).await, Ok(()));
+        advance(Pace::default().age_max).await;
+        sleep(Duration::from_millis(1)).await;
+        world.asked(2);
+        assert_eq!(world.judge(RS256).await, Err(Refusal::KeyUnknown));
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn keys_that_cannot_be_renewed_are_trusted_for_a_while() {
         for fails in [Answer::Refuses, Answer::Hangs, Answer::Keys("<html>")] {
             let world = World::start(&[Answer::Keys(JWKS), fails]).await;

@@ -44,6 +44,20 @@ fn exit_codes_tell_success_failure_and_usage_apart() {
 }
 
 #[test]
+fn everybody_is_let_in_from_elsewhere_by_two_flags_only() {
+    let elsewhere = ["config", "check", "--listen", "0.0.0.0:80"];
+    let with = |flags: &[&'static str]| [&elsewhere, flags].concat();
+    for (flags, says) in [
+        (&[][..], "nobody could be let in"),
+        (&["--open"], "could read and change everything"),
+        (&["--open-public"], "nobody could be let in"),
+    ] {
+        check(&with(flags), 2, "", says);
+    }
+    check(&with(&["--open", "--open-public"]), 0, "the configuration is right", "");
+}
+
+#[test]
 fn every_mistake_is_on_stderr_at_once() {
     let args = ["serve", "--log", "kafka://h", "--set", "document.tik=1ms", "--set", "shards=x"];
     for expected in [

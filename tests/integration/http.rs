@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quire::node::Node;
 use reqwest::{Client, Method, Response};
 
+use crate::doors::{Browser, guarded, hour};
 use crate::raw;
 
 /// What docs/HTTP.md says of a route.
@@ -129,6 +130,38 @@ async fn every_route_answers_with_the_headers_of_the_table() {
     }
     let answer = ask(&node, "DELETE", "/v1/docs/notes").await;
     assert_eq!(header(&answer, "cache-control"), "private, no-store");
+}
+
+/// A page of another site can have a browser send its cookies, and no more.
+#[tokio::test]
+async fn a_login_alone_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = guarded(folder.path(), |_| {}).await;
+    let browser = Browser::sign_in(&node, &hour("anna", &[("*", "admin")])).await;
+    let mut tried = 0;
+    for Row { methods, path, .. } in documented() {
+        let path = path.replace("{doc}", "notes");
+        for method in methods.iter().filter(|method| *method != "GET") {
+            if (&**method, &*path) == ("POST", "/auth/session") {
+                // It takes a token in a header, which no other site has.
+                continue;
+            }
+            let what = format!("{method} {path}");
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let answer = browser.ask(&node, method, &path, &[]).await;
+            assert_eq!(answer.status().as_u16(), 403, "{what}");
+            let problem: serde_json::Value = answer.json().await.expect("a problem");
+            let detail = problem["detail"].as_str().expect("text");
+            assert!(detail.starts_with("the CSRF token is missing"), "{what}: {detail}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 10, "{tried} routes change something");
+    // With the token beside it, it is who it says.
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let answer = browser.ask(&node, Method::POST, "/auth/ticket", &csrf).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    node.stop().await.expect("it stops");
 }
 
 #[tokio::test]

@@ -260,3 +260,14 @@ fn a_command_that_reads_makes_nothing_where_there_is_nothing() {
         assert_eq!(contents(folder.path()), []);
     }
 }
+
+#[test]
+fn a_node_that_is_open_says_so_in_its_log() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut serving = start(data.path());
+    terminate(&serving.child);
+    let mut said = String::new();
+    let mut log = serving.child.stderr.take().expect("it is piped");
+    log.read_to_string(&mut said).expect("it is text");
+    assert!(said.contains("open: whoever reaches this node may do everything"), "{said}");
+}
