@@ -16,9 +16,7 @@ mod whose;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,7 +42,7 @@ use crate::node::revoked::{Kept, Told};
 use crate::node::whose::check_log;
 use crate::router::Router;
 use crate::shard::{self, Alone, Claimant, Ports, Room, WhenFenced};
-use crate::task::{Fatal, Tasks};
+use crate::task::{Fatal, Tasks, cores};
 use crate::types::{DocId, LogId, ShardId};
 use crate::{admin, doc, telemetry};
 
@@ -502,7 +500,7 @@ fn ports(
         doc_metrics,
         tasks: tasks.clone(),
         budget: doc::Budget::new(config.document.queue_bytes_total.as_u64()),
-        encoders: doc::Encoders::new(available_parallelism().map_or(1, NonZero::get)),
+        encoders: doc::Encoders::new(cores()),
         room: Arc::new(Room::new(config.shard.tail_bytes_limit.as_u64())),
         when_fenced: WhenFenced::EndsTheProcess,
         public: doc::Public::default(),

@@ -82,7 +82,7 @@ pub struct Share {
 pub struct Coming {
     coming: oneshot::Receiver<Share>,
     /// Its place among those that wait.
-    key: (Span, u64),
+    key: (Place, u64),
     shares: Shares,
 }
 
@@ -120,13 +120,13 @@ struct State {
     /// Until when somebody is to be spared.
     spared: Option<Instant>,
     /// What waits, by when it begins and in which order it came.
-    waiting: BTreeMap<(Span, u64), Waiting>,
+    waiting: BTreeMap<(Place, u64), Waiting>,
     came: u64,
 }
 
 /// The place of a piece in virtual time; of two that begin at once the shorter is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Span {
+struct Place {
     begins: u64,
     ends: u64,
 }
@@ -160,14 +160,14 @@ impl Shares {
     /// will come.
     pub fn ask(&self, tenant: u64, bytes: u64) -> Result<Share, Coming> {
         let mut state = self.inner.state.lock();
-        let (span, had) = state.bring(tenant, bytes.saturating_add(EACH));
-        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| span < *first);
+        let (place, had) = state.bring(tenant, bytes.saturating_add(EACH));
+        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| place < *first);
         if (is_first || had == Had::Less) && self.fits(&state, bytes, had) {
-            return Ok(self.grant(&mut state, span, bytes));
+            return Ok(self.grant(&mut state, place, bytes));
         }
         let (turn, coming) = oneshot::channel();
         state.came += 1;
-        let key = (span, state.came);
+        let key = (place, state.came);
         state.waiting.insert(key, Waiting { bytes, turn });
         Err(Coming { coming, key, shares: self.clone() })
     }
@@ -219,9 +219,9 @@ impl Shares {
         work && way || state.is_over
     }
 
-    fn grant(&self, state: &mut State, span: Span, bytes: u64) -> Share {
+    fn grant(&self, state: &mut State, place: Place, bytes: u64) -> Share {
         let long = long(bytes);
-        state.now = state.now.max(span.begins);
+        state.now = state.now.max(place.begins);
         state.let_in += self.work(bytes);
         state.on_way += long;
         if !std::mem::replace(&mut state.passing, true) {
@@ -241,12 +241,12 @@ impl Shares {
             let Some((first, waiting)) = state.waiting.first_key_value() else {
                 return state.rest();
             };
-            let ((span, _), bytes) = (*first, waiting.bytes);
+            let ((place, _), bytes) = (*first, waiting.bytes);
             if !self.fits(state, bytes, Had::Share) {
                 return;
             }
             let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
-            let share = self.grant(state, span, bytes);
+            let share = self.grant(state, place, bytes);
             // Who has gone just now gives it back by dropping it.
             MutexGuard::unlocked(state, || drop(turn.send(share)));
         }
@@ -268,7 +268,7 @@ fn long(bytes: u64) -> u64 {
 
 impl State {
     /// Notes what a tenant brings, and returns its place in time and what its tenant has had.
-    fn bring(&mut self, tenant: u64, cost: u64) -> (Span, Had) {
+    fn bring(&mut self, tenant: u64, cost: u64) -> (Place, Had) {
         let now = self.now;
         if self.ends.len() == self.ends.capacity() {
             self.ends.retain(|_, ends| *ends > now);
@@ -283,7 +283,7 @@ impl State {
         if had == Had::Less {
             self.spared = Some(Instant::now() + SPARED);
         }
-        (Span { begins, ends: *ends }, had)
+        (Place { begins, ends: *ends }, had)
     }
 
     /// Begins anew where nothing is left: time stands for nothing then.

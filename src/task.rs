@@ -1,10 +1,12 @@
 //! Named tasks with an owner: spawned here, cancelled by a token, awaited at shutdown.
 
 use std::future::Future;
+use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 #[cfg(any(test, feature = "testing"))]
 use std::task::{Context, Poll, Waker};
+use std::thread::available_parallelism;
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -12,6 +14,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+
+/// Returns how many cores this process may use, one at least.
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
 
 /// Ends the process where it cannot go on without risking what it has promised.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,6 @@ pub(in crate::edge) mod paces;
 
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZero;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -21,12 +19,13 @@ use crate::edge::tenants::counted::{Counted, Permit};
 use crate::edge::tenants::paces::Paces;
 use crate::edge::{Config, Metrics};
 use crate::shares::{Coming, Share, Shares};
+use crate::task::cores;
 
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
 
-/// For how long a piece that is no batch takes a share at most: it may have to read what is stored.
-const COUNTED_MAX: Duration = Duration::from_millis(20);
+/// For how long a piece that is no batch takes a share at most: it may read what is stored.
+const READING_MAX: Duration = Duration::from_millis(20);
 
 /// Whom it counts for: a user, whoever is at an address (in IPv6 in a network), or one socket of
 /// somebody of whom nothing is known but that they are on this machine, or behind a proxy that
@@ -73,12 +72,11 @@ impl Spent {
 impl Tenants {
     /// Lets tenants take what the limits say.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
-        let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             sockets: Counted::new(config.sockets_per_user),
             requests: Paces::new(config.requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
-            shares: Shares::new(cores, ON_WAY_BYTES_MAX),
+            shares: Shares::new(cores(), ON_WAY_BYTES_MAX),
             metrics: metrics.clone(),
             hash: RandomState::new(),
         }
@@ -135,7 +133,7 @@ impl Tenants {
             Err(coming) => coming.await,
         };
         let over = async {
-            sleep(COUNTED_MAX).await;
+            sleep(READING_MAX).await;
             drop(share);
             pending().await
         };

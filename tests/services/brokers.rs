@@ -32,7 +32,7 @@ const SHARDS: u32 = 4;
 /// How many are killed, one after the other, where `QUIRE_BROKER_KILLS` does not say.
 const KILLS: usize = 1;
 
-/// How many topics are created and opened at once.
+/// How many topics are created and opened, one after the other.
 const CREATED: usize = 100;
 
 /// Durable edits of all writers between two kills.
@@ -49,9 +49,18 @@ fn settings(brokers: &str) -> Vec<String> {
 }
 
 async fn open(brokers: &str, topic: &str, shards: u32) -> Result<Kafka, OpenError> {
-    let hosts = brokers.split(',').map(str::to_owned).collect();
     let config = kafka::Config { append_timeout: Duration::from_secs(2), ..Default::default() };
-    let options = kafka::Options::new(hosts, topic, Some(shards), &config);
+    open_with(brokers, topic, shards, &config).await
+}
+
+async fn open_with(
+    brokers: &str,
+    topic: &str,
+    shards: u32,
+    config: &kafka::Config,
+) -> Result<Kafka, OpenError> {
+    let hosts = brokers.split(',').map(str::to_owned).collect();
+    let options = kafka::Options::new(hosts, topic, Some(shards), config);
     let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
     Kafka::open(options.expect("no properties"), metrics).await
 }
@@ -102,12 +111,8 @@ async fn refuses_too_few_copies(brokers: &str) {
 /// A topic is opened although some broker has not heard of it yet: one in 25 meets that.
 async fn trusts_what_was_created_just_now(brokers: &str) {
     let config = kafka::Config { create_topics: true, ..Default::default() };
-    let hosts: Vec<String> = brokers.split(',').map(str::to_owned).collect();
     for round in 0..CREATED {
-        let name = format!("fresh-{round}-log");
-        let options = kafka::Options::new(hosts.clone(), &name, Some(1), &config);
-        let metrics = Metrics::register(&prometheus::Registry::new()).expect("a new registry");
-        let opened = Kafka::open(options.expect("no properties"), metrics).await;
+        let opened = open_with(brokers, &format!("fresh-{round}-log"), 1, &config).await;
         opened.expect("it is created and trusted").close().await;
     }
 }

@@ -100,7 +100,7 @@ await() {
   shift 2
   for line in "$@"; do
     until grep -qF "$line" "$folder/$file" 2>/dev/null; do
-      runs "$folder" || ! ended "$folder" || {
+      ! ended "$folder" || {
         tail -n 30 "$folder/$file" >&2
         die 'it ended before it was ready'
       }
