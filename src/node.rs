@@ -336,6 +336,7 @@ impl Node {
         edge_tasks.spawn_vital("turns", fatal.clone(), turns);
         if let Some(clustered) = &clustered {
             clustered.serve(shared.clone(), admin, config, &shard_tasks);
+            clustered.catch_up(&shared).await;
         } else if let Some((kept, _)) = &alone {
             serve_alone(kept.clone(), admin, (config, &ports.clock), &edge_tasks);
         }

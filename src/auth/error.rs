@@ -96,6 +96,9 @@ pub enum Refusal {
     /// It names a key that is not known.
     #[error("the token's key is not known here: add it, or sign with a known one")]
     KeyUnknown,
+    /// The key that it was signed with has been taken back since it was taken.
+    #[error("the token's key is not trusted any more: get a new token from its issuer")]
+    KeyGone,
     /// Its algorithm is not the one of the key.
     #[error("the token's algorithm is not the one that its key is for: sign with a fitting key")]
     KeyAlgorithm,
@@ -162,6 +165,7 @@ impl Refusal {
             Self::KeyId => "key-id",
             Self::KeyUnnamed => "key-unnamed",
             Self::KeyUnknown => "key-unknown",
+            Self::KeyGone => "key-gone",
             Self::KeyAlgorithm => "key-algorithm",
             Self::KeysStale => "keys-stale",
             Self::Signature => "signature",

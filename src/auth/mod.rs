@@ -36,7 +36,7 @@ mod verifier;
 pub use config::{Config, listed};
 pub use csrf::{Csrf, Forged};
 pub use error::{BadJwks, BadKey, Claim, Refusal};
-pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey};
+pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey, Thumbprint};
 pub use login::{COOKIE_BYTES_MAX, Login, LoginId, Logins, NoLogin, Opened, TooLarge};
 pub use metrics::Metrics;
 pub use names::{BadName, KeyId, TokenId};

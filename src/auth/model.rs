@@ -5,14 +5,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::Rights;
+use crate::auth::keys::Thumbprint;
 use crate::auth::login::{Login, LoginId};
 use crate::auth::rights::Grant;
 use crate::auth::ticket::Holder;
 use crate::auth::token::Claims;
 use crate::types::{Author, Timestamp};
 
-/// The one version so far.
-pub(crate) const VERSION: u8 = 1;
+/// The version that is written, and the one that is read. The first one did not say which key had
+/// signed the token: who had such a login signs in again.
+pub(crate) const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed {
@@ -35,6 +37,7 @@ struct Said {
     issued: Option<Timestamp>,
     token: Option<String>,
     grants: Vec<(String, u8)>,
+    key: Option<[u8; 16]>,
 }
 
 /// Spells a login.
@@ -74,6 +77,7 @@ impl From<&Claims> for Said {
             issued: claims.issued,
             token: claims.id.as_ref().map(ToString::to_string),
             grants: claims.grants.iter().map(grant).collect(),
+            key: claims.key.map(|Thumbprint(key)| key),
         }
     }
 }
@@ -90,6 +94,7 @@ impl Said {
             issued: self.issued,
             id: self.token.map(|id| id.parse().ok()).map_or(Some(None), |id| id.map(Some))?,
             grants: self.grants.into_iter().map(grant).collect::<Option<_>>()?,
+            key: self.key.map(Thumbprint),
         })
     }
 }
@@ -100,7 +105,7 @@ mod tests {
 
     /// Nodes of two versions are in one cluster while it is upgraded.
     #[test]
-    fn a_holder_comes_out_as_it_went_in_in_the_first_format() {
+    fn a_holder_comes_out_as_it_went_in_in_this_format() {
         let grant = Grant { pattern: "acme.*".parse().expect("a pattern"), rights: Rights::ALL };
         let claims = Claims {
             subject: "anna".parse().expect("a subject"),
@@ -109,8 +114,9 @@ mod tests {
             issued: Some(Timestamp(1)),
             id: "t-1".parse().ok(),
             grants: vec![grant],
+            key: Some(Thumbprint(*b"a key's hash, 16")),
         };
-        let golden = b"\x01\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f";
+        let golden = b"\x02\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f\x01a key's hash, 16";
         for (login, spelled) in [
             (None, b"\x00".to_vec()),
             (Some(LoginId(*b"0123456789abcdef")), b"\x010123456789abcdef".to_vec()),

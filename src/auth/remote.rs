@@ -5,6 +5,7 @@
 //! [`Pace::stale_after`] old. After that they are not trusted: an issuer that has withdrawn a key
 //! must not be overruled for ever by whoever can keep this node from asking.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -91,6 +92,17 @@ impl Remote {
         let held = self.held.borrow();
         let age = held.fetched?.elapsed();
         (age < self.pace.stale_after).then(|| held.keys.clone())
+    }
+
+    /// Waits until keys were fetched that may be others.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn fetched(&mut self) {
+        if self.held.changed().await.is_err() {
+            // The node stops.
+            pending().await
+        }
     }
 
     /// Asks for newer keys, and waits until they are there or will not come: no longer than

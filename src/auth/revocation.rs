@@ -70,6 +70,7 @@ mod tests {
             issued: issued.map(Timestamp),
             id: id.map(|id| id.parse().expect("an id")),
             grants: Vec::new(),
+            key: None,
         }
     }
 

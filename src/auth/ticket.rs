@@ -213,7 +213,8 @@ mod tests {
     fn holder(subject: &str) -> Holder {
         let subject = subject.parse().expect("a subject");
         let (name, expires) = (Author::anonymous(), Timestamp(0));
-        let claims = Claims { subject, name, expires, issued: None, id: None, grants: Vec::new() };
+        let (issued, id, grants, key) = (None, None, Vec::new(), None);
+        let claims = Claims { subject, name, expires, issued, id, grants, key };
         Holder { claims, login: Some(LoginId([1; 16])) }
     }
 

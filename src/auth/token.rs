@@ -33,7 +33,7 @@ use crate::access::Subject;
 use crate::access::{Right, Rights};
 use crate::auth::error::{Claim, Refusal};
 use crate::auth::json::{BadJson, Json};
-use crate::auth::keys::{Algorithm, KeySet, SigningKey};
+use crate::auth::keys::{Algorithm, KeySet, SigningKey, Thumbprint};
 use crate::auth::names::{KeyId, TokenId};
 use crate::auth::provider;
 use crate::auth::rights::{GRANTS_MAX, Grant, Principal};
@@ -106,6 +106,8 @@ pub struct Claims {
     pub id: Option<TokenId>,
     /// What for; at most [`GRANTS_MAX`].
     pub grants: Vec<Grant>,
+    /// Which key has signed it; none has signed what is about to be.
+    pub key: Option<Thumbprint>,
 }
 
 impl Claims {
@@ -157,7 +159,8 @@ pub fn verify(
     if !key.has_signed(message, signature) {
         return Err(Refusal::Signature);
     }
-    policy.judge(&claims, now)
+    let claims = policy.judge(&claims, now)?;
+    Ok(Claims { key: Some(key.thumbprint()), ..claims })
 }
 
 /// Is what a new token says beyond who and what for.
@@ -304,7 +307,7 @@ impl Policy {
         self.judge_time(expires, [moment(Claim::Nbf)?, issued], now)?;
         self.judge_parties(claims.member(Claim::Aud.name()), text(Claim::Iss)?)?;
         let grants = grants(claims.member(Claim::Docs.name()))?;
-        Ok(Claims { subject, name, expires, issued, id, grants })
+        Ok(Claims { subject, name, expires, issued, id, grants, key: None })
     }
 
     fn judge_time(
@@ -435,6 +438,7 @@ mod tests {
                 issued: issued.map(|ago| Timestamp(NOW.0 - ago * 1_000)),
                 id: id.map(|id| id.parse().expect("an id")),
                 grants,
+                key: None,
             };
             let draft = Draft {
                 claims: &claims,
@@ -444,7 +448,8 @@ mod tests {
             };
             let token = issue(&draft, &key()).expect("it signs");
             let policy = Policy { issuers: vec!["here".to_owned()], ..Policy::default() };
-            prop_assert_eq!(verify(token.expose_secret(), &keys(), &policy, NOW), Ok(claims));
+            let signed = Claims { key: Some(keys().keys()[0].thumbprint()), ..claims };
+            prop_assert_eq!(verify(token.expose_secret(), &keys(), &policy, NOW), Ok(signed));
         }
 
         /// No text is a token by chance, and none ends in a panic.
@@ -465,6 +470,7 @@ mod tests {
                 issued: None,
                 id: None,
                 grants: Vec::new(),
+                key: None,
             };
             let draft =
                 Draft { claims: &claims, audience: "quire", issuer: None, not_before: None };

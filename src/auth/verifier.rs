@@ -1,6 +1,7 @@
 //! What judges tokens on a node: the keys that are configured and those that are fetched, the
 //! policy, the clock, and the counters.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use crate::auth::error::Refusal;
@@ -30,6 +31,33 @@ pub enum Keys {
     Own(Arc<KeySet>),
     /// Those of an issuer are fetched, beside those that are configured.
     Fetched(Remote),
+}
+
+impl Keys {
+    /// Asks whether the key that has signed a token is still trusted. Where the issuer's keys are
+    /// not known it is: only what is known to be taken back ends what was let in.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyGone`].
+    pub fn check(&self, claims: &Claims) -> Result<(), Refusal> {
+        let has = |keys: &KeySet| claims.key.is_some_and(|key| keys.has(key));
+        let trusted = match self {
+            Self::Own(keys) => has(keys),
+            Self::Fetched(remote) => remote.keys().is_none_or(|keys| has(&keys)),
+        };
+        trusted.then_some(()).ok_or(Refusal::KeyGone)
+    }
+
+    /// Waits until the keys may be others.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn renewed(&mut self) {
+        match self {
+            Self::Own(_) => pending().await,
+            Self::Fetched(remote) => remote.fetched().await,
+        }
+    }
 }
 
 impl Verifier {
@@ -125,7 +153,7 @@ mod tests {
             match answer {
                 Answer::Keys(document) => Ok(Bytes::from_static(document.as_bytes())),
                 Answer::Refuses => Err(NotFetched::Failed("it says 500".to_owned())),
-                Answer::Hangs => std::future::pending().await,
+                Answer::Hangs => pending().await,
             }
         }
     }

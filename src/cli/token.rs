@@ -133,6 +133,7 @@ fn issued(wanted: &Issue, output: Output) -> anyhow::Result<Exit> {
         issued: Some(now),
         id: Some(wanted.jti.clone().unwrap_or_else(random)),
         grants: wanted.rights.clone(),
+        key: None,
     };
     let issuer = wanted.iss.as_deref();
     let draft = Draft { claims: &claims, audience: &wanted.aud, issuer, not_before: None };

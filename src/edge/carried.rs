@@ -71,7 +71,7 @@ impl Answers for Carried {
         if let Some(answer) = pages::answer_carried(&self.shared, &request).await {
             return answer;
         }
-        if let Some(answer) = between::answer_carried(&self.shared.doors, &request) {
+        if let Some(answer) = between::answer_carried(&self.shared.doors, &request).await {
             return answer;
         }
         let Request { method, target, content_type, headers, who, body } = request;

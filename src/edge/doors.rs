@@ -26,8 +26,8 @@ use tokio::sync::watch;
 
 use crate::access::{Asker, Subject};
 use crate::auth::{
-    Claims, Csrf, Holder, Login, LoginId, Logins, NoLogin, Principal, Repeats, Revocations,
-    Tickets, Verifier,
+    Claims, Csrf, Holder, Login, LoginId, Logins, NoLogin, Principal, Refusal, Repeats,
+    Revocations, Tickets, Verifier,
 };
 use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::stay::Stay;
@@ -35,6 +35,7 @@ use crate::relay::Who;
 use crate::router::Router;
 use crate::types::{Author, DocId, SessionId, Timestamp};
 
+pub use between::catch_up;
 pub use endings::Endings;
 pub use origin::{BadOrigin, Origins};
 pub(in crate::edge) use refused::Refused;
@@ -229,7 +230,7 @@ impl Doors {
                 (holds.claims.clone(), holds.until),
                 holds.by.login().map(|login| guard.endings.bind(login)),
                 guard.revoked.clone(),
-                guard.verifier.clock.clone(),
+                (guard.verifier.keys.clone(), guard.verifier.clock.clone()),
             ),
             (Self::Open(_), _) | (_, None) => Stay::for_ever(),
         }
@@ -265,29 +266,34 @@ impl Guard {
         let token = token.ok_or_else(|| self.refuse(Refused::Credentials))?;
         // What is refused there is counted there.
         let claims = self.verifier.verify(token).await.map_err(Refused::Token)?;
-        self.check_revoked(&claims)?;
+        self.check_holds(&claims)?;
         Ok(claims)
     }
 
     async fn ticket_caller(&self, ticket: &str, router: &Router) -> Result<Caller, Refused> {
         let taken = self.taken(ticket, router).await;
         let Holder { claims, login } = taken.map_err(|refused| self.refuse(refused))?;
-        self.check_revoked(&claims)?;
+        self.check_holds(&claims)?;
         let until = self.verifier.policy.ends(&claims);
         Ok(Caller::known(claims, until, login.map_or(By::Token, By::TicketOf)))
     }
 
-    /// Refuses a login that was ended, or whose token was revoked.
+    /// Refuses a login that was ended, or whose token holds no more.
     fn check_login(&self, login: &Login) -> Result<(), Refused> {
         if self.endings.has(login.id) {
             return Err(self.refuse(NoLogin::Ended.into()));
         }
-        self.check_revoked(&login.claims)
+        self.check_holds(&login.claims)
     }
 
-    fn check_revoked(&self, claims: &Claims) -> Result<(), Refused> {
-        let checked = self.revoked.borrow().check(claims);
-        checked.map_err(|revoked| self.refuse(Refused::Token(revoked)))
+    /// Refuses what was good once and is not any more, because it was revoked or its key is gone.
+    fn check_holds(&self, claims: &Claims) -> Result<(), Refused> {
+        self.holds(claims).map_err(|over| self.refuse(Refused::Token(over)))
+    }
+
+    fn holds(&self, claims: &Claims) -> Result<(), Refusal> {
+        self.revoked.borrow().check(claims)?;
+        self.verifier.keys.check(claims)
     }
 
     fn check_csrf(

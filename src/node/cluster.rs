@@ -16,7 +16,7 @@ use crate::cluster::{Addresses, Advice, Guard, Order, RULES, Timing, Version};
 use crate::config::Config;
 #[cfg(feature = "kafka")]
 use crate::config::Engine;
-use crate::edge::{Carried, Health, Shared};
+use crate::edge::{Carried, Health, Shared, doors};
 use crate::listener::Bound;
 #[cfg(feature = "kafka")]
 use crate::log;
@@ -186,6 +186,17 @@ impl Clustered {
         });
         let stop = tasks.token().clone();
         tasks.spawn("peer listener", relay::serve(listener, ports, stop));
+    }
+
+    /// Learns who has signed out while this node was not up, and goes on to.
+    pub(crate) async fn catch_up(&self, shared: &Arc<Shared>) {
+        let control = self.member.control();
+        doors::catch_up(shared).await;
+        let goes_on = links::catch_up(self.member.clone(), control, shared.clone());
+        let token = shared.token.clone();
+        shared.tasks.spawn("sign-outs", async move {
+            token.run_until_cancelled(goes_on).await;
+        });
     }
 
     /// Hands every shard over, moves first and for no longer than `grace`, and leaves the cluster;

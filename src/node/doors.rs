@@ -70,9 +70,26 @@ pub(in crate::node) fn doors(
         tickets: Mutex::new(tickets),
         repeats: Repeats::new(&current, previous),
         revoked,
-        endings: Endings::default(),
+        endings: endings(config)?,
         origins,
     })))
+}
+
+/// Returns what knows which logins have ended: as the node did before, where it keeps anything. One
+/// of a cluster may have no folder of its own, and learns from the others.
+fn endings(config: &Config) -> anyhow::Result<Endings> {
+    if config.log == Engine::Memory {
+        return Ok(Endings::default());
+    }
+    let folder = config.data.display();
+    match Endings::open(&config.data) {
+        Err(error) if config.peer_listen.is_some() => {
+            warn!(%error, %folder, "who has signed out is known to other nodes alone: no folder");
+            Ok(Endings::default())
+        }
+        opened => opened
+            .with_context(|| format!("who has signed out is kept in {folder}: is it writable?")),
+    }
 }
 
 /// Reads the keys of files, `FILE` or `KID=FILE` each.

@@ -1,8 +1,12 @@
-//! What the links between nodes follow of the cluster: where its members are, and who is gone.
+//! What the links between nodes follow of the cluster: where its members are, who is gone, and who
+//! has come.
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::cluster::{Control, Status, member};
+use crate::edge::{Shared, doors};
 use crate::relay::{self, Peers, Runs};
 use crate::types::NodeId;
 
@@ -35,6 +39,18 @@ pub async fn give_up(member: member::Handle, peers: Peers, down: watch::Sender<R
         }
         control = newer;
         tell(&down, &control);
+    }
+}
+
+/// Asks the others who has signed out whenever a node has come up since `control`: whoever was not
+/// up was not told, this node or another.
+pub async fn catch_up(member: member::Handle, mut control: Arc<Control>, shared: Arc<Shared>) {
+    while let Ok(newer) = member.newer(control.at()).await {
+        let has_come = newer.up().any(|(node, now)| !control.is_up(node, now.boot));
+        control = newer;
+        if has_come {
+            doors::catch_up(&shared).await;
+        }
     }
 }
 

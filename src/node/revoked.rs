@@ -260,6 +260,7 @@ mod tests {
             issued: Some(Timestamp(issued)),
             id: Some(id.parse().unwrap()),
             grants: Vec::new(),
+            key: None,
         };
         told.borrow().check(&claims).is_err()
     }

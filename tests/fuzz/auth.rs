@@ -18,7 +18,7 @@ use crate::record::{mutate, runs};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const TOKENS: &str = include_str!("../fixtures/auth/tokens.txt");
-const COOKIE: &str = include_str!("../fixtures/auth/login-v1.txt");
+const COOKIE: &str = include_str!("../fixtures/auth/login-v2.txt");
 const CSRF: &str = include_str!("../fixtures/auth/csrf-v1.txt");
 const JWKS: &[u8] = include_bytes!("../fixtures/auth/jwks.json");
 const SECRET: &[u8] = include_bytes!("../fixtures/auth/secret.txt");

@@ -40,7 +40,13 @@ pub(crate) fn token(subject: &str, rights: &[(&str, &str)], lasts: Duration) -> 
     signed(&key, subject, rights, lasts)
 }
 
-fn signed(key: &SigningKey, subject: &str, rights: &[(&str, &str)], lasts: Duration) -> String {
+/// Issues a token that a key has signed.
+pub(crate) fn signed(
+    key: &SigningKey,
+    subject: &str,
+    rights: &[(&str, &str)],
+    lasts: Duration,
+) -> String {
     let subject: Subject = subject.parse().expect("a subject");
     let now = Timestamp(Clock::wall().now().0 / 1_000 * 1_000);
     let grant = |(pattern, rights): &(&str, &str)| Grant {
@@ -54,6 +60,7 @@ fn signed(key: &SigningKey, subject: &str, rights: &[(&str, &str)], lasts: Durat
         issued: Some(now),
         id: format!("{:x}", rand::random::<u64>()).parse().ok(),
         grants: rights.iter().map(grant).collect(),
+        key: None,
     };
     let draft = Draft { claims: &claims, audience: "quire", issuer: None, not_before: None };
     issue(&draft, key).expect("it signs").expose_secret().to_owned()

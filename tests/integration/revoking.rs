@@ -34,6 +34,7 @@ pub(crate) fn claims(subject: &str, id: &str, issued: Timestamp) -> Claims {
         issued: Some(issued),
         id: Some(id.parse().expect("an id")),
         grants: Vec::new(),
+        key: None,
     }
 }
 

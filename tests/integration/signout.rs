@@ -1,12 +1,28 @@
 //! Signing out: what a login has opened ends with it, at every node, and nothing else does.
 
+use std::time::Duration;
+
+use quire::auth::SigningKey;
+use quire::config::{Config, Engine};
 use quire::node::Node;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::doors::{Browser, bearer, closed, guarded, hour, knock};
+use crate::doors::{Browser, bearer, closed, guarded, hour, knock, signed};
 use crate::raw::{Listens, Raw, hello};
-use crate::tickets::cluster;
+use crate::tickets::{cluster, cluster_in};
+
+/// Knocks with the cookies of a browser.
+async fn visit(browser: &Browser, node: &impl Listens) -> (String, u16) {
+    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    knock(node, "/ws/a", &[("cookie", &*cookies), ("sec-websocket-protocol", &*offer)]).await
+}
+
+async fn sign_out(browser: &Browser, node: &impl Listens) {
+    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let answer = browser.ask(node, Method::DELETE, "/auth/session", &csrf).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+}
 
 /// Asks a node for a ticket with a login, and returns the path that it opens.
 async fn ticket_of(browser: &Browser, node: &Node) -> String {
@@ -119,5 +135,67 @@ async fn who_signs_out_at_one_node_is_signed_out_at_all() {
     for raw in &mut stays {
         raw.send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
         while raw.next().await["t"] != "ack" {}
+    }
+}
+
+#[tokio::test]
+async fn who_has_signed_out_has_so_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = || {
+        guarded(folder.path(), |config| {
+            config.log = Engine::Embedded;
+            config.checkpoints = Engine::Embedded;
+            config.data = folder.path().join("data");
+        })
+    };
+    let node = start().await;
+    let token = hour("anna", &[("a", "write")]);
+    let goes = Browser::sign_in(&node, &token).await;
+    let stays = Browser::sign_in(&node, &token).await;
+    sign_out(&goes, &node).await;
+    node.stop().await.expect("it stops");
+    let node = start().await;
+    assert_eq!(visit(&goes, &node).await, closed("unauthenticated", 4401));
+    assert_eq!(visit(&stays, &node).await, closed("welcome", 0));
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_signed_out_is_known_to_a_node_that_was_not_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut cluster = cluster_in(folder.path()).await;
+    let token = hour("anna", &[("a", "write")]);
+    let goes = Browser::sign_in(&cluster.nodes[0], &token).await;
+    let stays = Browser::sign_in(&cluster.nodes[0], &token).await;
+    sign_out(&goes, &cluster.nodes[1]).await;
+    cluster.start("d").await;
+    assert_eq!(visit(&goes, &cluster.nodes[3]).await, closed("unauthenticated", 4401));
+    assert_eq!(visit(&stays, &cluster.nodes[3]).await, closed("welcome", 0));
+}
+
+/// Whoever has stolen a key has signed in with it as well.
+#[tokio::test]
+async fn a_login_is_good_as_long_as_the_key_behind_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seal = folder.path().join("seal");
+    std::fs::write(&seal, "a third secret, of the logins of this test").expect("it is written");
+    let at = |key: &str| folder.path().join(key);
+    let start = async |key: &str| {
+        std::fs::write(at(key), key.repeat(32)).expect("it is written");
+        let change = |config: &mut Config| {
+            config.auth.keys = format!("same={}", at(key).display());
+            config.auth.secret_file = seal.display().to_string();
+        };
+        guarded(folder.path(), change).await
+    };
+    let node = start("x").await;
+    let key = SigningKey::read("same".parse().ok(), "x".repeat(32).as_bytes()).expect("a key");
+    let token = signed(&key, "anna", &[("a", "write")], Duration::from_hours(1));
+    let browser = Browser::sign_in(&node, &token).await;
+    node.stop().await.expect("it stops");
+    for (key, expected) in [("y", closed("unauthenticated", 4401)), ("x", closed("welcome", 0))] {
+        let node = start(key).await;
+        assert_eq!(visit(&browser, &node).await, expected, "with {key}");
+        node.stop().await.expect("it stops");
     }
 }

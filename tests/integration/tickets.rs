@@ -1,5 +1,6 @@
 //! Tickets in a cluster: one opens one socket, whichever node has issued it and whichever is asked.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use quire::auth::{
     self, Csrf, Holder, Key, KeySet, Keys, Logins, Policy, Repeats, Secret, Tickets, Verifier,
 };
 use quire::clock::Clock;
-use quire::config::Config;
+use quire::config::{Config, Engine};
 use quire::edge::doors::{Doors, Endings, Guard, Origins};
 use quire::node::Node;
 use quire::relay;
@@ -33,11 +34,16 @@ const SEAL: &str = "another secret, of all nodes' logins";
 
 /// Three nodes that take tokens.
 pub(crate) async fn cluster() -> Cluster {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (key, secret) = (folder.path().join("key"), folder.path().join("secret"));
+    cluster_in(tempfile::tempdir().expect("a folder").path()).await
+}
+
+/// The same, of which more can be started as long as the folder is there.
+pub(crate) async fn cluster_in(folder: &Path) -> Cluster {
+    let (key, secret) = (folder.join("key"), folder.join("secret"));
     std::fs::write(&key, SECRET).expect("it is written");
     std::fs::write(&secret, SEAL).expect("it is written");
-    let mut config = Config::default();
+    // Nothing of it is written down: what one node knows of another it has been told.
+    let mut config = Config { log: Engine::Memory, ..Config::default() };
     config.auth.keys = key.display().to_string();
     config.auth.secret_file = secret.display().to_string();
     Cluster::with(&["a", "b", "c"], config).await

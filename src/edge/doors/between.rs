@@ -2,13 +2,14 @@
 //!
 //! A ticket is taken by the node that issued it, and there alone, so that it opens one socket
 //! wherever it is presented, also at two nodes at once. A login that ends at one node ends at all
-//! that can be reached.
+//! that can be reached; a node asks those that are up for what it has missed.
 //!
 //! ```text
 //! ?ticket= ─► read (ours? whose?) ─┬─ own ───────► taken ─────────────► holder ─► revoked here?
 //!                                  ├─ a member's ► hash ══ link ══► taken there ═► holder
 //!                                  └─ nobody's ──► bad
 //! sign-out ─► ended here ─► each member that is up: login ══ link ══► ended there
+//! a node comes up ─► each member that is up: which have ended? ══ link ══► learnt here
 //! ```
 
 use std::sync::Arc;
@@ -31,6 +32,9 @@ const TAKE: &str = "/auth/ticket/take";
 
 /// Where one node tells another that a login has ended.
 const END: &str = "/auth/session/end";
+
+/// Where one node asks another which logins have ended.
+const ENDED: &str = "/auth/session/ended";
 
 /// How long another node may take for it, and for the link to be made.
 const ASKED_MAX: Duration = Duration::from_secs(2);
@@ -74,10 +78,11 @@ impl Guard {
 ///
 /// # Cancel safety
 /// It ends everywhere, also where nobody waits for that any more.
-pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, guard: &Guard, login: LoginId) {
-    guard.endings.end(login);
-    let router = shared.router.clone();
+pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, login: LoginId) {
+    let Shared { router, doors, .. } = &**shared;
+    let (router, doors) = (router.clone(), doors.clone());
     let telling = shared.tasks.spawn("sign-out", async move {
+        end_here(&doors, &login.0).await;
         let tell = async |node| {
             let told = timeout(ASKED_MAX, router.carry(&node, request(END, &login.0))).await;
             if !matches!(told, Ok(Ok(Response { status: DONE, .. }))) {
@@ -88,6 +93,22 @@ pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, guard: &Guard, log
     });
     // It is awaited to the end of the process, or was cancelled with it.
     let _ = telling.await;
+}
+
+/// Asks every other node that is up which logins have ended: whoever was not up was not told. It
+/// takes no longer than a node may take for it.
+pub async fn catch_up(shared: &Shared) {
+    let Doors::Guarded(guard) = &*shared.doors else { return };
+    let ask = async |node| {
+        let asked = timeout(ASKED_MAX, shared.router.carry(&node, request(ENDED, &[]))).await;
+        match asked {
+            Ok(Ok(Response { status: DONE, body, .. })) => guard.endings.learn(&body.0).await,
+            Ok(Ok(_) | Err(_)) | Err(_) => {
+                warn!(node = %node.0, "it does not say who has signed out: they may be let in here");
+            }
+        }
+    };
+    join_all(shared.router.others().into_iter().map(ask)).await;
 }
 
 fn request(target: &str, body: &[u8]) -> Request {
@@ -102,12 +123,13 @@ fn request(target: &str, body: &[u8]) -> Request {
     }
 }
 
-/// Does what another node asks: takes a ticket of this one, or ends a login; nothing where it asks
-/// for something else.
-pub(in crate::edge) fn answer_carried(doors: &Doors, request: &Request) -> Option<Response> {
+/// Does what another node asks: takes a ticket of this one, ends a login, or says which have ended;
+/// nothing where it asks for something else.
+pub(in crate::edge) async fn answer_carried(doors: &Doors, request: &Request) -> Option<Response> {
     let done = match &*request.target {
         TAKE => take(doors, &request.body.0).map(|holder| holder.encode()),
-        END => end_here(doors, &request.body.0).map(|()| Vec::new()),
+        END => end_here(doors, &request.body.0).await.map(|()| Vec::new()),
+        ENDED => ended(doors),
         _ => return None,
     };
     let status = if done.is_some() { DONE } else { NONE };
@@ -121,8 +143,13 @@ fn take(doors: &Doors, hash: &[u8]) -> Option<Holder> {
     guard.tickets.lock().take(&hash, Instant::now()).ok()
 }
 
-fn end_here(doors: &Doors, login: &[u8]) -> Option<()> {
+async fn end_here(doors: &Doors, login: &[u8]) -> Option<()> {
     let Doors::Guarded(guard) = doors else { return None };
-    guard.endings.end(LoginId(login.try_into().ok()?));
+    guard.endings.end(vec![LoginId(login.try_into().ok()?)]).await;
     Some(())
+}
+
+fn ended(doors: &Doors) -> Option<Vec<u8>> {
+    let Doors::Guarded(guard) = doors else { return None };
+    Some(guard.endings.spelled())
 }

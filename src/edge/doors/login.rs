@@ -83,10 +83,8 @@ pub(in crate::edge) async fn sign_out(
     address: Address,
     caller: Caller,
 ) -> Response {
-    if let Doors::Guarded(guard) = &*shared.doors
-        && let Some(Holds { by: By::Login(login), .. }) = caller.holds
-    {
-        between::end(&shared, guard, login).await;
+    if let Some(Holds { by: By::Login(login), .. }) = caller.holds {
+        between::end(&shared, login).await;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     cookies::remove(response.headers_mut());
@@ -123,7 +121,7 @@ impl Guard {
         let cookie = Cookies::read(headers).ok()?.login()?;
         let login = self.logins.open(cookie, self.verifier.clock.now()).ok()?.login;
         let goes_on = !self.endings.has(login.id);
-        (goes_on && self.revoked.borrow().check(&login.claims).is_ok()).then_some(login)
+        (goes_on && self.holds(&login.claims).is_ok()).then_some(login)
     }
 
     /// Tells a browser who it is signed in as, and gives it the cookies of that.

@@ -1,5 +1,5 @@
-//! For how long somebody stays who was let in: until what they hold expires, is revoked, or was
-//! ended with their login.
+//! For how long somebody stays who was let in: until what they hold expires, is revoked, was ended
+//! with their login, or was signed with a key that is taken back.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::auth::{Claims, NoLogin, Refusal, Revocations};
+use crate::auth::{Claims, Keys, NoLogin, Refusal, Revocations};
 use crate::clock::Clock;
 use crate::edge::doors::Refused;
 use crate::edge::doors::endings::Bound;
@@ -25,6 +25,7 @@ struct Held {
     until: Timestamp,
     login: Option<Bound>,
     revoked: watch::Receiver<Arc<Revocations>>,
+    keys: Keys,
     clock: Clock,
 }
 
@@ -38,9 +39,9 @@ impl Stay {
         (claims, until): (Arc<Claims>, Timestamp),
         login: Option<Bound>,
         revoked: watch::Receiver<Arc<Revocations>>,
-        clock: Clock,
+        (keys, clock): (Keys, Clock),
     ) -> Self {
-        Self(Some(Held { claims, until, login, revoked, clock }))
+        Self(Some(Held { claims, until, login, revoked, keys, clock }))
     }
 
     /// Waits until they have to go, and returns why.
@@ -54,6 +55,9 @@ impl Stay {
             if let Err(revoked) = held.revoked.borrow_and_update().check(&held.claims) {
                 return Refused::Token(revoked);
             }
+            if let Err(gone) = held.keys.check(&held.claims) {
+                return Refused::Token(gone);
+            }
             let left = held.until.0.saturating_sub(held.clock.now().0);
             if left == 0 {
                 return Refused::Token(Refusal::Expired);
@@ -65,6 +69,7 @@ impl Stay {
                     // Nothing will be revoked any more: the node stops.
                     sleep(Duration::from_millis(left)).await;
                 },
+                () = held.keys.renewed() => {}
                 // The wall clock may be put right meanwhile, and the machine may have slept.
                 () = sleep(Duration::from_millis(left).min(LOOK_AGAIN)) => {}
             }
@@ -82,9 +87,24 @@ async fn ended(login: Option<&Bound>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use async_trait::async_trait;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use bytes::Bytes;
     use futures_util::FutureExt;
+    use prometheus::Registry;
+    use serde_json::json;
 
     use super::*;
+    use crate::auth::{Fetch, Key, KeySet, Metrics, NotFetched, Pace, Remote};
+    use crate::task::Tasks;
+
+    /// A key, and another one.
+    fn key(byte: u8) -> Key {
+        Key::secret(None, &[byte; 32]).unwrap()
+    }
 
     fn claims() -> Arc<Claims> {
         let subject: crate::access::Subject = "anna".parse().unwrap();
@@ -95,12 +115,15 @@ mod tests {
             issued: Some(Timestamp(1_000)),
             id: Some("t1".parse().unwrap()),
             grants: Vec::new(),
+            key: Some(key(1).thumbprint()),
         })
     }
 
     fn stay(clock: &Clock) -> (watch::Sender<Arc<Revocations>>, Stay) {
         let (publish, revoked) = watch::channel(Arc::default());
-        let stay = Stay::until((claims(), Timestamp(60_000)), None, revoked, clock.clone());
+        let keys = Keys::Own(Arc::new(KeySet::new(vec![key(1)]).unwrap()));
+        let held = (claims(), Timestamp(60_000));
+        let stay = Stay::until(held, None, revoked, (keys, clock.clone()));
         (publish, stay)
     }
 
@@ -125,6 +148,48 @@ mod tests {
         other.revoke_subject("anna".parse().unwrap(), Timestamp(1_000));
         publish.send_replace(Arc::new(other));
         assert_eq!(stay.ended().await, Refused::Token(Refusal::Revoked));
+    }
+
+    /// Is an issuer that has taken back its first key when it is asked again.
+    struct Issuer(AtomicU8);
+
+    #[async_trait]
+    impl Fetch for Issuer {
+        async fn fetch(&self) -> Result<Bytes, NotFetched> {
+            let spelled = |byte| URL_SAFE_NO_PAD.encode([byte; 32]);
+            // A key of Ed25519 is any 32 bytes.
+            let key = spelled(self.0.fetch_add(1, Ordering::Relaxed));
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "always", "x": key});
+            Ok(Bytes::from(json!({ "keys": [jwk] }).to_string()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_when_the_key_of_the_token_is_taken_back() {
+        let clock = Clock::starting_at(Timestamp(0));
+        let (_publish, revoked) = watch::channel(Arc::default());
+        let (own, tasks) = (KeySet::new(vec![key(1)]).unwrap(), Tasks::new());
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let issuer = Arc::new(Issuer(AtomicU8::new(1)));
+        let remote = Remote::start(own, issuer, Pace::default(), metrics, &tasks);
+        let keys = Keys::Fetched(remote.clone());
+        let own = claims();
+        keys.check(&own).expect("nothing was fetched yet");
+        remote.refresh().await;
+        let fetched = remote.keys().unwrap();
+        let theirs = fetched.keys().iter().find(|key| key.id().is_some()).unwrap();
+        let theirs = Claims { key: Some(theirs.thumbprint()), ..Claims::clone(&own) };
+        let until = Timestamp(24 * 3_600_000);
+        let stay = |claims: &Arc<Claims>| {
+            let given = (keys.clone(), clock.clone());
+            Stay::until((Arc::clone(claims), until), None, revoked.clone(), given)
+        };
+        let (mut stays, mut goes) = (stay(&own), stay(&Arc::new(theirs)));
+        assert!(goes.ended().now_or_never().is_none());
+        // The name is the same, and the key behind it another one.
+        assert_eq!(goes.ended().await, Refused::Token(Refusal::KeyGone));
+        assert!(stays.ended().now_or_never().is_none());
+        tasks.stop().await;
     }
 
     #[tokio::test(start_paused = true)]
