@@ -179,8 +179,7 @@ impl Shares {
                 let began = Instant::now();
                 // It is in line behind all that can run now.
                 yield_now().await;
-                let pause = began.elapsed().min(PAUSE.1);
-                if pause >= PAUSE.0 && self.spares() {
+                if let (Some(pause), true) = (pause(began.elapsed()), self.spares()) {
                     Delay::new(pause).await;
                 }
                 if token.is_cancelled() || !self.pass() {
@@ -259,6 +258,12 @@ impl Drop for Share {
         state.on_way -= self.long;
         self.shares.go_on(&mut state);
     }
+}
+
+/// Returns how long the pause is after a pass.
+fn pause(pass: Duration) -> Option<Duration> {
+    let pause = pass.min(PAUSE.1);
+    (pause >= PAUSE.0).then_some(pause)
 }
 
 /// Returns how much of a piece is on its way.
@@ -418,6 +423,28 @@ mod tests {
         passes.join_all().await;
         let all: Vec<_> = (0..100).map_while(|tenant| shares.ask(tenant, 0).ok()).collect();
         assert_eq!(all.len(), 100);
+    }
+
+    #[test]
+    fn tenants_that_come_without_end_have_a_bound() {
+        let shares = Shares::new(1, 0);
+        let first = shares.ask(0, 0).expect("nothing else is there");
+        let known = || shares.inner.state.lock().ends.len();
+        let mut most = 0;
+        for tenant in 1..4 * TENANTS_MAX as u64 {
+            drop(shares.ask(tenant, 0).expect_err("all is taken"));
+            most = most.max(known());
+        }
+        // They are counted where the table would grow.
+        assert!((TENANTS_MAX..=2 * TENANTS_MAX).contains(&most), "{most} were known");
+        drop(first);
+        assert_eq!(known(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_pass_and_bounded() {
+        let [short, some, long] = [10, 300, 1_000_000].map(Duration::from_micros);
+        assert_eq!([short, some, long].map(pause), [None, Some(some), Some(PAUSE.1)]);
     }
 
     /// Has 50 pieces of work with three steps each done, while one who takes little asks now and
