@@ -58,20 +58,39 @@ impl Carrier {
         Self { outgoing, sub, metrics, ended, gate: Mutex::new(Gate::Shut(Vec::new())) }
     }
 
-    /// Sends the answer once there is room for it, and then what was told meanwhile. Tells whether
-    /// there was room in time.
-    pub(crate) async fn open(&self, to: To, answer: Bytes, within: Duration) -> bool {
+    /// Sends the answer once there is room for it, and then what was told meanwhile.
+    ///
+    /// # Errors
+    /// Why it was sent away before the answer was: a right may have been withdrawn, and what is
+    /// welcomed is given the text. [`Refusal::Moved`] where there was no room in time.
+    pub(crate) async fn open(
+        &self,
+        to: To,
+        answer: Bytes,
+        within: Duration,
+    ) -> Result<(), Refusal> {
         let frame = Frame::from(answer);
         let opening = self.outgoing.when_room(|| self.try_open(to, &frame));
-        timeout(within, opening).await.is_ok()
+        timeout(within, opening).await.unwrap_or(Err(Refusal::Moved))
     }
 
-    fn try_open(&self, to: To, answer: &Frame) -> Result<(), Full> {
+    fn try_open(&self, to: To, answer: &Frame) -> Result<Result<(), Refusal>, Full> {
         let mut gate = self.gate.lock();
+        let refusal = match &*gate {
+            Gate::Shut(held) => held.iter().find_map(|event| match event {
+                Event::Closed(refusal) => Some(refusal.clone()),
+                _ => None,
+            }),
+            Gate::Open(_) | Gate::Over => None,
+        };
+        if let Some(refusal) = refusal {
+            *gate = Gate::Over;
+            return Ok(Err(refusal));
+        }
         self.outgoing.push(answer.clone())?;
         let Gate::Shut(held) = std::mem::replace(&mut *gate, Gate::Open(to)) else {
             *gate = Gate::Over;
-            return Ok(());
+            return Ok(Ok(()));
         };
         for event in held {
             if self.tell(to, event).is_err() {
@@ -79,7 +98,7 @@ impl Carrier {
                 break;
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn tell(&self, to: To, event: Event) -> Result<(), Full> {
@@ -165,5 +184,35 @@ impl Outbox for Carrier {
             }
             Gate::Over => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::access::{Denied, Right};
+
+    fn carrier() -> Carrier {
+        let (end, ended) = (CancellationToken::new(), CancellationToken::new());
+        let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+        Carrier::new(Arc::new(Outgoing::new(8, end)), 1, metrics, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_sent_away_before_there_was_room_is_not_welcomed() {
+        let (answer, large) = (Bytes::from_static(b"12345678"), Bytes::from_static(&[0; 99]));
+        let (to, within) = (To::Client(ConnId(1)), Duration::from_secs(5));
+        let full = carrier();
+        full.outgoing.push(answer.clone().into()).expect("there is room");
+        let late = full.open(to, answer.clone(), within).await;
+        assert_eq!(late, Err(Refusal::Moved), "there was no room");
+        let carrier = carrier();
+        let denied = Refusal::Denied(Denied::Forbidden(Right::Read));
+        carrier.push(Event::Closed(denied.clone()));
+        assert_eq!(carrier.open(to, answer, within).await, Err(denied));
+        // It passes where nothing else waits.
+        carrier.outgoing.push(large.into()).expect("nothing was sent");
     }
 }

@@ -148,11 +148,11 @@ impl Subscription {
             let (reason, retry) = (reason.to_owned(), LONG_RETRY);
             let refused = Told::Refused(Denial::from(&Refusal::Unavailable { reason, retry }));
             self.carrier.outgoing.force(encode(call, &refused));
-        } else if self.carrier.open(To::Copy, answer, ROOM_MAX).await {
-            self.serve(&handle, heard.conn).await;
         } else {
-            let refused = Told::Refused(Denial::from(&Refusal::Moved));
-            self.carrier.outgoing.force(encode(call, &refused));
+            match self.carrier.open(To::Copy, answer, ROOM_MAX).await {
+                Ok(()) => self.serve(&handle, heard.conn).await,
+                Err(refusal) => self.refuse(call, &refusal),
+            }
         }
         for conn in &self.clients {
             handle.leave(*conn);
@@ -228,10 +228,10 @@ impl Subscription {
                 let mode = mode.into();
                 let attached = Told::Attached { conn: conn.0, head, seq, mode, you };
                 let answer = encode(call, &attached);
-                if !carrier.open(To::Client(conn), answer, ROOM_MAX).await {
+                if let Err(refusal) = carrier.open(To::Client(conn), answer, ROOM_MAX).await {
                     self.clients.remove(&conn);
                     handle.leave(conn);
-                    self.refuse(call, &Refusal::Moved);
+                    self.refuse(call, &refusal);
                 }
             }
             Err(refusal) => self.refuse(call, &refusal),
