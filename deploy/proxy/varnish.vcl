@@ -25,7 +25,9 @@ backend quire_1 {
   .probe = ready;
 }
 
-# Who may say that a page has changed: the nodes, and nobody else.
+# Who may say that a page has changed: the nodes, and nobody else. What ends TLS on this machine has
+# an address of theirs: it has to tell for whom it asks, by X-Forwarded-For (Caddy does by itself) or
+# by the PROXY protocol (hitch).
 acl nodes {
   "127.0.0.1";
 }
@@ -39,7 +41,8 @@ sub vcl_init {
 sub vcl_recv {
   set req.backend_hint = quire.backend();
   if (req.method == "PURGE") {
-    if (client.ip !~ nodes) {
+    # Varnish has put the client behind what came: two are one whom a proxy speaks for.
+    if (client.ip !~ nodes || req.http.X-Forwarded-For ~ ",") {
       return (synth(403));
     }
     return (purge);

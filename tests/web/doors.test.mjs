@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { Elsewhere, Guarded } from './browser/doors.mjs';
+import { forge, reach } from './browser/mallory.mjs';
 import { Program } from './browser/program.mjs';
 import { Person, launch } from './browser/window.mjs';
 
@@ -196,65 +197,6 @@ test('no script finds the login, and nothing secret is kept or goes into an addr
   assert.ok(!asked.some((address) => address.includes(found.get(CSRF).value)));
   await ada.leave();
 });
-
-/** What a page can get with the login of the browser it is in; run inside of the page. */
-async function reach({ target, doc }) {
-  const socket = (offered) => new Promise((done) => {
-    const opened = new WebSocket(`${target.replace('http', 'ws')}/ws/${doc}`, offered);
-    const hello = { t: 'hello', v: 1, session: '0'.repeat(32), mode: 'edit' };
-    opened.onopen = () => opened.send(JSON.stringify(hello));
-    opened.onmessage = ({ data }) => done(JSON.parse(data).t);
-    opened.onclose = ({ code }) => done(code);
-  });
-  const read = (path, options) => fetch(`${target}${path}`, { credentials: 'include', ...options })
-    .then((response) => response.text(), () => 'refused');
-  const csrf = document.cookie.split('__Host-quire-csrf=')[1]?.split(';')[0];
-  const headers = { 'x-csrf-token': csrf ?? '' };
-  return {
-    text: await read(`/v1/docs/${doc}`),
-    session: await read('/auth/session'),
-    ticket: await read('/auth/ticket', { method: 'POST', headers }),
-    sockets: [await socket(['quire.v1']), await socket(`csrf.${csrf ?? 'x'}`),
-      await socket(['quire.v1', `csrf.${csrf ?? 'x'}`])],
-    csrf: csrf !== undefined,
-  };
-}
-
-/** What a page tries to change: by all that a page may send without being asked for leave. */
-async function forge({ target, doc }) {
-  const form = (path, enctype, name, value) => new Promise((done) => {
-    const frame = document.createElement('iframe');
-    frame.name = `frame-${Math.random()}`;
-    const sent = document.createElement('form');
-    const action = `${target}${path}`;
-    Object.assign(sent, { method: 'post', action, enctype, target: frame.name });
-    const field = document.createElement('input');
-    Object.assign(field, { type: 'hidden', name, value });
-    sent.append(field);
-    document.body.append(frame, sent);
-    frame.onload = () => done();
-    sent.submit();
-  });
-  const send = (path, options) => fetch(`${target}${path}`, { credentials: 'include', ...options })
-    .then(() => {}, () => {});
-  const restore = `/v1/docs/${doc}/restore`;
-  const body = JSON.stringify({ rev: 1, author: 'mallory' });
-  const kinds = ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'];
-  for (const kind of kinds) {
-    const simple = { method: 'POST', mode: 'no-cors', headers: { 'content-type': kind }, body };
-    for (const path of [restore, '/auth/session', '/auth/ticket']) await send(path, simple);
-    await form(restore, kind, '{"rev":1,"author":"mallory","x":"', '"}');
-    await form('/auth/session', kind, 'a', 'b');
-  }
-  navigator.sendBeacon(`${target}${restore}`, body);
-  navigator.sendBeacon(`${target}${restore}`, new Blob([body], { type: 'text/plain' }));
-  const csrf = document.cookie.split('__Host-quire-csrf=')[1]?.split(';')[0];
-  const headers = { 'content-type': 'application/json', 'x-csrf-token': csrf ?? '' };
-  await send(restore, { method: 'POST', headers, body });
-  await send(`/v1/docs/${doc}`, { method: 'PUT', headers, body: '{"text":"","author":"m"}' });
-  await send(`/v1/docs/${doc}`, { method: 'DELETE', headers, body: '{"author":"mallory"}' });
-  await send('/auth/session', { method: 'DELETE', headers });
-}
 
 for (const [host, sameHost] of [['localhost', false], ['127.0.0.1', true]]) {
   test(`a page at another port of ${host} neither reads, changes nor connects`, LIMIT, async () => {
@@ -584,6 +526,34 @@ test('a server that is open says so on every page', LIMIT, async () => {
     }
     await ada.leave();
   } finally {
+    assert.equal(await open.stop(), 0);
+  }
+});
+
+test('a name that somebody lets point here gets nothing of an open server', LIMIT, async () => {
+  const open = await Program.start();
+  const rebound = await launch('--host-resolver-rules=MAP evil.example 127.0.0.1');
+  try {
+    const ada = await Person.arrive(browser, open.port, { name: 'Ada' });
+    await ada.open('rebound');
+    await ada.atText();
+    await ada.type('Hers.');
+    await ada.badge('saved');
+    // The script of that name's page is one of the server's own, as far as its browser knows.
+    const mallory = await rebound.newPage({ bypassCSP: true });
+    const tried = [];
+    for (const host of ['evil.example', 'localhost']) {
+      const target = `http://${host}:${open.port}`;
+      const answer = await mallory.goto(`${target}/`);
+      const { text, sockets } = await mallory.evaluate(reach, { target, doc: 'rebound' });
+      tried.push([answer.status(), JSON.parse(text).text ?? JSON.parse(text).status, sockets[2]]);
+      if (host !== 'localhost') await mallory.evaluate(forge, { target, doc: 'rebound' });
+      assert.equal(await open.text('rebound'), 'Hers.');
+    }
+    assert.deepEqual(tried, [[403, 403, 1006], [200, 'Hers.', 'welcome']]);
+    await ada.leave();
+  } finally {
+    await rebound.close();
     assert.equal(await open.stop(), 0);
   }
 });
