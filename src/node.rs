@@ -119,7 +119,7 @@ impl Stores {
     ) -> anyhow::Result<Self> {
         let embedded = [&config.log, &config.checkpoints].contains(&&Engine::Embedded);
         if embedded {
-            std::fs::create_dir_all(&config.data).with_context(|| {
+            process::make_folder(&config.data).with_context(|| {
                 format!(
                     "cannot create the data folder {}; choose one with --data",
                     config.data.display()

@@ -9,12 +9,16 @@ pub struct Config {
     /// Whether the port may be bound to an address that is neither loopback nor private; default
     /// false.
     pub allow_public: bool,
+    /// Names that the port is asked by, beside addresses, names without a dot and the name that
+    /// the node tells others; with commas between. A page elsewhere could make any other name point
+    /// here.
+    pub hosts: String,
     /// Events kept for those who ask later, and as many commands: 100 to 100,000; default 1,000.
     pub events_kept: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { allow_public: false, events_kept: 1_000 }
+        Self { allow_public: false, hosts: String::new(), events_kept: 1_000 }
     }
 }

@@ -20,7 +20,7 @@ use crate::admin::model::{
 };
 use crate::admin::order::{self, Now, Target};
 use crate::admin::view::Hearing;
-use crate::admin::{Config, Refused, view};
+use crate::admin::{Config, Refused, hosts, view};
 use crate::auth::Policy;
 use crate::clock::Clock;
 use crate::cluster::{self, Change, Control, Order, Pending, Record, Revoked, Token, Void, member};
@@ -119,6 +119,11 @@ impl Desk {
 
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.ports.token
+    }
+
+    /// Tells whether the port may be asked by a host of this name.
+    pub(crate) fn is_asked_by(&self, host: &str) -> bool {
+        hosts::may_ask(host, &self.ports.config.hosts)
     }
 
     fn part(&self) -> Result<&Member, Refused> {

@@ -110,6 +110,12 @@ pub enum Refused {
     /// A page of a browser asks.
     #[error("a page in a browser may not use this port: use the command line")]
     Browser,
+    /// The port is asked by a name that anybody could make point to it.
+    #[error(
+        "this port is not asked by this name, which may be of somebody else: ask by the node's \
+         address, or list the name in admin.hosts"
+    )]
+    Host,
     /// There is nothing at the address.
     #[error("there is nothing at this address: see `quire help` for what there is")]
     NoAddress,
@@ -144,6 +150,7 @@ impl Refused {
             }
             Self::NotKnown(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Browser => StatusCode::FORBIDDEN,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 

@@ -15,6 +15,7 @@ mod desk;
 mod error;
 mod events;
 mod extract;
+mod hosts;
 mod listener;
 pub mod model;
 mod order;

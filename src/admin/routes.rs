@@ -9,7 +9,7 @@ use axum::Router as Routes;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream::unfold;
@@ -38,13 +38,18 @@ pub(crate) fn routes(desk: Arc<Desk>) -> Routes {
         .route("/v1/revoked", get(revoked))
         .route("/v1/events", get(events))
         .fallback(async || Refused::NoAddress)
-        .layer(from_fn(programs_only))
+        .layer(from_fn_with_state(desk.clone(), programs_only))
         .with_state(desk)
 }
 
-/// Refuses browsers: a page that somebody opens must not move shards.
-async fn programs_only(request: Request, next: Next) -> Response {
+/// Refuses browsers: a page that somebody opens must not move shards, nor read what there is by a
+/// name of its own that it has made point here.
+async fn programs_only(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    if host.is_some_and(|host| !desk.is_asked_by(host)) {
+        return Refused::Host.into_response();
+    }
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Refused::Browser.into_response();
     }

@@ -12,7 +12,8 @@
 //! cookie = base64url( version (1) | nonce (12) | ciphertext | tag (16) )     at most 4 KiB
 //! ```
 //!
-//! A login ends when its token does, when the key that has signed the token is trusted no more, and when it was not renewed for [`Logins::idle_max`].
+//! A login ends when its token does, when the key that has signed the token is trusted no more, and
+//! when it was not renewed for [`Logins::idle_max`].
 //! [`Opened::renew`] says when the cookie is to be sealed again: after half of that, or when the
 //! key is about to go. Sealing again never moves the end of the token; only a new token of the
 //! same subject does ([`Login::continued`]), which keeps the id, and with it the CSRF tokens of

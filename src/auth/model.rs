@@ -116,7 +116,8 @@ mod tests {
             grants: vec![grant],
             key: Some(Thumbprint(*b"a key's hash, 16")),
         };
-        let golden = b"\x02\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f\x01a key's hash, 16";
+        let golden = b"\x02\x04anna\x04Anna\xac\x02\x01\x01\x01\x03t-1\x01\x06acme.*\x0f\x01\
+            a key's hash, 16";
         for (login, spelled) in [
             (None, b"\x00".to_vec()),
             (Some(LoginId(*b"0123456789abcdef")), b"\x010123456789abcdef".to_vec()),

@@ -273,6 +273,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
 
     opt("admin.allow-public", "false", Kind::Switch,
         "Whether the port may be where others than this machine and private networks reach it."),
+    opt("admin.hosts", r#""""#, Kind::Text,
+        "Names that the port is asked by, with commas between, beside addresses, names without a \
+         dot and that of cluster.advertise-admin."),
     opt("admin.events-kept", "1000", count("events", 100, 100_000),
         "The last events kept for those who ask later; as many commands beside them."),
 

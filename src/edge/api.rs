@@ -1,7 +1,7 @@
 //! The HTTP API for documents: text, edits, history and changes on somebody's behalf.
 //!
-//! No cache keeps an answer (`edge/table.rs`). Clients keep what they have by its `ETag`, which
-//! names the revision.
+//! No cache keeps an answer (`edge/headers/table.rs`). Clients keep what they have by its `ETag`,
+//! which names the revision.
 
 pub(in crate::edge) mod apply;
 pub(in crate::edge) mod documents;

@@ -166,7 +166,7 @@ impl Clustered {
                 router: self.router(),
             }),
             clock: self.clock.clone(),
-            config: config.admin.clone(),
+            config: operators(config),
             policy: config.auth.policy(),
             token: shared.token.clone(),
         });
@@ -226,6 +226,14 @@ pub(crate) fn serve_alone(
         token: tasks.token().clone(),
     });
     serve_operators(admin, &desk, tasks);
+}
+
+/// Returns what is set of the operators' port: the name that others are told is one of its own.
+fn operators(config: &Config) -> admin::Config {
+    let told = &config.cluster.advertise_admin;
+    let name = told.rsplit_once(':').map_or(told.as_str(), |(name, _)| name);
+    let hosts = format!("{},{name}", config.admin.hosts);
+    admin::Config { hosts, ..config.admin.clone() }
 }
 
 fn serve_operators(admin: Option<Bound>, desk: &Arc<Desk>, tasks: &Tasks) {

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Engine};
 use crate::edge::doors::{Doors, Endings, Guard, Origins};
 use crate::node::issuer::Issuer;
+use crate::node::process::make_folder;
 use crate::task::Tasks;
 use crate::telemetry;
 
@@ -82,7 +83,7 @@ fn endings(config: &Config) -> anyhow::Result<Endings> {
         return Ok(Endings::default());
     }
     let folder = config.data.display();
-    match Endings::open(&config.data) {
+    match make_folder(&config.data).and_then(|()| Endings::open(&config.data)) {
         Err(error) if config.peer_listen.is_some() => {
             warn!(%error, %folder, "who has signed out is known to other nodes alone: no folder");
             Ok(Endings::default())
@@ -140,7 +141,7 @@ fn secrets(config: &Config) -> anyhow::Result<(Secret, Option<Secret>)> {
     }
     let path = config.data.join(SECRET_FILE);
     if !path.exists() {
-        fs::create_dir_all(&config.data).context("the data folder cannot be made")?;
+        make_folder(&config.data).context("the data folder cannot be made")?;
         // Whole or not at all: half a secret would be another one after the next start.
         let draft = path.with_extension("draft");
         let options =

@@ -23,6 +23,7 @@ use crate::admin::{Entry, Keeps, Refused};
 use crate::auth::Revocations;
 use crate::cluster::{Change, Control, Refusal, Revoked, member};
 use crate::config::{Config, Engine};
+use crate::node::process::make_folder;
 use crate::task::Tasks;
 
 /// The file of a node that is alone, and what it is written to before it has that name.
@@ -214,7 +215,7 @@ fn stored(file: &Path) -> anyhow::Result<Option<Revoked>> {
 /// Writes the file anew: there is the old one or the new one, whatever happens.
 fn write(folder: &Path, bytes: &[u8]) -> io::Result<()> {
     // Where the log and the checkpoints are elsewhere, this is the first file of the folder.
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let new = folder.join(NEW_FILE);
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;

@@ -564,9 +564,11 @@ async fn strangers_on_the_port_are_refused() {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let pause = r#"{"by":"ada","ask":{"order":"pause"}}"#;
     let post = |body: String| http.post(format!("{admin}/v1/commands")).body(body);
+    let get = |what| http.get(format!("{admin}/v1/{what}"));
     let of_a_page = post(pause.to_owned()).header("origin", "http://evil.example");
     for (request, status, part) in [
         (of_a_page, 403, "a page in a browser"),
+        (get("status").header("host", "evil.example"), 421, "not asked by this name"),
         (http.get(format!("{admin}/v1/nothing")), 404, "there is nothing at this address"),
         (post("{".to_owned()), 400, "the body is not what this address takes"),
         (post(r#"{"by":"ada","ask":{"order":"sing"}}"#.to_owned()), 400, "unknown variant"),

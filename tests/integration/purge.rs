@@ -242,15 +242,18 @@ async fn only_the_nodes_may_purge() {
     put(&api(&node, "notes"), "x").await;
     all_told(&node).await;
     kept(&varnish, "/pub/notes").await;
-    let purge = async |from: [u8; 4]| {
+    let purge = async |from: [u8; 4], of: Option<&str>| {
         let client = Client::builder().local_address(IpAddr::from(from)).build().expect("a client");
         let method = Method::from_bytes(b"PURGE").expect("a method");
-        let purge = client.request(method, varnish.url("/pub/notes")).send().await;
-        purge.expect("it answers").status().as_u16()
+        let purge = client.request(method, varnish.url("/pub/notes"));
+        let purge = of.into_iter().fold(purge, |purge, of| purge.header("x-forwarded-for", of));
+        purge.send().await.expect("it answers").status().as_u16()
     };
-    assert_eq!(purge([127, 0, 0, 2]).await, 403);
+    assert_eq!(purge([127, 0, 0, 2], None).await, 403);
+    // Through a proxy on the same machine, which says for whom it asks.
+    assert_eq!(purge([127, 0, 0, 1], Some("203.0.113.9")).await, 403);
     assert!(was_kept(&varnish.get("/pub/notes").await));
-    assert_eq!(purge([127, 0, 0, 1]).await, 200);
+    assert_eq!(purge([127, 0, 0, 1], None).await, 200);
     assert!(!was_kept(&varnish.get("/pub/notes").await));
 }
 

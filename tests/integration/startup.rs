@@ -271,3 +271,13 @@ fn a_node_that_is_open_says_so_in_its_log() {
     log.read_to_string(&mut said).expect("it is text");
     assert!(said.contains("open: whoever reaches this node may do everything"), "{said}");
 }
+
+#[test]
+fn nobody_else_reads_the_data_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("new").join("data");
+    let serving = start(&data);
+    terminate(&serving.child);
+    let mode = data.metadata().expect("it is made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

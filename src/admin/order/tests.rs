@@ -185,6 +185,7 @@ fn every_refusal_has_a_reason_and_a_next_step() {
         Refused::BadPart { max: 1_000 },
         Refused::NotKept { reason: "x".to_owned() },
         Refused::Browser,
+        Refused::Host,
         Refused::NoAddress,
     ];
     let all = voids.into_iter().map(|void| Refused::from(Refusal::from(void))).chain(own);

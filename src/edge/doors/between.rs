@@ -104,7 +104,7 @@ pub async fn catch_up(shared: &Shared) {
         match asked {
             Ok(Ok(Response { status: DONE, body, .. })) => guard.endings.learn(&body.0).await,
             Ok(Ok(_) | Err(_)) | Err(_) => {
-                warn!(node = %node.0, "it does not say who has signed out: they may be let in here");
+                warn!(node = %node.0, "does not say who has signed out: they may be let in");
             }
         }
     };

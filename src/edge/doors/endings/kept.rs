@@ -26,7 +26,6 @@ pub(super) struct Kept {
 impl Kept {
     /// Opens the file of a folder, and returns what is in it, the newest last.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<LoginId>)> {
-        fs::create_dir_all(folder)?;
         let path = folder.join(FILE);
         let file = options().read(true).append(true).create(true).open(&path)?;
         let bytes_max = (2 * ENDED_MAX + 1) * ID_BYTES;
