@@ -162,8 +162,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Bytes that one session sends in a second, bursts may be twice as large; what comes beyond \
          that waits."),
     opt("edge.user-bytes-per-second", r#""512KiB""#, kib(0, TIB),
-        "The same of all sessions of one user; of an address where nobody is signed in. 0: any \
-         number. Nobody in particular on this machine is not counted."),
+        "The same of all sessions and HTTP requests of one user; of an address where nobody is \
+         signed in. 0: any number. Nobody in particular on this machine is not counted."),
     opt("edge.sockets-per-user", "1000", count("sockets", 0, 1_000_000),
         "Sockets of one user at once; above, new ones are refused. 0: any number."),
     opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),

@@ -25,8 +25,8 @@ pub struct Config {
     pub cursors_per_second: u32,
     /// Bytes a second of one session, the burst is twice as many: 64 KiB to 1 GiB; default 512 KiB.
     pub bytes_per_second: ByteSize,
-    /// Bytes a second of all sessions of one user, the burst is twice as many; 0: any number; to
-    /// 1 TiB; default 512 KiB.
+    /// Bytes a second of all sessions and HTTP requests of one user, the burst is twice as many; 0:
+    /// any number; to 1 TiB; default 512 KiB.
     pub user_bytes_per_second: ByteSize,
     /// Sockets of one user at once; 0: any number; to 1,000,000; default 1,000.
     pub sockets_per_user: usize,

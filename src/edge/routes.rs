@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router as Routes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -113,7 +113,6 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
 
 /// Returns the routes about documents, where who asks is known already.
 pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
-    let body_bytes_max = shared.config.body_bytes_max.as_u64() as usize;
     Routes::new()
         .route("/v1/docs/{doc}", get(text).post(create).put(import).delete(api::documents::delete))
         .route("/v1/docs/{doc}/undelete", post(api::documents::undelete))
@@ -130,7 +129,6 @@ pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
         .route("/v1/docs/{doc}/versions", get(api::versions::list).post(api::versions::name))
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(shared, carry))
-        .layer(DefaultBodyLimit::max(body_bytes_max))
 }
 
 async fn nothing() -> Problem {

@@ -108,7 +108,7 @@ impl Tenants {
         self.requests.take(tenant.key, Duration::ZERO).map(drop).map_err(Spent::Requests)
     }
 
-    /// Counts bytes that have come in over a socket, and returns how long they have to wait.
+    /// Counts bytes that have come in, and returns how long they have to wait.
     pub(in crate::edge) fn bytes(&self, tenant: Tenant, bytes: u64) -> Duration {
         if !tenant.is_known {
             return Duration::ZERO;

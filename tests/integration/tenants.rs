@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use quire::config::Config;
@@ -92,6 +93,26 @@ async fn who_sends_too_much_waits_and_loses_nothing() {
     let mut other = socket(&node, &other, '2').await;
     let text = other.hear("welcome").await["text"].as_str().expect("a text").len();
     assert_eq!(text, 6 * long.len());
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_body_waits_as_frames_do_and_its_time_does_not_run_meanwhile() {
+    let (_folder, node) = limited(|config| {
+        config.edge.user_bytes_per_second = bytesize::ByteSize::kib(256);
+        config.edge.body_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let token = hour("anna", &[("a", "write")]);
+    // It is paid for in three seconds.
+    let long = "x".repeat(1_280 << 10);
+    let url = format!("http://{}/v1/docs/a", node.address);
+    let sent = reqwest::Client::new().put(&url).bearer_auth(&token).body(long.clone());
+    let sent = sent.header("content-type", "text/plain").send();
+    assert_eq!(sent.await.expect("it answers").status(), StatusCode::CREATED);
+    assert!(metric(&node, "quire_edge_held_total").await > 0, "nothing had to wait");
+    let mut own = socket(&node, &token, '1').await;
+    assert_eq!(own.hear("welcome").await["text"].as_str().map(str::len), Some(long.len()));
     node.stop().await.expect("it stops");
 }
 

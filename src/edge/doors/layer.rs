@@ -52,6 +52,9 @@ pub(in crate::edge) async fn admit(
         return Refused::from(spent).into_response();
     }
     request.extensions_mut().insert(caller);
+    if let Some(tenant) = tenant {
+        request.extensions_mut().insert(tenant);
+    }
     let answered = next.run(request);
     match tenant {
         Some(tenant) => shared.tenants.in_turn(tenant, answered).await,
