@@ -168,6 +168,10 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Sockets of one user at once; above, new ones are refused. 0: any number."),
     opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),
         "HTTP requests of one user; bursts may be twice as large. 0: any number."),
+    opt("edge.address-requests-per-second", "200", count("requests", 0, 100_000),
+        "HTTP requests of one address (in IPv6: of one /64) by whom nobody is known, but for assets; \
+         as many of its credentials may be refused before others are looked at. Bursts may be twice \
+         as large. 0: any number. This machine's are not counted."),
     opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
         "Connections at once; above, new ones are refused."),
     opt("edge.connections-per-address", "1000", count("connections", 0, 1_000_000),

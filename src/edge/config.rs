@@ -33,6 +33,10 @@ pub struct Config {
     /// HTTP requests a second of one user, the burst is twice as many; 0: any number; to 100,000;
     /// default 1,000.
     pub requests_per_second: u32,
+    /// HTTP requests a second of one address (in IPv6 of one /64) by whom nobody is known, and of
+    /// its credentials those that are refused; the burst is twice as many; 0: any number; to
+    /// 100,000; default 200.
+    pub address_requests_per_second: u32,
     /// Connections at once: 1 to 1,000,000; default 50,000.
     pub connections_max: usize,
     /// Those of one address (in IPv6 of one /64), 0: any number; to 1,000,000; default 1,000.
@@ -122,6 +126,7 @@ impl Default for Config {
             user_bytes_per_second: ByteSize::kib(512),
             sockets_per_user: 1_000,
             requests_per_second: 1_000,
+            address_requests_per_second: 200,
             connections_max: 50_000,
             connections_per_address: 1_000,
             handshakes_per_second: 100,

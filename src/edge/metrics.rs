@@ -56,6 +56,10 @@ pub(crate) enum Reason {
     Rate,
     /// A user has too many sockets, or makes too many requests.
     User,
+    /// An address asks too often without saying who asks.
+    AddressRequests,
+    /// Too many credentials of an address were refused.
+    Guesses,
     /// A trusted proxy does not say who the client is, or another address speaks as one.
     Proxy,
     /// TLS was not agreed on.
@@ -73,11 +77,13 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Full,
         Self::Address,
         Self::Rate,
         Self::User,
+        Self::AddressRequests,
+        Self::Guesses,
         Self::Proxy,
         Self::Tls,
         Self::SlowHandshake,
@@ -93,6 +99,8 @@ impl Reason {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::User => "user",
+            Self::AddressRequests => "address-requests",
+            Self::Guesses => "guesses",
             Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::SlowHandshake => "slow-handshake",

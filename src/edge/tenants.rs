@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::doors::Caller;
+use crate::edge::metrics::Reason;
 use crate::edge::port::networks::client;
 use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
@@ -34,13 +35,25 @@ const READING_MAX: Duration = Duration::from_millis(20);
 pub(in crate::edge) struct Tenant {
     /// A hash that nobody outside knows.
     key: u64,
-    is_known: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    User,
+    Address,
+    /// It is nobody in particular, and not counted.
+    Nobody,
 }
 
 /// Keeps account of what tenants take.
 pub struct Tenants {
     sockets: Counted<u64>,
     requests: Paces,
+    /// Requests of addresses at which nobody is known.
+    unknown: Paces,
+    /// Credentials of addresses that were refused.
+    guesses: Paces,
     bytes: Paces,
     shares: Shares,
     metrics: Metrics,
@@ -56,6 +69,12 @@ pub(in crate::edge) enum Spent {
     /// It asks too often; it may ask again after so long.
     #[error("too many requests: make fewer")]
     Requests(Duration),
+    /// Too much is asked at an address without saying who asks; it may ask again after so long.
+    #[error("too many requests from your address: make fewer, or sign in")]
+    Address(Duration),
+    /// Too many credentials of its address were refused; the next is looked at after so long.
+    #[error("too many credentials from your address were refused: send good ones, and wait")]
+    Guesses(Duration),
 }
 
 impl Spent {
@@ -64,7 +83,16 @@ impl Spent {
         match self {
             // Some of them end, or they do not: nobody knows when.
             Self::Sockets => Duration::from_secs(10),
-            Self::Requests(wait) => wait,
+            Self::Requests(wait) | Self::Address(wait) | Self::Guesses(wait) => wait,
+        }
+    }
+
+    /// Returns what is counted.
+    pub(in crate::edge) fn reason(self) -> Reason {
+        match self {
+            Self::Sockets | Self::Requests(_) => Reason::User,
+            Self::Address(_) => Reason::AddressRequests,
+            Self::Guesses(_) => Reason::Guesses,
         }
     }
 }
@@ -75,6 +103,8 @@ impl Tenants {
         Self {
             sockets: Counted::new(config.sockets_per_user),
             requests: Paces::new(config.requests_per_second.into()),
+            unknown: Paces::new(config.address_requests_per_second.into()),
+            guesses: Paces::new(config.address_requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
             shares: Shares::new(cores(), ON_WAY_BYTES_MAX),
             metrics: metrics.clone(),
@@ -84,17 +114,24 @@ impl Tenants {
 
     /// Returns whom it counts for, what a caller does.
     pub(in crate::edge) fn of(&self, caller: &Caller, remote: Remote) -> Tenant {
-        let address = remote.address.to_canonical();
         match caller.subject() {
-            Some(subject) => Tenant { key: self.hash.hash_one(subject), is_known: true },
-            None if address.is_loopback() => Tenant { key: rand::random(), is_known: false },
-            None => Tenant { key: self.hash.hash_one(client(address)), is_known: true },
+            Some(subject) => Tenant { key: self.hash.hash_one(subject), kind: Kind::User },
+            None => self.at(remote),
+        }
+    }
+
+    /// Returns whom it counts for, what is done at an address by whom nobody knows.
+    pub(in crate::edge) fn at(&self, remote: Remote) -> Tenant {
+        let address = remote.address.to_canonical();
+        match address.is_loopback() {
+            true => Tenant { key: rand::random(), kind: Kind::Nobody },
+            false => Tenant { key: self.hash.hash_one(client(address)), kind: Kind::Address },
         }
     }
 
     /// Takes a place for a socket.
     pub(in crate::edge) fn socket(&self, tenant: Tenant) -> Result<Permit<u64>, Spent> {
-        if !tenant.is_known {
+        if tenant.kind == Kind::Nobody {
             return Ok(Permit::free());
         }
         self.sockets.take(&tenant.key).ok_or(Spent::Sockets)
@@ -102,15 +139,32 @@ impl Tenants {
 
     /// Counts a request.
     pub(in crate::edge) fn request(&self, tenant: Tenant) -> Result<(), Spent> {
-        if !tenant.is_known {
-            return Ok(());
+        let taken = |paces: &Paces| paces.take(tenant.key, Duration::ZERO).map(drop);
+        match tenant.kind {
+            Kind::User => taken(&self.requests).map_err(Spent::Requests),
+            Kind::Address => taken(&self.unknown).map_err(Spent::Address),
+            Kind::Nobody => Ok(()),
         }
-        self.requests.take(tenant.key, Duration::ZERO).map(drop).map_err(Spent::Requests)
+    }
+
+    /// Tells whether credentials that come from an address are looked at.
+    pub(in crate::edge) fn may_try(&self, at: Tenant) -> Result<(), Spent> {
+        match at.kind {
+            Kind::User | Kind::Nobody => Ok(()),
+            Kind::Address => self.guesses.look(at.key).map_err(Spent::Guesses),
+        }
+    }
+
+    /// Counts credentials that came from an address and were refused.
+    pub(in crate::edge) fn guessed(&self, at: Tenant) {
+        if at.kind == Kind::Address {
+            self.guesses.charge(at.key, 1);
+        }
     }
 
     /// Counts bytes that have come in, and returns how long they have to wait.
     pub(in crate::edge) fn bytes(&self, tenant: Tenant, bytes: u64) -> Duration {
-        if !tenant.is_known {
+        if tenant.kind == Kind::Nobody {
             return Duration::ZERO;
         }
         self.bytes.charge(tenant.key, bytes)
