@@ -169,9 +169,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),
         "HTTP requests of one user; bursts may be twice as large. 0: any number."),
     opt("edge.address-requests-per-second", "200", count("requests", 0, 100_000),
-        "HTTP requests of one address (in IPv6: of one /64) by whom nobody is known, but for assets; \
-         as many of its credentials may be refused before others are looked at. Bursts may be twice \
-         as large. 0: any number. This machine's are not counted."),
+        "HTTP requests of one address (in IPv6: of one /64) by whom nobody is known, but for \
+         assets; as many of its credentials may be refused before others are looked at. Bursts may \
+         be twice as large. 0: any number. This machine's are not counted."),
     opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
         "Connections at once; above, new ones are refused."),
     opt("edge.connections-per-address", "1000", count("connections", 0, 1_000_000),
@@ -180,6 +180,11 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("edge.handshakes-per-second", "100", count("connections", 0, 100_000),
         "Connections that one address makes in a second; bursts may be twice as large. 0: any \
          number. This machine's are not counted."),
+    opt("edge.ping-every", r#""30s""#, millis(100, 10 * M),
+        "How often a client's socket is asked whether it is there."),
+    opt("edge.silence-max", r#""45s""#, millis(100, H),
+        "Time after it was asked in which it has to say something to the end, or is given up; it \
+         is looked at when it is asked again."),
     opt("edge.outbox-bytes-max", r#""1MiB""#, kib(16, GIB),
         "Bytes that may wait for one socket; above, they are replaced by one catch-up."),
     opt("edge.outbox-age-max", r#""10s""#, millis(100, 10 * M),
@@ -387,6 +392,11 @@ pub(crate) const RELATIONS: &[Relation] = &[
         small: "document.tick-subscribers",
         large: "document.tick-large-subscribers",
         why: "the longer tick is for more subscribers",
+    },
+    Relation {
+        small: "edge.ping-every",
+        large: "edge.silence-max",
+        why: "a client is asked once more before it is given up",
     },
     Relation { small: "document.tick", large: "document.tick-large", why: "it is the longer tick" },
 ];

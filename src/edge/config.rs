@@ -44,6 +44,13 @@ pub struct Config {
     /// Connections that one address makes in a second, the burst is twice as many; 0: any number;
     /// to 100,000; default 100.
     pub handshakes_per_second: u32,
+    /// How often a socket is asked whether it is there: 100 ms to 10 m; default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub ping_every: Duration,
+    /// Time after it was asked in which it has to say something to the end: 100 ms to 1 h; default
+    /// 45 s.
+    #[serde(with = "humantime_serde")]
+    pub silence_max: Duration,
     /// Bytes that may wait for one socket: 16 KiB to 1 GiB; default 1 MiB.
     pub outbox_bytes_max: ByteSize,
     /// Time for which they may wait: 100 ms to 10 m; default 10 s.
@@ -130,6 +137,8 @@ impl Default for Config {
             connections_max: 50_000,
             connections_per_address: 1_000,
             handshakes_per_second: 100,
+            ping_every: Duration::from_secs(30),
+            silence_max: Duration::from_secs(45),
             outbox_bytes_max: ByteSize::mib(1),
             outbox_age_max: Duration::from_secs(10),
             outbox_grace: Duration::from_secs(30),

@@ -19,7 +19,8 @@ pub struct Metrics {
     pub lagged: IntCounter,
     /// Batches over a rate.
     pub rate_limited: IntCounter,
-    /// Frames, and pieces of bodies, that waited because their client or its user had sent much before.
+    /// Frames, and pieces of bodies, that waited because their client or its user had sent much
+    /// before.
     pub held: IntCounter,
     /// Pieces of work whose turn was not at once.
     pub queued: IntCounter,

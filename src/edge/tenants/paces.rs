@@ -44,7 +44,7 @@ impl Paces {
         before.map(wait).map_err(wait)
     }
 
-    /// Takes nothing, and tells how long it would have to wait for a unit, where that is not at hand.
+    /// Takes nothing, and tells how long a unit would have to wait, where it would.
     pub(crate) fn look(&self, key: u64) -> Result<(), Duration> {
         let Some(place) = self.place(key) else { return Ok(()) };
         let now = nanos(self.began.elapsed());
