@@ -44,6 +44,7 @@ async fn every_line_has_the_address_of_the_client() {
         (&nobody, Method::GET, "/v1/docs/a", &eve, 403),
         (&nobody, Method::POST, "/v1/docs/a", &anna, 201),
         (&nobody, Method::GET, "/v1/docs/a/rights", &anna, 200),
+        (&nobody, Method::GET, "/v1/docs/a/export", &anna, 200),
         (&browser, Method::DELETE, "/auth/session", &csrf, 204),
     ] {
         let (status, _) = ask(browser, method, path, std::slice::from_ref(header)).await;
@@ -71,6 +72,7 @@ async fn every_line_has_the_address_of_the_client() {
         ("signed in", CLIENT),
         ("not signed in", CLIENT),
         ("not let in", CLIENT),
+        ("asked", CLIENT),
         ("asked", CLIENT),
         ("asked", CLIENT),
         ("asked", CLIENT),
