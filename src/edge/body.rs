@@ -12,10 +12,12 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::edge::Remote;
 use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::tenants::Tenant;
+use crate::edge::trail::turned_away;
 
 /// When a request may come again that finds no room for its body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -33,12 +35,16 @@ pub(crate) async fn body_bytes(
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let room = room(declared.unwrap_or(most).min(most), shared)?;
     let tenant = request.extensions().get::<Tenant>().copied();
+    let from = request.extensions().get::<Remote>().map(|remote| remote.address);
     let mut pieces = request.into_body().into_data_stream();
     let (mut whole, mut left) = (BytesMut::new(), shared.config.body_timeout);
     loop {
         let began = Instant::now();
         let Ok(next) = timeout(left, pieces.next()).await else {
-            shared.metrics.refuse(Reason::SlowBody);
+            match from {
+                Some(from) => turned_away(&shared.metrics, Reason::SlowBody, from),
+                None => shared.metrics.refuse(Reason::SlowBody),
+            }
             let detail = "the body did not come in time";
             return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
         };

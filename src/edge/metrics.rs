@@ -3,6 +3,7 @@
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::edge::session::waiting::Waiting;
+use crate::edge::trail::lines::Lines;
 
 /// Counts what all sessions of a node do.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub ack_sent: Histogram,
     /// Batches that wait for theirs: told to the other nodes, and not to Prometheus.
     pub waiting: Waiting,
+    /// What of the refused is written down: not told to Prometheus either.
+    pub(crate) lines: Lines,
 }
 
 /// Why something was not let in at the port.
@@ -94,7 +97,8 @@ impl Reason {
         Self::SlowReader,
     ];
 
-    fn label(self) -> &'static str {
+    /// Returns the name that it is counted under.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Address => "address",
@@ -130,6 +134,7 @@ impl Metrics {
             registry: registry.clone(),
             ack_sent,
             waiting: Waiting::default(),
+            lines: Lines::default(),
             sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
             closes: IntCounterVec::new(closes, &["reason"])?,
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,

@@ -83,15 +83,17 @@ impl Shared {
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
     let by_address = from_fn_with_state(shared.clone(), at_a_rate);
     let signing_in = from_fn_with_state(shared.clone(), signing_in);
+    let written_down = from_fn_with_state(shared.clone(), write_down);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
         .route("/auth/session", delete(login::sign_out))
+        .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
         .route("/auth/session", get(login::session).post(login::sign_in).route_layer(signing_in))
         .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
-        .layer(from_fn(write_down))
+        .layer(written_down)
         .layer(from_fn_with_state(shared.clone(), admit));
     let unasked = Routes::new()
         .route("/", get(assets::index))

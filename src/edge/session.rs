@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::doors::{Caller, Refused};
@@ -48,7 +48,7 @@ use crate::edge::session::waiting::Slot;
 use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
 use crate::edge::tenants::pace::Rate;
-use crate::edge::trail::{Address, TARGET};
+use crate::edge::trail::{Address, sent_away};
 use crate::router::Document;
 use crate::shares::Share;
 use crate::types::{DocId, ParticipantId, Revision};
@@ -88,6 +88,7 @@ pub(crate) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     shared.metrics.sessions.inc();
+    let was_in = guest.is_ok();
     let caller = guest.as_ref().ok().map(|guest| &guest.caller);
     let subject = caller.and_then(Caller::subject).map(ToString::to_string);
     let farewell = match guest {
@@ -96,11 +97,9 @@ pub(crate) async fn run<S>(
         Err(refused) => Some(Farewell::from(refused)),
     };
     if let Some(farewell) = farewell {
-        if farewell.is_refusal() {
-            let (reason, subject) = (farewell.reason(), subject.as_deref().unwrap_or("-"));
-            info!(
-                target: TARGET, reason, subject, %address, %doc, "not let in, or not any more"
-            );
+        if !was_in || farewell.is_refusal() {
+            let lines = (&shared.metrics.lines, was_in);
+            sent_away(lines, farewell.reason(), subject.as_deref(), (address, &doc));
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // What is on its way still is read, so that it does not cut the farewell off.

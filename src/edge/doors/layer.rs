@@ -14,7 +14,7 @@ use crate::edge::Remote;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::trail::{Address, TARGET};
+use crate::edge::trail::{Address, TARGET, not_let_in};
 
 /// Refuses what a page of another origin asks for.
 pub(in crate::edge) async fn own_pages(
@@ -26,7 +26,7 @@ pub(in crate::edge) async fn own_pages(
     let remote = request.extensions().get::<Remote>();
     match origins.check(request.method(), request.uri(), request.headers(), remote) {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused_entry(refused, &request).into_response(),
+        Err(refused) => refused_entry(&shared, refused, &request).into_response(),
     }
 }
 
@@ -47,12 +47,12 @@ pub(in crate::edge) async fn admit(
     };
     let caller = match judged(&shared, remote, judging).await {
         Ok(caller) => caller,
-        Err(refused) => return refused_entry(refused, &request).into_response(),
+        Err(refused) => return refused_entry(&shared, refused, &request).into_response(),
     };
     let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
     if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
         shared.metrics.refuse(spent.reason());
-        return Refused::from(spent).into_response();
+        return refused_entry(&shared, spent.into(), &request).into_response();
     }
     request.extensions_mut().insert(caller);
     if let Some(tenant) = tenant {
@@ -89,7 +89,7 @@ pub(in crate::edge) async fn at_a_rate(
 ) -> Response {
     match within_rate(&shared, &request) {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused_entry(refused, &request).into_response(),
+        Err(refused) => refused_entry(&shared, refused, &request).into_response(),
     }
 }
 
@@ -108,14 +108,24 @@ pub(in crate::edge) async fn signing_in(
         Some(Ok(())) | None => Ok(()),
     };
     if let Err(refused) = within_rate(&shared, &request).and_then(|()| may_try()) {
-        return refused_entry(refused, &request).into_response();
+        return refused_entry(&shared, refused, &request).into_response();
     }
     let headers = request.headers();
-    let presents =
-        [header::AUTHORIZATION, header::COOKIE].iter().any(|it| headers.contains_key(it));
+    let has_token = headers.contains_key(header::AUTHORIZATION);
+    let presents = has_token || headers.contains_key(header::COOKIE);
+    let address = Address::of(request.extensions());
+    let is_question = request.method().is_safe() && !presents;
     let response = next.run(request).await;
-    if let Some(at) = at.filter(|_| presents && response.status() == StatusCode::UNAUTHORIZED) {
+    if response.status() != StatusCode::UNAUTHORIZED || is_question {
+        return response;
+    }
+    if let Some(at) = at.filter(|_| presents) {
         shared.tenants.guessed(at);
+    }
+    let reason = if presents { "login" } else { "nobody" };
+    // What becomes of a token is written down where it is judged.
+    if !has_token && let Some(left_out) = shared.metrics.lines.due(address, reason) {
+        info!(target: TARGET, reason, %address, left_out, "not signed in");
     }
     response
 }
@@ -128,10 +138,8 @@ fn within_rate(shared: &Shared, request: &Request) -> Result<(), Refused> {
 }
 
 /// Writes down that somebody was not let in.
-fn refused_entry(refused: Refused, request: &Request) -> Refused {
-    let (reason, method, path) = (refused.reason(), request.method(), request.uri().path());
-    let address = Address::of(request.extensions());
-    info!(target: TARGET, reason, %address, %method, path, "not let in");
+fn refused_entry(shared: &Shared, refused: Refused, request: &Request) -> Refused {
+    not_let_in(&shared.metrics.lines, refused, request);
     refused
 }
 

@@ -30,6 +30,7 @@ use crate::edge::port::strict::Strict;
 use crate::edge::port::tls::{Tls, wants_http2};
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, routes};
+use crate::edge::trail::turned_away;
 use crate::listener::{self, BindError, Bound, Bounds, Heads};
 
 /// When a client may come again that finds too many connections.
@@ -72,7 +73,7 @@ enum Closed {
     /// It is refused.
     Refused(Reason, String),
     /// There is no room for its address, which it is told where it is plain.
-    Crowded(Crowded, TcpStream),
+    Crowded(Crowded, IpAddr, TcpStream),
 }
 
 impl Admitted {
@@ -114,7 +115,7 @@ pub async fn serve(bound: Bound, tls: Option<Tls>, shared: Arc<Shared>, stop: Ca
     let full = Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(FULL_RETRY).unasked();
     while let Some((stream, from)) = bound.accept(&stop).await {
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            shared.metrics.refuse(Reason::Full);
+            turned_away(&shared.metrics, Reason::Full, from);
             if port.tls.is_none() {
                 // A fresh socket takes so little at once; who is not told sees the end.
                 let _ = stream.try_write(full.as_bytes());
@@ -146,11 +147,11 @@ impl Port {
         match opened.unwrap_or_else(|_| Err(late())) {
             Ok(line) => self.serve(line, permit).await,
             Err(Closed::Refused(reason, why)) => {
-                self.shared.metrics.refuse(reason);
+                turned_away(&self.shared.metrics, reason, from);
                 debug!(%from, why, "a connection is refused");
             }
-            Err(Closed::Crowded(crowded, stream)) => {
-                self.shared.metrics.refuse(crowded.reason());
+            Err(Closed::Crowded(crowded, address, stream)) => {
+                turned_away(&self.shared.metrics, crowded.reason(), address);
                 if self.tls.is_none() {
                     tell(stream, crowded).await;
                 }
@@ -178,7 +179,7 @@ impl Port {
         };
         let place = match place {
             Ok(place) => place,
-            Err(crowded) => return Err(Closed::Crowded(crowded, stream)),
+            Err(crowded) => return Err(Closed::Crowded(crowded, peer.address, stream)),
         };
         let Some(tls) = &self.tls else {
             return Ok(Line { stream: Box::new(stream), peer, place, http2: false });
@@ -210,17 +211,17 @@ impl Port {
         let ending = activity.idle(config.idle_timeout, &shared.token);
         let cut = async {
             activity.stalled(config.idle_timeout).await;
-            metrics.refuse(Reason::SlowReader);
+            turned_away(metrics, Reason::SlowReader, peer.address);
         };
-        let within = config.header_timeout;
+        let (within, known) = (config.header_timeout, (peer.address, metrics.clone()));
         if http2 {
-            let io = Strict::http2(stream, within, activity.clone(), metrics.clone());
+            let io = Strict::http2(stream, within, activity.clone(), known);
             let head_bytes_max = u32::try_from(HTTP_BUFFER_BYTES).unwrap_or(u32::MAX);
             let bounds = Bounds { streams_max: config.streams_max, head_bytes_max };
             let tasks = shared.tasks.clone();
             listener::serve_http2(io, service, bounds, tasks, ending, cut).await;
         } else {
-            let io = Strict::http1(stream, within, activity.clone(), metrics.clone());
+            let io = Strict::http1(stream, within, activity.clone(), known);
             let heads = Heads { timeout: None, bytes_max: HTTP_BUFFER_BYTES };
             listener::serve(io, service, heads, ending, cut).await;
         }
