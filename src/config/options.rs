@@ -166,6 +166,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
          signed in. 0: any number. Nobody in particular on this machine is not counted."),
     opt("edge.sockets-per-user", "1000", count("sockets", 0, 1_000_000),
         "Sockets of one user at once; above, new ones are refused. 0: any number."),
+    opt("edge.documents-per-user", "1000", count("documents", 0, 1_000_000),
+        "Documents that one user's sockets have open at once; above, no other is opened for them. \
+         0: any number."),
     opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),
         "HTTP requests of one user; bursts may be twice as large. 0: any number."),
     opt("edge.address-requests-per-second", "200", count("requests", 0, 100_000),

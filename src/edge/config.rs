@@ -30,6 +30,9 @@ pub struct Config {
     pub user_bytes_per_second: ByteSize,
     /// Sockets of one user at once; 0: any number; to 1,000,000; default 1,000.
     pub sockets_per_user: usize,
+    /// Documents that one user's sockets have open at once; 0: any number; to 1,000,000; default
+    /// 1,000.
+    pub documents_per_user: usize,
     /// HTTP requests a second of one user, the burst is twice as many; 0: any number; to 100,000;
     /// default 1,000.
     pub requests_per_second: u32,
@@ -132,6 +135,7 @@ impl Default for Config {
             bytes_per_second: ByteSize::kib(512),
             user_bytes_per_second: ByteSize::kib(512),
             sockets_per_user: 1_000,
+            documents_per_user: 1_000,
             requests_per_second: 1_000,
             address_requests_per_second: 200,
             connections_max: 50_000,

@@ -60,6 +60,8 @@ pub(crate) enum Reason {
     Rate,
     /// A user has too many sockets, or makes too many requests.
     User,
+    /// A user has too many documents open.
+    Documents,
     /// An address asks too often without saying who asks.
     AddressRequests,
     /// Too many credentials of an address were refused.
@@ -81,11 +83,12 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Full,
         Self::Address,
         Self::Rate,
         Self::User,
+        Self::Documents,
         Self::AddressRequests,
         Self::Guesses,
         Self::Proxy,
@@ -104,6 +107,7 @@ impl Reason {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::User => "user",
+            Self::Documents => "documents",
             Self::AddressRequests => "address-requests",
             Self::Guesses => "guesses",
             Self::Proxy => "proxy",

@@ -45,9 +45,9 @@ use crate::edge::session::hello::Early;
 use crate::edge::session::metered::Traffic;
 use crate::edge::session::outbox::{Bounds, Outbox, Taken};
 use crate::edge::session::waiting::Slot;
-use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
 use crate::edge::tenants::pace::Rate;
+use crate::edge::tenants::{Tenant, opened};
 use crate::edge::trail::{Address, sent_away};
 use crate::router::Document;
 use crate::shares::Share;
@@ -72,9 +72,9 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Guest {
     pub(crate) caller: Caller,
     pub(crate) tenant: Tenant,
-    /// Its place among the sockets of the tenant.
+    /// Its place among the sockets of the tenant, and among its documents.
     #[expect(dead_code, reason = "held, not read")]
-    pub(crate) place: Permit<u64>,
+    pub(crate) place: (Permit<u64>, opened::Held),
 }
 
 /// Serves one client until it goes or is sent away; `traffic` counts what its socket has taken.

@@ -22,6 +22,7 @@ use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session::metered::Metered;
 use crate::edge::session::{self, Guest};
+use crate::edge::tenants::Spent;
 use crate::edge::trail::Address;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
@@ -73,11 +74,13 @@ pub(crate) async fn upgrade(
     };
     let guest = caller.and_then(|caller| {
         let tenant = shared.tenants.of(&caller, remote);
-        let place = shared.tenants.socket(tenant).map_err(|spent| {
+        let spent = |spent: Spent| {
             shared.metrics.refuse(spent.reason());
             Refused::from(spent)
-        })?;
-        Ok(Guest { caller, tenant, place })
+        };
+        let place = shared.tenants.socket(tenant).map_err(spent)?;
+        let document = shared.tenants.document(tenant, &doc).map_err(spent)?;
+        Ok(Guest { caller, tenant, place: (place, document) })
     });
     let address = Address::of(request.extensions());
     let admitted = request.extensions_mut().remove::<Admitted>();

@@ -2,6 +2,7 @@
 //! address.
 
 pub(in crate::edge) mod counted;
+pub(in crate::edge) mod opened;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod paces;
 
@@ -17,10 +18,12 @@ use crate::edge::metrics::Reason;
 use crate::edge::port::networks::client;
 use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
+use crate::edge::tenants::opened::{Held, Opened};
 use crate::edge::tenants::paces::Paces;
 use crate::edge::{Config, Metrics};
 use crate::shares::{Coming, Share, Shares};
 use crate::task::cores;
+use crate::types::DocId;
 
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
@@ -49,6 +52,7 @@ enum Kind {
 /// Keeps account of what tenants take.
 pub struct Tenants {
     sockets: Counted<u64>,
+    documents: Opened,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -66,6 +70,9 @@ pub(in crate::edge) enum Spent {
     /// It has as many sockets as it may have.
     #[error("you have too many sockets open: close some")]
     Sockets,
+    /// It has as many documents open as it may have.
+    #[error("you have too many documents open: close some")]
+    Documents,
     /// It asks too often; it may ask again after so long.
     #[error("too many requests: make fewer")]
     Requests(Duration),
@@ -82,7 +89,7 @@ impl Spent {
     pub(in crate::edge) fn retry(self) -> Duration {
         match self {
             // Some of them end, or they do not: nobody knows when.
-            Self::Sockets => Duration::from_secs(10),
+            Self::Sockets | Self::Documents => Duration::from_secs(10),
             Self::Requests(wait) | Self::Address(wait) | Self::Guesses(wait) => wait,
         }
     }
@@ -91,6 +98,7 @@ impl Spent {
     pub(in crate::edge) fn reason(self) -> Reason {
         match self {
             Self::Sockets | Self::Requests(_) => Reason::User,
+            Self::Documents => Reason::Documents,
             Self::Address(_) => Reason::AddressRequests,
             Self::Guesses(_) => Reason::Guesses,
         }
@@ -102,6 +110,7 @@ impl Tenants {
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
             sockets: Counted::new(config.sockets_per_user),
+            documents: Opened::new(config.documents_per_user),
             requests: Paces::new(config.requests_per_second.into()),
             unknown: Paces::new(config.address_requests_per_second.into()),
             guesses: Paces::new(config.address_requests_per_second.into()),
@@ -135,6 +144,14 @@ impl Tenants {
             return Ok(Permit::free());
         }
         self.sockets.take(&tenant.key).ok_or(Spent::Sockets)
+    }
+
+    /// Takes a place for a document, which is given back when the last socket to it has gone.
+    pub(in crate::edge) fn document(&self, tenant: Tenant, doc: &DocId) -> Result<Held, Spent> {
+        if tenant.kind == Kind::Nobody {
+            return Ok(Held::free());
+        }
+        self.documents.take(tenant.key, doc).ok_or(Spent::Documents)
     }
 
     /// Counts a request.

@@ -23,9 +23,14 @@ async fn limited(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Node) 
 }
 
 async fn socket(node: &Node, token: &str, digit: char) -> Raw {
+    socket_to(node, "a", token, digit).await
+}
+
+async fn socket_to(node: &Node, doc: &str, token: &str, digit: char) -> Raw {
+    let path = format!("/ws/{doc}");
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "quire.v1")];
-    let mut raw = Raw::upgrade_with(node, "/ws/a", &headers).await.expect("it is told inside");
+    let mut raw = Raw::upgrade_with(node, &path, &headers).await.expect("it is told inside");
     raw.send(&hello(digit, "")).await;
     raw
 }
@@ -47,6 +52,37 @@ async fn a_user_has_so_many_sockets_whatever_their_tokens() {
     // Until the node has noticed that it is gone.
     loop {
         let heard = socket(&node, &token(), '5').await.next().await;
+        if heard["t"] == "welcome" {
+            break;
+        }
+        assert_eq!(heard["code"], "rate", "{heard}");
+    }
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_documents_open_over_all_sockets() {
+    let (_folder, node) = limited(|config| config.edge.documents_per_user = 2).await;
+    let token = || hour("anna", &[("*", "write")]);
+    let open = async |doc: &str, digit| socket_to(&node, doc, &token(), digit).await;
+    let mut first = open("a", '1').await;
+    let mut again = open("a", '2').await;
+    let mut second = open("b", '3').await;
+    for raw in [&mut first, &mut again, &mut second] {
+        raw.hear("welcome").await;
+    }
+    let (error, code) = open("c", '4').await.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("rate"), 4529), "{error}");
+    assert!(
+        error["retry_ms"].is_u64() && error["msg"].to_string().contains("documents"),
+        "{error}"
+    );
+    assert_eq!(refused(&node, "documents").await, 1);
+    socket_to(&node, "c", &hour("eve", &[("*", "write")]), '5').await.hear("welcome").await;
+    drop((first, again));
+    // Until the node has noticed that both are gone.
+    loop {
+        let heard = open("c", '6').await.next().await;
         if heard["t"] == "welcome" {
             break;
         }

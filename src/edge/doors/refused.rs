@@ -87,6 +87,7 @@ impl Refused {
             Self::Crowded(Crowded::Many) => "address",
             Self::Crowded(Crowded::Fast(_)) => "rate",
             Self::Spent(Spent::Sockets) => "sockets",
+            Self::Spent(Spent::Documents) => "documents",
             Self::Spent(Spent::Requests(_)) => "requests",
             Self::Spent(Spent::Address(_)) => "address-requests",
             Self::Spent(Spent::Guesses(_)) => "guesses",
