@@ -225,9 +225,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
          when it changes. Empty: the port is plain."),
     opt("edge.tls-key-file", r#""""#, Kind::Text,
         "The key of that certificate, in PEM, readable by Quire alone."),
-    opt("edge.page-max-age", r#""30s""#, millis(S, D),
+    opt("edge.page-max-age", r#""25s""#, millis(S, D),
         "Time for which caches keep the page of a public document; whole seconds count."),
-    opt("edge.page-stale", r#""10s""#, millis(0, D),
+    opt("edge.page-stale", r#""5s""#, millis(0, D),
         "Time after it for which caches may show it while they ask for the next."),
 
     opt("auth.open", "false", Kind::Switch,

@@ -97,12 +97,12 @@ pub struct Config {
     pub tls_certificate_file: PathBuf,
     /// The key of that certificate, in PEM.
     pub tls_key_file: PathBuf,
-    /// Time for which caches keep the page of a public document: 1 s to 1 d; default 30 s. Whole
+    /// Time for which caches keep the page of a public document: 1 s to 1 d; default 25 s. Whole
     /// seconds count.
     #[serde(with = "humantime_serde")]
     pub page_max_age: Duration,
     /// Time after it for which they may show it while they ask for the next: 0 s to 1 d; default
-    /// 10 s. Whole seconds count.
+    /// 5 s. Whole seconds count.
     #[serde(with = "humantime_serde")]
     pub page_stale: Duration,
 }
@@ -159,8 +159,8 @@ impl Default for Config {
             proxy_header: ProxyHeader::None,
             tls_certificate_file: PathBuf::new(),
             tls_key_file: PathBuf::new(),
-            page_max_age: Duration::from_secs(30),
-            page_stale: Duration::from_secs(10),
+            page_max_age: Duration::from_secs(25),
+            page_stale: Duration::from_secs(5),
         }
     }
 }
