@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use futures_util::TryStreamExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -45,6 +45,8 @@ pub struct Bounds {
 pub struct Answer {
     /// The status, of a refusal or a redirect, too.
     pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -101,9 +103,9 @@ impl Http {
             None if error.is_connect() => AskError::Unreached(root(&error)),
             None => AskError::Unanswered(root(&error)),
         })?;
-        let status = answer.status();
-        let body = self.read(Body::new(answer.into_body()).into_data_stream()).await?;
-        Ok(Answer { status, body })
+        let (head, body) = answer.into_parts();
+        let body = self.read(Body::new(body).into_data_stream()).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
     async fn read(&self, mut chunks: BodyDataStream) -> Result<Vec<u8>, AskError> {

@@ -162,12 +162,19 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Bytes that one session sends in a second, bursts may be twice as large; what comes beyond \
          that waits."),
     opt("edge.user-bytes-per-second", r#""512KiB""#, kib(0, TIB),
-        "The same of all sessions of one user; of an address where nobody is signed in. 0: any \
-         number. Nobody in particular on this machine is not counted."),
+        "The same of all sessions and HTTP requests of one user; of an address where nobody is \
+         signed in. 0: any number. Nobody in particular on this machine is not counted."),
     opt("edge.sockets-per-user", "1000", count("sockets", 0, 1_000_000),
         "Sockets of one user at once; above, new ones are refused. 0: any number."),
+    opt("edge.documents-per-user", "1000", count("documents", 0, 1_000_000),
+        "Documents that one user's sockets have open at once; above, no other is opened for them. \
+         0: any number."),
     opt("edge.requests-per-second", "1000", count("requests", 0, 100_000),
         "HTTP requests of one user; bursts may be twice as large. 0: any number."),
+    opt("edge.address-requests-per-second", "200", count("requests", 0, 100_000),
+        "HTTP requests of one address (in IPv6: of one /64) by whom nobody is known, but for \
+         assets; as many of its credentials may be refused before others are looked at. Bursts may \
+         be twice as large. 0: any number. This machine's are not counted."),
     opt("edge.connections-max", "50000", count("connections", 1, 1_000_000),
         "Connections at once; above, new ones are refused."),
     opt("edge.connections-per-address", "1000", count("connections", 0, 1_000_000),
@@ -176,6 +183,11 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("edge.handshakes-per-second", "100", count("connections", 0, 100_000),
         "Connections that one address makes in a second; bursts may be twice as large. 0: any \
          number. This machine's are not counted."),
+    opt("edge.ping-every", r#""30s""#, millis(100, 10 * M),
+        "How often a client's socket is asked whether it is there."),
+    opt("edge.silence-max", r#""45s""#, millis(100, H),
+        "Time after it was asked in which it has to say something to the end, or is given up; it \
+         is looked at when it is asked again."),
     opt("edge.outbox-bytes-max", r#""1MiB""#, kib(16, GIB),
         "Bytes that may wait for one socket; above, they are replaced by one catch-up."),
     opt("edge.outbox-age-max", r#""10s""#, millis(100, 10 * M),
@@ -213,9 +225,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
          when it changes. Empty: the port is plain."),
     opt("edge.tls-key-file", r#""""#, Kind::Text,
         "The key of that certificate, in PEM, readable by Quire alone."),
-    opt("edge.page-max-age", r#""30s""#, millis(S, D),
+    opt("edge.page-max-age", r#""25s""#, millis(S, D),
         "Time for which caches keep the page of a public document; whole seconds count."),
-    opt("edge.page-stale", r#""10s""#, millis(0, D),
+    opt("edge.page-stale", r#""5s""#, millis(0, D),
         "Time after it for which caches may show it while they ask for the next."),
 
     opt("auth.open", "false", Kind::Switch,
@@ -386,6 +398,11 @@ pub(crate) const RELATIONS: &[Relation] = &[
         small: "document.tick-subscribers",
         large: "document.tick-large-subscribers",
         why: "the longer tick is for more subscribers",
+    },
+    Relation {
+        small: "edge.ping-every",
+        large: "edge.silence-max",
+        why: "a client is asked once more before it is given up",
     },
     Relation { small: "document.tick", large: "document.tick-large", why: "it is the longer tick" },
 ];

@@ -133,7 +133,8 @@ impl Write {
                 EventKind::Created
                 | EventKind::VersionNamed { .. }
                 | EventKind::Restored { .. } => Right::Write,
-                EventKind::Exported { .. } => Right::History,
+                // Who may read it may take it away; what has the history is asked for that.
+                EventKind::Exported { .. } => Right::Read,
                 EventKind::Deleted
                 | EventKind::Undeleted
                 | EventKind::HistoryCut { .. }

@@ -16,8 +16,9 @@ use axum::response::{IntoResponse, Response as Answer};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use crate::edge::body::body_bytes;
 use crate::edge::doors::{Caller, between};
-use crate::edge::extract::{body_bytes, doc_id};
+use crate::edge::extract::doc_id;
 use crate::edge::pages;
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, documents};

@@ -25,14 +25,21 @@ pub struct Config {
     pub cursors_per_second: u32,
     /// Bytes a second of one session, the burst is twice as many: 64 KiB to 1 GiB; default 512 KiB.
     pub bytes_per_second: ByteSize,
-    /// Bytes a second of all sessions of one user, the burst is twice as many; 0: any number; to
-    /// 1 TiB; default 512 KiB.
+    /// Bytes a second of all sessions and HTTP requests of one user, the burst is twice as many; 0:
+    /// any number; to 1 TiB; default 512 KiB.
     pub user_bytes_per_second: ByteSize,
     /// Sockets of one user at once; 0: any number; to 1,000,000; default 1,000.
     pub sockets_per_user: usize,
+    /// Documents that one user's sockets have open at once; 0: any number; to 1,000,000; default
+    /// 1,000.
+    pub documents_per_user: usize,
     /// HTTP requests a second of one user, the burst is twice as many; 0: any number; to 100,000;
     /// default 1,000.
     pub requests_per_second: u32,
+    /// HTTP requests a second of one address (in IPv6 of one /64) by whom nobody is known, and of
+    /// its credentials those that are refused; the burst is twice as many; 0: any number; to
+    /// 100,000; default 200.
+    pub address_requests_per_second: u32,
     /// Connections at once: 1 to 1,000,000; default 50,000.
     pub connections_max: usize,
     /// Those of one address (in IPv6 of one /64), 0: any number; to 1,000,000; default 1,000.
@@ -40,6 +47,13 @@ pub struct Config {
     /// Connections that one address makes in a second, the burst is twice as many; 0: any number;
     /// to 100,000; default 100.
     pub handshakes_per_second: u32,
+    /// How often a socket is asked whether it is there: 100 ms to 10 m; default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub ping_every: Duration,
+    /// Time after it was asked in which it has to say something to the end: 100 ms to 1 h; default
+    /// 45 s.
+    #[serde(with = "humantime_serde")]
+    pub silence_max: Duration,
     /// Bytes that may wait for one socket: 16 KiB to 1 GiB; default 1 MiB.
     pub outbox_bytes_max: ByteSize,
     /// Time for which they may wait: 100 ms to 10 m; default 10 s.
@@ -83,12 +97,12 @@ pub struct Config {
     pub tls_certificate_file: PathBuf,
     /// The key of that certificate, in PEM.
     pub tls_key_file: PathBuf,
-    /// Time for which caches keep the page of a public document: 1 s to 1 d; default 30 s. Whole
+    /// Time for which caches keep the page of a public document: 1 s to 1 d; default 25 s. Whole
     /// seconds count.
     #[serde(with = "humantime_serde")]
     pub page_max_age: Duration,
     /// Time after it for which they may show it while they ask for the next: 0 s to 1 d; default
-    /// 10 s. Whole seconds count.
+    /// 5 s. Whole seconds count.
     #[serde(with = "humantime_serde")]
     pub page_stale: Duration,
 }
@@ -121,10 +135,14 @@ impl Default for Config {
             bytes_per_second: ByteSize::kib(512),
             user_bytes_per_second: ByteSize::kib(512),
             sockets_per_user: 1_000,
+            documents_per_user: 1_000,
             requests_per_second: 1_000,
+            address_requests_per_second: 200,
             connections_max: 50_000,
             connections_per_address: 1_000,
             handshakes_per_second: 100,
+            ping_every: Duration::from_secs(30),
+            silence_max: Duration::from_secs(45),
             outbox_bytes_max: ByteSize::mib(1),
             outbox_age_max: Duration::from_secs(10),
             outbox_grace: Duration::from_secs(30),
@@ -141,8 +159,8 @@ impl Default for Config {
             proxy_header: ProxyHeader::None,
             tls_certificate_file: PathBuf::new(),
             tls_key_file: PathBuf::new(),
-            page_max_age: Duration::from_secs(30),
-            page_stale: Duration::from_secs(10),
+            page_max_age: Duration::from_secs(25),
+            page_stale: Duration::from_secs(5),
         }
     }
 }

@@ -2,31 +2,24 @@
 //! mistakes are told as problems.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
 use crate::access::{Access, Asker, Right, Subject};
 use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Refusal, Visit, Welcome, Write};
 use crate::edge::api::tag::Tag;
+use crate::edge::body::body_bytes;
 use crate::edge::doors::Caller;
-use crate::edge::metrics::Reason;
 use crate::edge::model::Import;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::types::{Author, DocId, Revision, SessionId};
-
-/// When a request may come again that finds no room for its body.
-const ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// A JSON answer, made for this request.
 pub(crate) struct Fresh<T>(pub(crate) T);
@@ -268,29 +261,4 @@ fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let detail = format!("the body is not the JSON that this address takes: {bad}");
         Problem::bad_request("bad-body", &detail)
     })
-}
-
-/// Reads a body, and returns the room that it takes among all bodies.
-pub(crate) async fn body_bytes(
-    request: Request,
-    shared: &Arc<Shared>,
-) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
-    let most = shared.config.body_bytes_max.as_u64();
-    let declared = request.headers().get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-    let kib = declared.unwrap_or(most).min(most).div_ceil(1_024).max(1);
-    let room = u32::try_from(kib).unwrap_or(u32::MAX);
-    let Ok(room) = shared.bodies.clone().try_acquire_many_owned(room) else {
-        let full = "too much is being written to this node: try again in a second";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY));
-    };
-    let reading = Bytes::from_request(request, shared);
-    let coming = timeout(shared.config.body_timeout, reading).await;
-    let late = |_| {
-        shared.metrics.refuse(Reason::SlowBody);
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
-    };
-    let bytes =
-        coming.map_err(late)?.map_err(|bad| Problem::new(bad.status(), &bad.body_text()))?;
-    Ok((bytes, room))
 }

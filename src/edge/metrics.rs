@@ -3,6 +3,7 @@
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::edge::session::waiting::Waiting;
+use crate::edge::trail::lines::Lines;
 
 /// Counts what all sessions of a node do.
 #[derive(Clone)]
@@ -19,7 +20,8 @@ pub struct Metrics {
     pub lagged: IntCounter,
     /// Batches over a rate.
     pub rate_limited: IntCounter,
-    /// Frames that waited because their client or its user had sent much before.
+    /// Frames, and pieces of bodies, that waited because their client or its user had sent much
+    /// before.
     pub held: IntCounter,
     /// Pieces of work whose turn was not at once.
     pub queued: IntCounter,
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub ack_sent: Histogram,
     /// Batches that wait for theirs: told to the other nodes, and not to Prometheus.
     pub waiting: Waiting,
+    /// What of the refused is written down: not told to Prometheus either.
+    pub(crate) lines: Lines,
 }
 
 /// Why something was not let in at the port.
@@ -56,6 +60,12 @@ pub(crate) enum Reason {
     Rate,
     /// A user has too many sockets, or makes too many requests.
     User,
+    /// A user has too many documents open.
+    Documents,
+    /// An address asks too often without saying who asks.
+    AddressRequests,
+    /// Too many credentials of an address were refused.
+    Guesses,
     /// A trusted proxy does not say who the client is, or another address speaks as one.
     Proxy,
     /// TLS was not agreed on.
@@ -73,11 +83,14 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Full,
         Self::Address,
         Self::Rate,
         Self::User,
+        Self::Documents,
+        Self::AddressRequests,
+        Self::Guesses,
         Self::Proxy,
         Self::Tls,
         Self::SlowHandshake,
@@ -87,12 +100,16 @@ impl Reason {
         Self::SlowReader,
     ];
 
-    fn label(self) -> &'static str {
+    /// Returns the name that it is counted under.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Address => "address",
             Self::Rate => "rate",
             Self::User => "user",
+            Self::Documents => "documents",
+            Self::AddressRequests => "address-requests",
+            Self::Guesses => "guesses",
             Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::SlowHandshake => "slow-handshake",
@@ -121,6 +138,7 @@ impl Metrics {
             registry: registry.clone(),
             ack_sent,
             waiting: Waiting::default(),
+            lines: Lines::default(),
             sessions: IntGauge::new("quire_edge_sessions", "Sessions connected")?,
             closes: IntCounterVec::new(closes, &["reason"])?,
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,

@@ -13,6 +13,7 @@
 
 mod api;
 mod assets;
+mod body;
 mod carried;
 mod config;
 pub mod doors;

@@ -15,6 +15,9 @@ use crate::edge::refusal;
 /// document closing.
 const SOON: Duration = Duration::from_secs(1);
 
+/// What a problem is sent as.
+const KIND: &str = "application/problem+json";
+
 /// Says what went wrong, and what to do next.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -125,25 +128,46 @@ impl From<Failure> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = ProblemBody {
+impl Problem {
+    /// Spells it over HTTP/1.1 for whoever has asked nothing yet; the connection ends with it.
+    pub(crate) fn unasked(&self) -> String {
+        let body = serde_json::to_string(&self.body()).expect("words and numbers are JSON");
+        let retry = self.retry.map(seconds).map(|after| format!("retry-after: {after}\r\n"));
+        format!(
+            "HTTP/1.1 {}\r\n{}content-length: {}\r\ncontent-type: {KIND}\r\n\
+             cache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+            self.status,
+            retry.unwrap_or_default(),
+            body.len(),
+        )
+    }
+
+    fn body(&self) -> ProblemBody<'_> {
+        ProblemBody {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
-        };
-        let mut response = (self.status, axum::Json(body)).into_response();
+        }
+    }
+}
+
+/// Returns a time in whole seconds, at least one.
+fn seconds(span: Duration) -> u64 {
+    (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1)
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.body())).into_response();
         let headers = response.headers_mut();
-        let kind = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KIND));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(retry) = self.retry {
-            let seconds = retry.as_secs() + u64::from(retry.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(retry)));
         }
         response
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router as Routes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
+use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -15,7 +16,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::edge::api::documents::{create, import, text};
 use crate::edge::carried::carry;
-use crate::edge::doors::layer::{admit, own_pages};
+use crate::edge::doors::layer::{admit, at_a_rate, own_pages, signing_in};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
@@ -80,31 +81,41 @@ impl Shared {
 
 /// Returns all routes.
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
+    let by_address = from_fn_with_state(shared.clone(), at_a_rate);
+    let signing_in = from_fn_with_state(shared.clone(), signing_in);
+    let written_down = from_fn_with_state(shared.clone(), write_down);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
         .route("/auth/session", delete(login::sign_out))
+        .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
-        .route("/auth/session", get(login::session).post(login::sign_in))
+        .route("/auth/session", get(login::session).post(login::sign_in).route_layer(signing_in))
         .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
-        .layer(from_fn(write_down))
+        .layer(written_down)
         .layer(from_fn_with_state(shared.clone(), admit));
-    Routes::new()
-        .route("/ws/{doc}", get(socket::upgrade))
+    let unasked = Routes::new()
         .route("/", get(assets::index))
         .route("/login", get(assets::login))
         .route("/d/{doc}", get(assets::editor))
-        .route("/assets/{name}", get(assets::asset))
         .route("/pub/{doc}", get(pages::page))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/openapi.json", get(api::openapi::described))
+        .route_layer(by_address.clone())
+        .method_not_allowed_fallback(no_method);
+    Routes::new()
+        .route("/ws/{doc}", get(socket::upgrade))
+        // A page loads many at once, and a cache keeps them for ever.
+        .route("/assets/{name}", get(assets::asset))
+        // Whoever runs the node asks these, from wherever clients come.
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
         .method_not_allowed_fallback(no_method)
+        .merge(unasked)
         .merge(auth)
         .merge(documents)
-        .fallback(nothing)
+        .fallback(nothing.layer(by_address))
         .layer(from_fn_with_state(shared.clone(), own_pages))
         .layer(cors(&shared.doors))
         .layer(from_fn(held_to_the_table))
@@ -113,7 +124,6 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
 
 /// Returns the routes about documents, where who asks is known already.
 pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
-    let body_bytes_max = shared.config.body_bytes_max.as_u64() as usize;
     Routes::new()
         .route("/v1/docs/{doc}", get(text).post(create).put(import).delete(api::documents::delete))
         .route("/v1/docs/{doc}/undelete", post(api::documents::undelete))
@@ -130,7 +140,6 @@ pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
         .route("/v1/docs/{doc}/versions", get(api::versions::list).post(api::versions::name))
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(shared, carry))
-        .layer(DefaultBodyLimit::max(body_bytes_max))
 }
 
 async fn nothing() -> Problem {

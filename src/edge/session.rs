@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tracing::{error, info};
+use tracing::{debug, error};
 
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::doors::{Caller, Refused};
@@ -45,10 +45,10 @@ use crate::edge::session::hello::Early;
 use crate::edge::session::metered::Traffic;
 use crate::edge::session::outbox::{Bounds, Outbox, Taken};
 use crate::edge::session::waiting::Slot;
-use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
 use crate::edge::tenants::pace::Rate;
-use crate::edge::trail::{Address, TARGET};
+use crate::edge::tenants::{Tenant, opened};
+use crate::edge::trail::{Address, sent_away};
 use crate::router::Document;
 use crate::shares::Share;
 use crate::types::{DocId, ParticipantId, Revision};
@@ -58,10 +58,6 @@ use crate::wire::{
 };
 
 pub use waiting::Waiting;
-
-/// How often a silent client is asked whether it is there, and when it is given up.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const SILENT_MAX: Duration = Duration::from_secs(75);
 
 /// How many pings of a client are answered.
 const PINGS_PER_SECOND: u64 = 20;
@@ -76,9 +72,9 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Guest {
     pub(crate) caller: Caller,
     pub(crate) tenant: Tenant,
-    /// Its place among the sockets of the tenant.
+    /// Its place among the sockets of the tenant, and among its documents.
     #[expect(dead_code, reason = "held, not read")]
-    pub(crate) place: Permit<u64>,
+    pub(crate) place: (Permit<u64>, opened::Held),
 }
 
 /// Serves one client until it goes or is sent away; `traffic` counts what its socket has taken.
@@ -92,6 +88,7 @@ pub(crate) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     shared.metrics.sessions.inc();
+    let was_in = guest.is_ok();
     let caller = guest.as_ref().ok().map(|guest| &guest.caller);
     let subject = caller.and_then(Caller::subject).map(ToString::to_string);
     let farewell = match guest {
@@ -100,11 +97,9 @@ pub(crate) async fn run<S>(
         Err(refused) => Some(Farewell::from(refused)),
     };
     if let Some(farewell) = farewell {
-        if farewell.is_refusal() {
-            let (reason, subject) = (farewell.reason(), subject.as_deref().unwrap_or("-"));
-            info!(
-                target: TARGET, reason, subject, %address, %doc, "not let in, or not any more"
-            );
+        if !was_in || farewell.is_refusal() {
+            let lines = (&shared.metrics.lines, was_in);
+            sent_away(lines, farewell.reason(), subject.as_deref(), (address, &doc));
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
         // What is on its way still is read, so that it does not cut the farewell off.
@@ -184,7 +179,8 @@ struct Session {
     placed: Option<(Revision, Option<(u64, u64)>)>,
     /// Whom it has been told of.
     others: BTreeSet<ParticipantId>,
-    heard: Instant,
+    /// Since when it has left it unanswered whether it is there.
+    asked: Option<Instant>,
     frames: Vec<Bytes>,
 }
 
@@ -258,7 +254,7 @@ where
         moved: false,
         placed: None,
         others: BTreeSet::new(),
-        heard: Instant::now(),
+        asked: None,
         frames: vec![frame],
     };
     Ok(session)
@@ -278,7 +274,8 @@ impl Session {
         let clients = || shared.metrics.sessions.get();
         let most = shared.config.shutdown_grace / 4;
         let mut turn = pin!(leave::turn(&shared.token, self.to.session, clients, most));
-        let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let every = shared.config.ping_every;
+        let mut ping = tokio::time::interval_at(Instant::now() + every, every);
         loop {
             if let Err(farewell) = self.send(socket).await {
                 return farewell;
@@ -520,13 +517,28 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.heard.elapsed() > SILENT_MAX {
-            return ControlFlow::Break(None);
+        let config = &self.shared.config;
+        if self.held.is_some() {
+            // Nothing more is read of it: what it has answered may wait behind that.
+            self.asked = None;
         }
-        match timeout(PING_EVERY, socket.send(Message::Ping(Bytes::new()))).await {
+        // Of a frame that has only begun nothing is heard.
+        let is_silent = self.asked.is_some_and(|since| since.elapsed() >= config.silence_max);
+        if is_silent {
+            return self.give_up();
+        }
+        self.asked.get_or_insert_with(Instant::now);
+        match timeout(config.ping_every, socket.send(Message::Ping(Bytes::new()))).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+            Ok(Err(_)) => ControlFlow::Break(None),
+            Err(_) => self.give_up(),
         }
+    }
+
+    fn give_up(&self) -> ControlFlow<Option<Farewell>> {
+        debug!(doc = %self.doc, "a client that does not answer is given up");
+        self.shared.metrics.closes.with_label_values(&["silent"]).inc();
+        ControlFlow::Break(None)
     }
 
     fn or_closed(&self, result: Result<(), Closed>) -> ControlFlow<Option<Farewell>> {

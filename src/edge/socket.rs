@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{Instrument, debug};
 
 use crate::edge::doors::Refused;
-use crate::edge::metrics::Reason;
+use crate::edge::doors::layer::judged;
 use crate::edge::model::Named;
 use crate::edge::port::gate::Crowded;
 use crate::edge::port::listener::Admitted;
@@ -22,6 +22,7 @@ use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::session::metered::Metered;
 use crate::edge::session::{self, Guest};
+use crate::edge::tenants::Spent;
 use crate::edge::trail::Address;
 use crate::wire::{Rejected, choose_subprotocol, doc_from_path};
 
@@ -61,20 +62,25 @@ pub(crate) async fn upgrade(
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return answer;
     };
+    let remote = request.extensions().get::<Remote>().copied().expect("the port tells");
     let (headers, query) = (request.headers(), request.uri().query());
     let caller = match request.extensions().get::<Crowded>() {
         // A ticket is not used up for it.
         Some(crowded) => Err(Refused::Crowded(*crowded)),
-        None => shared.doors.socket_caller(headers, query, offer.csrf, &shared.router).await,
+        None => {
+            let asks = shared.doors.socket_caller(headers, query, offer.csrf, &shared.router);
+            judged(&shared, Some(remote), asks).await
+        }
     };
-    let remote = request.extensions().get::<Remote>().copied().expect("the port tells");
     let guest = caller.and_then(|caller| {
         let tenant = shared.tenants.of(&caller, remote);
-        let place = shared.tenants.socket(tenant).map_err(|spent| {
-            shared.metrics.refuse(Reason::User);
+        let spent = |spent: Spent| {
+            shared.metrics.refuse(spent.reason());
             Refused::from(spent)
-        })?;
-        Ok(Guest { caller, tenant, place })
+        };
+        let place = shared.tenants.socket(tenant).map_err(spent)?;
+        let document = shared.tenants.document(tenant, &doc).map_err(spent)?;
+        Ok(Guest { caller, tenant, place: (place, document) })
     });
     let address = Address::of(request.extensions());
     let admitted = request.extensions_mut().remove::<Admitted>();

@@ -2,6 +2,7 @@
 //! address.
 
 pub(in crate::edge) mod counted;
+pub(in crate::edge) mod opened;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod paces;
 
@@ -13,13 +14,16 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::doors::Caller;
+use crate::edge::metrics::Reason;
 use crate::edge::port::networks::client;
 use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
+use crate::edge::tenants::opened::{Held, Opened};
 use crate::edge::tenants::paces::Paces;
 use crate::edge::{Config, Metrics};
 use crate::shares::{Coming, Share, Shares};
 use crate::task::cores;
+use crate::types::DocId;
 
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
@@ -34,13 +38,26 @@ const READING_MAX: Duration = Duration::from_millis(20);
 pub(in crate::edge) struct Tenant {
     /// A hash that nobody outside knows.
     key: u64,
-    is_known: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    User,
+    Address,
+    /// It is nobody in particular, and not counted.
+    Nobody,
 }
 
 /// Keeps account of what tenants take.
 pub struct Tenants {
     sockets: Counted<u64>,
+    documents: Opened,
     requests: Paces,
+    /// Requests of addresses at which nobody is known.
+    unknown: Paces,
+    /// Credentials of addresses that were refused.
+    guesses: Paces,
     bytes: Paces,
     shares: Shares,
     metrics: Metrics,
@@ -53,9 +70,18 @@ pub(in crate::edge) enum Spent {
     /// It has as many sockets as it may have.
     #[error("you have too many sockets open: close some")]
     Sockets,
+    /// It has as many documents open as it may have.
+    #[error("you have too many documents open: close some")]
+    Documents,
     /// It asks too often; it may ask again after so long.
     #[error("too many requests: make fewer")]
     Requests(Duration),
+    /// Too much is asked at an address without saying who asks; it may ask again after so long.
+    #[error("too many requests from your address: make fewer, or sign in")]
+    Address(Duration),
+    /// Too many credentials of its address were refused; the next is looked at after so long.
+    #[error("too many credentials from your address were refused: send good ones, and wait")]
+    Guesses(Duration),
 }
 
 impl Spent {
@@ -63,8 +89,18 @@ impl Spent {
     pub(in crate::edge) fn retry(self) -> Duration {
         match self {
             // Some of them end, or they do not: nobody knows when.
-            Self::Sockets => Duration::from_secs(10),
-            Self::Requests(wait) => wait,
+            Self::Sockets | Self::Documents => Duration::from_secs(10),
+            Self::Requests(wait) | Self::Address(wait) | Self::Guesses(wait) => wait,
+        }
+    }
+
+    /// Returns what is counted.
+    pub(in crate::edge) fn reason(self) -> Reason {
+        match self {
+            Self::Sockets | Self::Requests(_) => Reason::User,
+            Self::Documents => Reason::Documents,
+            Self::Address(_) => Reason::AddressRequests,
+            Self::Guesses(_) => Reason::Guesses,
         }
     }
 }
@@ -74,7 +110,10 @@ impl Tenants {
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
             sockets: Counted::new(config.sockets_per_user),
+            documents: Opened::new(config.documents_per_user),
             requests: Paces::new(config.requests_per_second.into()),
+            unknown: Paces::new(config.address_requests_per_second.into()),
+            guesses: Paces::new(config.address_requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
             shares: Shares::new(cores(), ON_WAY_BYTES_MAX),
             metrics: metrics.clone(),
@@ -84,33 +123,65 @@ impl Tenants {
 
     /// Returns whom it counts for, what a caller does.
     pub(in crate::edge) fn of(&self, caller: &Caller, remote: Remote) -> Tenant {
-        let address = remote.address.to_canonical();
         match caller.subject() {
-            Some(subject) => Tenant { key: self.hash.hash_one(subject), is_known: true },
-            None if address.is_loopback() => Tenant { key: rand::random(), is_known: false },
-            None => Tenant { key: self.hash.hash_one(client(address)), is_known: true },
+            Some(subject) => Tenant { key: self.hash.hash_one(subject), kind: Kind::User },
+            None => self.at(remote),
+        }
+    }
+
+    /// Returns whom it counts for, what is done at an address by whom nobody knows.
+    pub(in crate::edge) fn at(&self, remote: Remote) -> Tenant {
+        let address = remote.address.to_canonical();
+        match address.is_loopback() {
+            true => Tenant { key: rand::random(), kind: Kind::Nobody },
+            false => Tenant { key: self.hash.hash_one(client(address)), kind: Kind::Address },
         }
     }
 
     /// Takes a place for a socket.
     pub(in crate::edge) fn socket(&self, tenant: Tenant) -> Result<Permit<u64>, Spent> {
-        if !tenant.is_known {
+        if tenant.kind == Kind::Nobody {
             return Ok(Permit::free());
         }
         self.sockets.take(&tenant.key).ok_or(Spent::Sockets)
     }
 
-    /// Counts a request.
-    pub(in crate::edge) fn request(&self, tenant: Tenant) -> Result<(), Spent> {
-        if !tenant.is_known {
-            return Ok(());
+    /// Takes a place for a document, which is given back when the last socket to it has gone.
+    pub(in crate::edge) fn document(&self, tenant: Tenant, doc: &DocId) -> Result<Held, Spent> {
+        if tenant.kind == Kind::Nobody {
+            return Ok(Held::free());
         }
-        self.requests.take(tenant.key, Duration::ZERO).map(drop).map_err(Spent::Requests)
+        self.documents.take(tenant.key, doc).ok_or(Spent::Documents)
     }
 
-    /// Counts bytes that have come in over a socket, and returns how long they have to wait.
+    /// Counts a request.
+    pub(in crate::edge) fn request(&self, tenant: Tenant) -> Result<(), Spent> {
+        let taken = |paces: &Paces| paces.take(tenant.key, Duration::ZERO).map(drop);
+        match tenant.kind {
+            Kind::User => taken(&self.requests).map_err(Spent::Requests),
+            Kind::Address => taken(&self.unknown).map_err(Spent::Address),
+            Kind::Nobody => Ok(()),
+        }
+    }
+
+    /// Tells whether credentials that come from an address are looked at.
+    pub(in crate::edge) fn may_try(&self, at: Tenant) -> Result<(), Spent> {
+        match at.kind {
+            Kind::User | Kind::Nobody => Ok(()),
+            Kind::Address => self.guesses.look(at.key).map_err(Spent::Guesses),
+        }
+    }
+
+    /// Counts credentials that came from an address and were refused.
+    pub(in crate::edge) fn guessed(&self, at: Tenant) {
+        if at.kind == Kind::Address {
+            self.guesses.charge(at.key, 1);
+        }
+    }
+
+    /// Counts bytes that have come in, and returns how long they have to wait.
     pub(in crate::edge) fn bytes(&self, tenant: Tenant, bytes: u64) -> Duration {
-        if !tenant.is_known {
+        if tenant.kind == Kind::Nobody {
             return Duration::ZERO;
         }
         self.bytes.charge(tenant.key, bytes)

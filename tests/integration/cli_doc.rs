@@ -95,6 +95,8 @@ fn answer(asked: &str) -> axum::response::Response {
     let body = match path.as_str() {
         "GET notes" => json!({"doc": "notes", "rev": 3, "head": 3, "text": "a\u{1b}b\n"}),
         "GET notes?rev=1" => json!({"doc": "notes", "rev": 1, "head": 3, "text": "old"}),
+        "GET notes/export?rev=1" => return ([("etag", "\"rev-1.text\"")], "old").into_response(),
+        "GET odd/export" => return "a text".into_response(),
         "GET notes/history?limit=1000" => page(&[1, 2], Some(3)),
         "GET notes/history?from=3&limit=1000" => page(&[3], None),
         "GET notes/history?from=2&limit=1000" => page(&[2], Some(2)),
@@ -143,7 +145,13 @@ fn answer(asked: &str) -> axum::response::Response {
 fn the_reading_verbs_print_tables_that_text_cannot_break() {
     let node = Node::start();
     node.check(&["cat", "notes"], &["GET /v1/docs/notes"], 0, "a\u{1b}b\n");
-    node.check(&["export", "notes", "--rev", "1"], &["GET /v1/docs/notes?rev=1"], 0, "old");
+    let asked = &["GET /v1/docs/notes/export?rev=1"];
+    node.check(&["export", "notes", "--rev", "1"], asked, 0, "old");
+    let json = "{\n  \"rev\": 1,\n  \"text\": \"old\"\n}\n";
+    node.check(&["export", "notes", "--rev", "1", "--output", "json"], asked, 0, json);
+    let untagged = node.doc(&["export", "odd"], "");
+    let said = String::from_utf8_lossy(&untagged.stderr);
+    assert!(!untagged.status.success() && said.contains("is not understood"), "{said}");
     let history =
         "     REV  AT                        BASE  INSERTED   DELETED  PARTICIPANT  AUTHOR
        1  2026-01-02T03:04:05Z         0         3         0            7  a\\u{1b}[2Jda
@@ -201,7 +209,7 @@ fn the_changing_verbs_say_who_and_which_revision_it_became() {
     }
     let asked = "POST /v1/docs/notes/cut {\"before\":2,\"author\":\"ada\"}";
     node.check(&["cut", "notes", "--before", "2"], &[asked], 0, "history begins at revision 2\n");
-    let asked = &["GET /v1/docs/notes?rev=1"];
+    let asked = &["GET /v1/docs/notes/export?rev=1"];
     let printed = format!("revision 1 written to {file}\n");
     node.check(&["export", "notes", file, "--rev", "1"], asked, 0, &printed);
     assert_eq!(std::fs::read_to_string(file).expect("it is there"), "old");

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use quire::config::Config;
 use quire::edge::ProxyHeader;
 use quire::node::Node;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, timeout};
@@ -110,6 +111,17 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     assert!(taken < 9_000_000, "{taken} came all the same");
 }
 
+/// Returns the code of a problem that the port tells by itself.
+fn problem(answer: &str) -> String {
+    assert!(answer.contains("\r\ncontent-type: application/problem+json\r\n"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+    assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{answer}");
+    let told: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(told["status"].as_u64(), statuses(answer).first().map(|one| u64::from(*one)));
+    assert!(!told["detail"].as_str().unwrap_or_default().is_empty(), "{answer}");
+    told["code"].as_str().expect("a word").to_owned()
+}
+
 #[tokio::test]
 async fn a_proxy_says_first_who_its_client_is() {
     let node = behind(|config| {
@@ -124,6 +136,7 @@ async fn a_proxy_says_first_who_its_client_is() {
     let answer = rest(&mut second).await;
     assert_eq!(statuses(&answer), [429], "{answer}");
     assert!(answer.contains("retry-after: 10\r\n") && answer.contains("close some"), "{answer}");
+    assert_eq!(problem(&answer), "rate", "{answer}");
     until(&mut through(&node, "192.0.2.2").await, "ok\n").await;
     // Version 2, from the first one's address and from another.
     let mut header =
@@ -268,7 +281,9 @@ async fn a_node_that_is_full_says_so_and_has_room_again() {
         held.push(stream);
     }
     let mut stream = TcpStream::connect(node.address).await.expect("it listens");
-    assert_eq!(statuses(&rest(&mut stream).await), [503]);
+    let answer = rest(&mut stream).await;
+    assert_eq!((statuses(&answer), problem(&answer)), (vec![503], "unavailable".to_owned()));
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
     drop(held);
     let again = async {
         loop {

@@ -112,7 +112,7 @@ async fn every_route_answers_with_the_headers_of_the_table() {
             let status = answer.status();
             let as_it_should_be = status.is_success() || status.as_u16() == 304;
             let expected = match &*caching {
-                "by the page" => "public, max-age=30, stale-while-revalidate=10",
+                "by the page" => "public, max-age=25, stale-while-revalidate=5",
                 keeping if keeping.ends_with("no-store") || as_it_should_be => keeping,
                 _ => "no-store",
             };

@@ -9,6 +9,7 @@ use quire::clock::Clock;
 use quire::config::{Config, Engine};
 use quire::node::Node;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -127,6 +128,18 @@ impl Raw {
         self.socket.send(Message::binary(bytes)).await.expect("the connection is open");
     }
 
+    /// Sends bytes that need be no frame, where the connection still takes them.
+    pub(crate) async fn push(&mut self, bytes: &[u8]) {
+        let _ = self.socket.get_mut().write_all(bytes).await;
+    }
+
+    /// Waits until something comes, and answers nothing; tells whether the connection is open.
+    pub(crate) async fn overhear(&mut self) -> bool {
+        let mut bytes = [0; 1_024];
+        let read = timeout(PATIENCE, self.socket.get_mut().read(&mut bytes)).await;
+        read.expect("something comes").is_ok_and(|read| read > 0)
+    }
+
     /// Returns the next message, whatever it is.
     pub(crate) async fn next(&mut self) -> Value {
         loop {
@@ -141,9 +154,14 @@ impl Raw {
 
     /// Waits until it is asked whether it is there; it answers with whatever is done next.
     pub(crate) async fn asked(&mut self) {
-        let frame = timeout(PATIENCE, self.socket.next()).await.expect("something comes");
-        let frame = frame.expect("the connection is open").expect("it can be read");
-        assert!(matches!(frame, Message::Ping(_)), "{frame:?}");
+        loop {
+            let frame = timeout(PATIENCE, self.socket.next()).await.expect("something comes");
+            match frame.expect("the connection is open").expect("it can be read") {
+                Message::Ping(_) => return,
+                Message::Text(text) if text.contains("presence") => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Returns the next message of a kind; presence may come between.

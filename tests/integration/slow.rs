@@ -159,6 +159,45 @@ async fn a_socket_that_takes_nothing_for_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_to_the_end_is_given_up_and_who_answers_is_not() {
+    let node = node(|config| {
+        config.edge.ping_every = Duration::from_millis(100);
+        config.edge.silence_max = Duration::from_millis(200);
+    })
+    .await;
+    let (mut good, _) = Raw::join(&node, "good", '1', "").await;
+    // It is asked far longer than others are waited for.
+    let answering = async {
+        for _ in 0..20 {
+            good.asked().await;
+        }
+        good.send(r#"{"t":"op","seq":1,"base":0,"op":["a"]}"#).await;
+        good.hear("ack").await;
+    };
+    let silent = async {
+        let (mut silent, _) = Raw::join(&node, "a", '1', "").await;
+        while silent.overhear().await {}
+    };
+    // A text of 256 bytes, under a mask that changes nothing.
+    let head: &[u8] = &[0x81, 0xfe, 0x01, 0x00, 0, 0, 0, 0];
+    let half = async {
+        let (mut half, _) = Raw::join(&node, "b", '1', "").await;
+        half.push(head).await;
+        while half.overhear().await {}
+    };
+    let trickling = async {
+        let (mut trickling, _) = Raw::join(&node, "c", '1', "").await;
+        trickling.push(head).await;
+        while trickling.overhear().await {
+            trickling.push(b" ").await;
+        }
+    };
+    tokio::join!(answering, silent, half, trickling);
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="silent"} "#).await, 3);
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
 async fn what_is_too_old_in_an_outbox_is_replaced_by_a_catch_up() {
     let node = node(|config| {
         patient(config);

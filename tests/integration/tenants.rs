@@ -2,14 +2,16 @@
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use quire::config::Config;
+use quire::edge::ProxyHeader;
 use quire::node::Node;
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
-use crate::doors::{guarded, hour};
+use crate::doors::{Browser, bearer, guarded, hour, knock};
 use crate::plain::refused;
 use crate::raw::{Raw, hello, node};
 use crate::slow::metric;
@@ -21,9 +23,14 @@ async fn limited(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Node) 
 }
 
 async fn socket(node: &Node, token: &str, digit: char) -> Raw {
+    socket_to(node, "a", token, digit).await
+}
+
+async fn socket_to(node: &Node, doc: &str, token: &str, digit: char) -> Raw {
+    let path = format!("/ws/{doc}");
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "quire.v1")];
-    let mut raw = Raw::upgrade_with(node, "/ws/a", &headers).await.expect("it is told inside");
+    let mut raw = Raw::upgrade_with(node, &path, &headers).await.expect("it is told inside");
     raw.send(&hello(digit, "")).await;
     raw
 }
@@ -45,6 +52,37 @@ async fn a_user_has_so_many_sockets_whatever_their_tokens() {
     // Until the node has noticed that it is gone.
     loop {
         let heard = socket(&node, &token(), '5').await.next().await;
+        if heard["t"] == "welcome" {
+            break;
+        }
+        assert_eq!(heard["code"], "rate", "{heard}");
+    }
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_documents_open_over_all_sockets() {
+    let (_folder, node) = limited(|config| config.edge.documents_per_user = 2).await;
+    let token = || hour("anna", &[("*", "write")]);
+    let open = async |doc: &str, digit| socket_to(&node, doc, &token(), digit).await;
+    let mut first = open("a", '1').await;
+    let mut again = open("a", '2').await;
+    let mut second = open("b", '3').await;
+    for raw in [&mut first, &mut again, &mut second] {
+        raw.hear("welcome").await;
+    }
+    let (error, code) = open("c", '4').await.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("rate"), 4529), "{error}");
+    assert!(
+        error["retry_ms"].is_u64() && error["msg"].to_string().contains("documents"),
+        "{error}"
+    );
+    assert_eq!(refused(&node, "documents").await, 1);
+    socket_to(&node, "c", &hour("eve", &[("*", "write")]), '5').await.hear("welcome").await;
+    drop((first, again));
+    // Until the node has noticed that both are gone.
+    loop {
+        let heard = open("c", '6').await.next().await;
         if heard["t"] == "welcome" {
             break;
         }
@@ -96,6 +134,26 @@ async fn who_sends_too_much_waits_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_body_waits_as_frames_do_and_its_time_does_not_run_meanwhile() {
+    let (_folder, node) = limited(|config| {
+        config.edge.user_bytes_per_second = bytesize::ByteSize::kib(256);
+        config.edge.body_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let token = hour("anna", &[("a", "write")]);
+    // It is paid for in three seconds.
+    let long = "x".repeat(1_280 << 10);
+    let url = format!("http://{}/v1/docs/a", node.address);
+    let sent = reqwest::Client::new().put(&url).bearer_auth(&token).body(long.clone());
+    let sent = sent.header("content-type", "text/plain").send();
+    assert_eq!(sent.await.expect("it answers").status(), StatusCode::CREATED);
+    assert!(metric(&node, "quire_edge_held_total").await > 0, "nothing had to wait");
+    let mut own = socket(&node, &token, '1').await;
+    assert_eq!(own.hear("welcome").await["text"].as_str().map(str::len), Some(long.len()));
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
 async fn little_is_read_of_whom_nobody_knows() {
     let node = node(|_| {}).await;
     let mut raw = Raw::upgrade(&node, "/ws/a", "quire.v1").await.expect("it is taken");
@@ -125,5 +183,105 @@ async fn what_comes_over_http_has_its_turn_too() {
         assert_eq!(answer.expect("it answers").status(), StatusCode::NOT_FOUND);
     }
     assert!(metric(&node, "quire_edge_queued_total").await > 0, "{many} came at once");
+    node.stop().await.expect("it stops");
+}
+
+/// Takes who a client is from the header that a proxy on this machine sends.
+fn behind_a_proxy(config: &mut Config) {
+    config.edge.trusted_proxies = "127.0.0.1".parse().expect("an address");
+    config.edge.proxy_header = ProxyHeader::XForwarded;
+    config.edge.address_requests_per_second = 1;
+}
+
+/// Asks as a client at an address; tells the status, and the code of a problem.
+async fn ask_from(node: &Node, address: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let url = format!("http://{}{path}", node.address);
+    let mut asked = reqwest::Client::new().get(url).header("x-forwarded-for", address);
+    if let Some(token) = token {
+        asked = asked.bearer_auth(token);
+    }
+    let answer = asked.send().await.expect("it answers");
+    let status = answer.status();
+    assert_eq!(answer.headers().contains_key("retry-after"), status == 429, "{path}");
+    let problem: Value = answer.json().await.unwrap_or_default();
+    (status.as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Repeats it until it is refused for its rate.
+async fn refused_in_the_end(mut ask: impl AsyncFnMut() -> (u16, String)) {
+    for _ in 0..1_000 {
+        match ask().await {
+            (429, code) => return assert_eq!(code, "rate"),
+            (200 | 401 | 404, _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("there is no rate");
+}
+
+#[tokio::test]
+async fn an_address_asks_at_a_rate_for_whatever_nobody_has_to_be_known_for() {
+    let (_folder, node) = limited(behind_a_proxy).await;
+    let paths = [
+        "/pub/a",
+        "/",
+        "/d/a",
+        "/metrics",
+        "/auth/session",
+        "/v1/openapi.json",
+        "/v1/docs/a",
+        "/x",
+    ];
+    for (nth, path) in paths.iter().enumerate() {
+        let address = format!("198.51.100.{nth}");
+        refused_in_the_end(async || ask_from(&node, &address, path, None).await).await;
+    }
+    assert_eq!(refused(&node, "address-requests").await, paths.len() as u64);
+    // One in a network of IPv6 takes the share of another one.
+    let mut hosts = (1..).map(|host| format!("2001:db8::{host:x}"));
+    let mut next = || hosts.next().expect("there are many");
+    refused_in_the_end(async || ask_from(&node, &next(), "/pub/a", None).await).await;
+    // A page's assets do not count, nor does a user.
+    let token = hour("anna", &[("a", "read")]);
+    for _ in 0..30 {
+        assert_eq!(ask_from(&node, "198.51.100.1", "/assets/none.js", None).await.0, 404);
+        assert_eq!(ask_from(&node, "198.51.100.1", "/v1/docs/a", Some(&token)).await.0, 404);
+    }
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_is_refused_before_it_is_looked_at_what_it_sends() {
+    let (_folder, node) = limited(behind_a_proxy).await;
+    let good = hour("anna", &[("a", "read")]);
+    let from = async |address: &str, token: &str| {
+        ask_from(&node, address, "/v1/docs/a", Some(token)).await
+    };
+    refused_in_the_end(async || {
+        assert_ne!(from("198.51.100.1", "a.b.c").await.0, 200);
+        from("198.51.100.1", &good).await
+    })
+    .await;
+    assert_eq!(from("198.51.100.2", &good).await.0, 404, "others are looked at");
+    // Nor is it where somebody signs in, or opens a socket.
+    let browser = Browser::default();
+    let forwarded = ("x-forwarded-for", "198.51.100.3".to_owned());
+    refused_in_the_end(async || {
+        let headers = [bearer("a.b.c"), forwarded.clone()];
+        let answer = browser.ask(&node, Method::POST, "/auth/session", &headers).await;
+        let status = answer.status().as_u16();
+        let problem: Value = answer.json().await.expect("JSON");
+        (status, problem["code"].as_str().expect("text").to_owned())
+    })
+    .await;
+    refused_in_the_end(async || {
+        let headers = [("x-forwarded-for", "198.51.100.4")];
+        match knock(&node, "/ws/a?ticket=none", &headers).await {
+            (code, 4529) => (429, code),
+            (_, close) => (close - 4_000, String::new()),
+        }
+    })
+    .await;
+    assert!(refused(&node, "guesses").await >= 2);
     node.stop().await.expect("it stops");
 }

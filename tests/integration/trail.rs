@@ -1,17 +1,22 @@
-//! What is written down of those who come in: from which address they did, in every line.
+//! What is written down of those who come in: from which address they did, in every line; and that
+//! whatever is refused has one, however often it is.
 
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::doors::{At, Browser, SECRET, bearer, hour, knock};
+use crate::plain::{rest, say};
+use crate::raw::{Raw, hello};
 use crate::server::Server;
 
 const CLIENT: &str = "198.51.100.7";
 
-#[tokio::test]
-async fn every_line_has_the_address_of_the_client() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (key, log) = (folder.path().join("key"), folder.path().join("log"));
+/// Starts a server behind a proxy, with more settings, which writes down in a file.
+fn written(folder: &Path, more: &[&str]) -> (Server, PathBuf) {
+    let (key, log) = (folder.join("key"), folder.join("log"));
     std::fs::write(&key, SECRET).expect("it is written");
     let keys = format!("auth.keys={}", key.display());
     let log_file = std::fs::File::create(&log).expect("it is made");
@@ -21,7 +26,21 @@ async fn every_line_has_the_address_of_the_client() {
         "edge.trusted-proxies=127.0.0.1",
         "edge.proxy-header=x-forwarded",
     ];
-    let server = Server::start_with((&[], log_file.into()), folder.path(), 0, &set);
+    let server = Server::start_with((&[], log_file.into()), folder, 0, &[&set, more].concat());
+    (server, log)
+}
+
+/// Reads what was written down of those who come in.
+fn lines(log: &Path) -> Vec<Value> {
+    let logged = std::fs::read_to_string(log).expect("it is text");
+    let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["target"] == "quire::audit").collect()
+}
+
+#[tokio::test]
+async fn every_line_has_the_address_of_the_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, log) = written(folder.path(), &[]);
     let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
     let client = ("x-forwarded-for", CLIENT.to_owned());
     let (anna, eve) = (bearer(&hour("anna", &[("a", "admin")])), bearer(&hour("eve", &[])));
@@ -44,6 +63,7 @@ async fn every_line_has_the_address_of_the_client() {
         (&nobody, Method::GET, "/v1/docs/a", &eve, 403),
         (&nobody, Method::POST, "/v1/docs/a", &anna, 201),
         (&nobody, Method::GET, "/v1/docs/a/rights", &anna, 200),
+        (&nobody, Method::GET, "/v1/docs/a/export", &anna, 200),
         (&browser, Method::DELETE, "/auth/session", &csrf, 204),
     ] {
         let (status, _) = ask(browser, method, path, std::slice::from_ref(header)).await;
@@ -59,9 +79,7 @@ async fn every_line_has_the_address_of_the_client() {
     assert_eq!(knock(&at, "/ws/a", &[("authorization", anna)]).await.0, "welcome");
     server.stop();
 
-    let logged = std::fs::read_to_string(&log).expect("it is text");
-    let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let lines: Vec<_> = lines.filter(|line| line["target"] == "quire::audit").collect();
+    let lines = lines(&log);
     let addresses = lines.iter().map(|line| {
         let fields = &line["fields"];
         (fields["message"].as_str().expect("text"), fields["address"].as_str().unwrap_or("none"))
@@ -74,10 +92,82 @@ async fn every_line_has_the_address_of_the_client() {
         ("asked", CLIENT),
         ("asked", CLIENT),
         ("asked", CLIENT),
+        ("asked", CLIENT),
         ("signed out", CLIENT),
         ("not let in, or not any more", CLIENT),
         ("not let in, or not any more", CLIENT),
         ("not let in, or not any more", "127.0.0.1"),
     ];
     assert_eq!(addresses, expected, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn whatever_is_refused_has_a_line_and_a_flood_of_it_has_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let set = [
+        "edge.address-requests-per-second=1",
+        "edge.requests-per-second=1",
+        "edge.sockets-per-user=1",
+        "edge.header-timeout=1s",
+    ];
+    let (server, log) = written(folder.path(), &set);
+    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
+    let anna = bearer(&hour("anna", &[("a", "write")]));
+    let (nobody, bad) = (Browser::default(), bearer("a.b.c"));
+    let ask = async |client: &str, method: Method, path: &str, header: Option<_>| {
+        let client = ("x-forwarded-for", client.to_owned());
+        let headers: Vec<_> = [client].into_iter().chain(header).collect();
+        nobody.ask(&at, method, path, &headers).await.status().as_u16()
+    };
+    let ask_until = async |client: &str, path: &str, header: Option<&(&'static str, String)>| {
+        while ask(client, Method::GET, path, header.cloned()).await != 429 {}
+    };
+    // By address; by user; credentials that are not looked at.
+    ask_until("192.0.2.1", "/pub/a", None).await;
+    ask_until("192.0.2.2", "/v1/docs/a", Some(&anna)).await;
+    ask_until("192.0.2.3", "/v1/docs/a", Some(&bad)).await;
+    // Who shows nothing, and a login that is none.
+    assert_eq!(ask("192.0.2.4", Method::POST, "/auth/ticket", None).await, 401);
+    assert_eq!(ask("192.0.2.5", Method::POST, "/auth/session", None).await, 401);
+    let login = ("cookie", "__Host-quire-login=none".to_owned());
+    assert_eq!(ask("192.0.2.6", Method::GET, "/auth/session", Some(login)).await, 401);
+    // One socket more than a user may have.
+    let headers = [("authorization", &*anna.1), ("x-forwarded-for", "192.0.2.7")];
+    let mut open = Raw::upgrade_with(&at, "/ws/a", &headers).await.expect("it is taken");
+    open.send(&hello('1', "")).await;
+    open.hear("welcome").await;
+    assert_eq!(knock(&at, "/ws/a", &headers).await.1, 4529);
+    // What the port refuses by itself.
+    for bytes in [&b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"[..], b"GET /"] {
+        rest(&mut say(at.0, bytes).await).await;
+    }
+    let guess = || ask("192.0.2.8", Method::GET, "/v1/docs/a", Some(bad.clone()));
+    let flood = join_all((0..100).map(|_| guess())).await;
+    assert!(flood.iter().all(|status| [401, 429].contains(status)), "{flood:?}");
+    server.stop();
+
+    let lines = lines(&log);
+    let has = |address: &str, reason: &str| {
+        let is = |line: &&Value| {
+            let fields = &line["fields"];
+            let told = [&fields["reason"], &fields["status"]].map(|one| one.to_string());
+            fields["address"] == address && told.iter().any(|one| one.trim_matches('"') == reason)
+        };
+        assert!(lines.iter().any(|line| is(&line)), "{address} {reason}: {lines:#?}");
+    };
+    for (address, reason) in [
+        ("192.0.2.1", "address-requests"),
+        ("192.0.2.2", "requests"),
+        ("192.0.2.3", "guesses"),
+        ("192.0.2.4", "401"),
+        ("192.0.2.5", "nobody"),
+        ("192.0.2.6", "login"),
+        ("192.0.2.7", "rate"),
+        ("127.0.0.1", "head"),
+        ("127.0.0.1", "slow-head"),
+    ] {
+        has(address, reason);
+    }
+    let of_flood = lines.iter().filter(|line| line["fields"]["address"] == "192.0.2.8").count();
+    assert!((1..flood.len()).contains(&of_flood), "{of_flood} lines");
 }

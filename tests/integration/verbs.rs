@@ -1,8 +1,10 @@
 //! The verbs of `quire doc` against the real server: what `history` does not show.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::server::{QUIRE, Server, free_port, quire};
@@ -36,7 +38,7 @@ async fn bodies_that_are_read_at_once_have_a_bound_together() {
     })
     .await;
     let put = async |address: std::net::SocketAddr| {
-        let client = reqwest::Client::new().put(format!("http://{address}/v1/docs/a"));
+        let client = Client::new().put(format!("http://{address}/v1/docs/a"));
         client.json(&json!({"text": "x"})).send().await.expect("it answers").status().as_u16()
     };
     // A body that is announced and does not come takes its room all the same.
@@ -61,7 +63,8 @@ async fn bodies_that_are_read_at_once_have_a_bound_together() {
 #[test]
 fn a_document_is_exported_deleted_and_brought_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(&folder.path().join("data"), free_port(), SETTINGS);
+    let data = folder.path().join("data").display().to_string();
+    let server = Server::start(Path::new(&data), free_port(), SETTINGS);
     let (file, copy) = (folder.path().join("in.txt"), folder.path().join("out.txt"));
     let text = "one 🦀\r\ntwo\n";
     fs::write(&file, text).expect("it can be written");
@@ -79,6 +82,34 @@ fn a_document_is_exported_deleted_and_brought_back() {
     assert_eq!(doc(&server, &["cat", "story"]), text);
     assert!(refused(&server, &["undelete", "never"]).1.contains("no such document"));
     server.stop();
+    let log = quire(&["log", "cat", "--data", &data, "--doc", "story", "--output", "json"]);
+    assert_eq!(log.matches("exported").count(), 1, "each export, and no reading: {log}");
+}
+
+#[tokio::test]
+async fn each_way_to_take_a_whole_document_away_is_in_its_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data, free_port(), SETTINGS);
+    let ask = async |method: Method, query: &str| {
+        let url = format!("{}/v1/docs/story{query}", server.url);
+        let body = json!({"text": query});
+        let asked = Client::new().request(method, url).json(&body).send().await;
+        assert!(asked.expect("it answers").status().is_success(), "{query}");
+    };
+    ask(Method::PUT, "").await;
+    let kept =
+        ["", "?format=markdown", "?format=json", "?format=json&from=0", "?format=json&from=1"];
+    for query in kept {
+        ask(Method::GET, &format!("/export{query}")).await;
+    }
+    // The rest of what was begun elsewhere, and what is no export.
+    ask(Method::GET, "/export?format=json&from=2").await;
+    ask(Method::GET, "").await;
+    server.stop();
+    let data = data.display().to_string();
+    let log = quire(&["log", "cat", "--data", &data, "--doc", "story", "--output", "json"]);
+    assert_eq!(log.matches("exported").count(), kept.len(), "{log}");
 }
 
 #[test]

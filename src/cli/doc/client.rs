@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use reqwest::header::ETAG;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::cli::credentials;
 use crate::cli::doc::model::Problem;
 use crate::client::{Answer, AskError, Bounds, Credentials, Http};
-use crate::types::DocId;
+use crate::types::{DocId, Revision};
 
 /// Large documents take their time.
 const BOUNDS: Bounds = Bounds { silence_max: Duration::from_secs(60), answer_bytes_max: 1 << 29 };
@@ -58,13 +59,19 @@ impl Client {
         path: &str,
         query: &[(&str, Option<u64>)],
     ) -> anyhow::Result<T> {
-        let mut url = self.url(path);
-        for (name, value) in query {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, &value.to_string());
-            }
-        }
-        self.send(Method::GET, &url, None).await
+        self.send(Method::GET, &self.asked(path, query), None).await
+    }
+
+    /// Reads the text that is at a path below the document, and of which revision it is.
+    pub(crate) async fn text(
+        &self,
+        path: &str,
+        query: &[(&str, Option<u64>)],
+    ) -> anyhow::Result<(Revision, String)> {
+        let answer = self.answer(Method::GET, &self.asked(path, query), None).await?;
+        let rev = answer.headers.get(ETAG).and_then(|tag| revision(tag.to_str().ok()?));
+        let read = String::from_utf8(answer.body).ok().and_then(|text| Some((rev?, text)));
+        read.with_context(|| self.odd())
     }
 
     /// Changes what is at a path below the document.
@@ -76,6 +83,16 @@ impl Client {
     ) -> anyhow::Result<T> {
         let body = body.map(serde_json::to_vec).transpose()?;
         self.send(method, &self.url(path), body).await
+    }
+
+    fn asked(&self, path: &str, query: &[(&str, Option<u64>)]) -> Url {
+        let mut url = self.url(path);
+        for (name, value) in query {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, &value.to_string());
+            }
+        }
+        url
     }
 
     fn url(&self, path: &str) -> Url {
@@ -92,8 +109,24 @@ impl Client {
         url: &Url,
         body: Option<Vec<u8>>,
     ) -> anyhow::Result<T> {
+        let answer = self.answer(method, url, body).await?;
+        serde_json::from_slice(&answer.body).with_context(|| self.odd())
+    }
+
+    fn odd(&self) -> String {
         let node = self.document.origin().ascii_serialization();
-        let Answer { status, body } = match self.http.ask(method, url.as_str(), body).await {
+        format!("the answer of {node} is not understood: is it a quire node of this version?")
+    }
+
+    /// Asks, and returns what is no refusal.
+    async fn answer(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Answer> {
+        let node = self.document.origin().ascii_serialization();
+        let answer = match self.http.ask(method, url.as_str(), body).await {
             Ok(answer) => answer,
             Err(AskError::Client(error)) => return Err(error.into()),
             Err(AskError::Unreached(_)) if self.document.scheme() == "http" => {
@@ -114,12 +147,13 @@ impl Client {
                 return Err(error).context(format!("{node} did not answer to the end"));
             }
         };
+        let (status, body) = (answer.status, &answer.body);
         if !status.is_success() {
             let next = match status {
                 StatusCode::UNAUTHORIZED => format!("\n{}", credentials::HINT),
                 _ => String::new(),
             };
-            match serde_json::from_slice::<Problem>(&body) {
+            match serde_json::from_slice::<Problem>(body) {
                 Ok(problem) if problem.detail.is_empty() => bail!("{}{next}", problem.title),
                 Ok(problem) => bail!("{}{next}", problem.detail),
                 Err(_) if status.is_redirection() => bail!(
@@ -129,8 +163,12 @@ impl Client {
                 Err(_) => bail!("{node} answered {status}: is it a quire node of this version?"),
             }
         }
-        serde_json::from_slice(&body).with_context(|| {
-            format!("the answer of {node} is not understood: is it a quire node of this version?")
-        })
+        Ok(answer)
     }
+}
+
+/// Returns which revision an entity tag names.
+fn revision(tag: &str) -> Option<Revision> {
+    let rest = tag.strip_prefix("\"rev-")?;
+    rest.split(['.', '"']).next()?.parse().ok().map(Revision)
 }

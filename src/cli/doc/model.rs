@@ -13,6 +13,13 @@ pub(crate) struct Text {
     pub(crate) text: String,
 }
 
+/// A document's text, as it is exported.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exported {
+    pub(crate) rev: Revision,
+    pub(crate) text: String,
+}
+
 /// A page of a document's history; `next` is the first revision of the next page.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct History {

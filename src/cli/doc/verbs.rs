@@ -14,7 +14,8 @@ use crate::cli::config::Output;
 use crate::cli::doc::args::{Args, By, Verb};
 use crate::cli::doc::client::Client;
 use crate::cli::doc::model::{
-    Blame, Changed, Cut, Diff, Erasure, History, Import, Name, Restore, Text, Verified, WasCut,
+    Blame, Changed, Cut, Diff, Erasure, Exported, History, Import, Name, Restore, Text, Verified,
+    WasCut,
 };
 use crate::cli::doc::print::{self, HistoryTable};
 use crate::cli::exit::Exit;
@@ -100,7 +101,7 @@ async fn dispatch(client: &Client, out: &Out, verb: Verb) -> anyhow::Result<Exit
 async fn cat(client: &Client, out: &Out, rev: Option<Revision>) -> anyhow::Result<()> {
     let text: Text = client.get("", &[("rev", number(rev))]).await?;
     let terminal = io::stdout().is_terminal();
-    out.print(&text, |text| if terminal { many_lines(&text.text) } else { text.text.clone() })
+    out.print(&text, |text| shown(&text.text, terminal))
 }
 
 async fn export(
@@ -109,15 +110,20 @@ async fn export(
     file: Option<PathBuf>,
     rev: Option<Revision>,
 ) -> anyhow::Result<()> {
+    let (rev, text) = client.text("export", &[("rev", number(rev))]).await?;
     let Some(file) = file.filter(|file| file != Path::new("-")) else {
-        return cat(client, out, rev).await;
+        let terminal = io::stdout().is_terminal();
+        let exported = Exported { rev, text };
+        return out.print(&exported, |exported| shown(&exported.text, terminal));
     };
-    let text: Text = client.get("", &[("rev", number(rev))]).await?;
     let name = file.display();
-    fs::write(&file, &text.text).with_context(|| format!("{name} could not be written"))?;
-    out.print(&Changed { rev: text.rev }, |changed| {
-        format!("revision {} written to {name}\n", changed.rev)
-    })
+    fs::write(&file, &text).with_context(|| format!("{name} could not be written"))?;
+    out.print(&Changed { rev }, |changed| format!("revision {} written to {name}\n", changed.rev))
+}
+
+/// Spells a text, on a terminal without what could control it.
+fn shown(text: &str, terminal: bool) -> String {
+    if terminal { many_lines(text) } else { text.to_owned() }
 }
 
 /// Lists every page; a table is printed as the pages come.

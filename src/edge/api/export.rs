@@ -7,6 +7,7 @@ use crate::access::Right;
 use crate::doc::EventKind;
 use crate::edge::api::documents::bare;
 use crate::edge::api::history::revision_row;
+use crate::edge::api::tag::{Form, Tag};
 use crate::edge::api::versions::version_row;
 use crate::edge::api::{Answer, rows};
 use crate::edge::extract::{Asked, Doc, Fresh};
@@ -19,11 +20,14 @@ const PAGE_ROWS: usize = 1_000;
 
 /// Exports a document.
 ///
+/// That it was exported, and by whom, is written into its log before it is answered.
+///
 /// `json` has text, named versions and history, in pages: the first one has the text, and all
 /// belong together that are asked for with the same `rev`.
 #[utoipa::path(
     get, path = "/v1/docs/{doc}/export", tag = "documents", params(Named, Exporting),
     responses((status = 200, description = "The document", headers(
+        ("ETag" = String, description = "Names the revision of a text"),
         ("Content-Disposition" = String, description = "A name for the file")
     ), content(
         (String = "text/plain; charset=utf-8"),
@@ -51,7 +55,11 @@ pub(crate) async fn export(doc: Doc, Asked(asked): Asked<Exporting>) -> Answer<R
 async fn text(doc: &Doc, asked: &Exporting, kind: &'static str) -> Answer<Response> {
     let past = doc.existing(Right::Read).await?;
     let rev = asked.rev.map_or(past.head(), |rev| rev.0);
-    Ok(bare(past.text_at(rev).await?, kind))
+    let mut answer = bare(past.text_at(rev).await?, kind);
+    doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
+    let tag = Tag { rev, form: Form::Bare };
+    answer.headers_mut().insert(header::ETAG, tag.value());
+    Ok(answer)
 }
 
 async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
@@ -59,10 +67,13 @@ async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
     let past = doc.existing(Right::History).await?;
     let rev = asked.rev.map_or(past.head(), |rev| rev.0);
     past.check_revision(rev)?;
+    // Who has the history from its beginning has the text as well.
+    if asked.from.is_none_or(|from| from.0 <= past.oldest().next()) {
+        doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
+    }
     let (text, versions) = match asked.from {
         Some(_) => (None, None),
         None => {
-            doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
             let versions = past.versions().iter().map(version_row).collect();
             (Some(past.text_at(rev).await?), Some(versions))
         }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
 
 use crate::edge::Remote;
 use crate::edge::doors::{Caller, Refused};
-use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::trail::{Address, TARGET};
+use crate::edge::trail::{Address, TARGET, not_let_in};
 
 /// Refuses what a page of another origin asks for.
 pub(in crate::edge) async fn own_pages(
@@ -26,7 +26,7 @@ pub(in crate::edge) async fn own_pages(
     let remote = request.extensions().get::<Remote>();
     match origins.check(request.method(), request.uri(), request.headers(), remote) {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused_entry(refused, &request).into_response(),
+        Err(refused) => refused_entry(&shared, refused, &request).into_response(),
     }
 }
 
@@ -36,22 +36,28 @@ pub(in crate::edge) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match shared.doors.caller(request.headers()).await {
-        Ok(caller) => caller,
-        Err(refused) => return refused_entry(refused, &request).into_response(),
-    };
-    if !request.method().is_safe()
-        && let Err(refused) = shared.doors.check_csrf(&caller, request.headers())
-    {
-        return refused_entry(refused, &request).into_response();
-    }
     let remote = request.extensions().get::<Remote>().copied();
+    let (headers, is_safe) = (request.headers(), request.method().is_safe());
+    let judging = async {
+        let caller = shared.doors.caller(headers).await?;
+        if !is_safe {
+            shared.doors.check_csrf(&caller, headers)?;
+        }
+        Ok(caller)
+    };
+    let caller = match judged(&shared, remote, judging).await {
+        Ok(caller) => caller,
+        Err(refused) => return refused_entry(&shared, refused, &request).into_response(),
+    };
     let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
     if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
-        shared.metrics.refuse(Reason::User);
-        return Refused::from(spent).into_response();
+        shared.metrics.refuse(spent.reason());
+        return refused_entry(&shared, spent.into(), &request).into_response();
     }
     request.extensions_mut().insert(caller);
+    if let Some(tenant) = tenant {
+        request.extensions_mut().insert(tenant);
+    }
     let answered = next.run(request);
     match tenant {
         Some(tenant) => shared.tenants.in_turn(tenant, answered).await,
@@ -59,11 +65,81 @@ pub(in crate::edge) async fn admit(
     }
 }
 
-/// Writes down that somebody was not let in.
-fn refused_entry(refused: Refused, request: &Request) -> Refused {
-    let (reason, method, path) = (refused.reason(), request.method(), request.uri().path());
+/// Has credentials judged, unless too many of their address were refused: guessing is slow, and
+/// costs no more than that.
+pub(in crate::edge) async fn judged<T>(
+    shared: &Shared,
+    remote: Option<Remote>,
+    judging: impl Future<Output = Result<T, Refused>>,
+) -> Result<T, Refused> {
+    let Some(at) = remote.map(|remote| shared.tenants.at(remote)) else { return judging.await };
+    shared.tenants.may_try(at).inspect_err(|spent| shared.metrics.refuse(spent.reason()))?;
+    judging.await.inspect_err(|refused| {
+        if refused.is_guess() {
+            shared.tenants.guessed(at);
+        }
+    })
+}
+
+/// Lets an address ask at a rate for what is the same whoever asks.
+pub(in crate::edge) async fn at_a_rate(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match within_rate(&shared, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused_entry(&shared, refused, &request).into_response(),
+    }
+}
+
+/// Lets an address sign in at a rate; what is refused there counts as a guess.
+pub(in crate::edge) async fn signing_in(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let at = request.extensions().get::<Remote>().map(|remote| shared.tenants.at(*remote));
+    let may_try = || match at.map(|at| shared.tenants.may_try(at)) {
+        Some(Err(spent)) => {
+            shared.metrics.refuse(spent.reason());
+            Err(Refused::from(spent))
+        }
+        Some(Ok(())) | None => Ok(()),
+    };
+    if let Err(refused) = within_rate(&shared, &request).and_then(|()| may_try()) {
+        return refused_entry(&shared, refused, &request).into_response();
+    }
+    let headers = request.headers();
+    let has_token = headers.contains_key(header::AUTHORIZATION);
+    let presents = has_token || headers.contains_key(header::COOKIE);
     let address = Address::of(request.extensions());
-    info!(target: TARGET, reason, %address, %method, path, "not let in");
+    let is_question = request.method().is_safe() && !presents;
+    let response = next.run(request).await;
+    if response.status() != StatusCode::UNAUTHORIZED || is_question {
+        return response;
+    }
+    if let Some(at) = at.filter(|_| presents) {
+        shared.tenants.guessed(at);
+    }
+    let reason = if presents { "login" } else { "nobody" };
+    // What becomes of a token is written down where it is judged.
+    if !has_token && let Some(left_out) = shared.metrics.lines.due(address, reason) {
+        info!(target: TARGET, reason, %address, left_out, "not signed in");
+    }
+    response
+}
+
+/// Counts a request for its address.
+fn within_rate(shared: &Shared, request: &Request) -> Result<(), Refused> {
+    let Some(remote) = request.extensions().get::<Remote>() else { return Ok(()) };
+    let counted = shared.tenants.request(shared.tenants.at(*remote));
+    counted.inspect_err(|spent| shared.metrics.refuse(spent.reason())).map_err(Refused::from)
+}
+
+/// Writes down that somebody was not let in.
+fn refused_entry(shared: &Shared, refused: Refused, request: &Request) -> Refused {
+    not_let_in(&shared.metrics.lines, refused, request);
     refused
 }
 

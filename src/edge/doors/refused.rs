@@ -87,9 +87,33 @@ impl Refused {
             Self::Crowded(Crowded::Many) => "address",
             Self::Crowded(Crowded::Fast(_)) => "rate",
             Self::Spent(Spent::Sockets) => "sockets",
+            Self::Spent(Spent::Documents) => "documents",
             Self::Spent(Spent::Requests(_)) => "requests",
+            Self::Spent(Spent::Address(_)) => "address-requests",
+            Self::Spent(Spent::Guesses(_)) => "guesses",
             Self::Origin => "origin",
             Self::Host => "host",
+        }
+    }
+
+    /// Tells whether something was presented that is not good: whoever guesses is refused so.
+    pub(in crate::edge) fn is_guess(self) -> bool {
+        match self {
+            Self::Token(Refusal::CutOff | Refusal::KeysStale) => false,
+            Self::Credentials
+            | Self::Cookies
+            | Self::Token(_)
+            | Self::Login(_)
+            | Self::Forged(_)
+            | Self::Ticket(_) => true,
+            Self::Away
+            | Self::Nobody
+            | Self::TooLarge(_)
+            | Self::NoTicket(_)
+            | Self::Crowded(_)
+            | Self::Spent(_)
+            | Self::Origin
+            | Self::Host => false,
         }
     }
 

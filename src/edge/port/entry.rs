@@ -24,6 +24,7 @@ use crate::edge::port::gate::Gate;
 use crate::edge::port::listener::Admitted;
 use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
+use crate::edge::trail::turned_away;
 
 /// What the requests of one connection have in common.
 pub(crate) struct Entry {
@@ -54,7 +55,7 @@ impl Entry {
                 TowerToHyperService::new(self.routes.clone()).call(request).await
             }
             Err(problem) => {
-                self.metrics.refuse(Reason::Head);
+                turned_away(&self.metrics, Reason::Head, self.peer.address);
                 is_last = true;
                 let mut answer = problem.into_response();
                 headers::of_a_refusal(&mut answer);

@@ -8,8 +8,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router as Routes;
+use axum::http::StatusCode;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,12 +28,13 @@ use crate::edge::port::proxy;
 use crate::edge::port::remote::Remote;
 use crate::edge::port::strict::Strict;
 use crate::edge::port::tls::{Tls, wants_http2};
+use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, routes};
+use crate::edge::trail::turned_away;
 use crate::listener::{self, BindError, Bound, Bounds, Heads};
 
-/// The answer where there are too many connections.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\nconnection: close\r\n\r\n";
+/// When a client may come again that finds too many connections.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// The largest request head, and how much of a body is read at once.
 const HTTP_BUFFER_BYTES: usize = 32 << 10;
@@ -70,7 +73,7 @@ enum Closed {
     /// It is refused.
     Refused(Reason, String),
     /// There is no room for its address, which it is told where it is plain.
-    Crowded(Crowded, TcpStream),
+    Crowded(Crowded, IpAddr, TcpStream),
 }
 
 impl Admitted {
@@ -108,12 +111,14 @@ pub async fn serve(bound: Bound, tls: Option<Tls>, shared: Arc<Shared>, stop: Ca
     let gate = Arc::new(Gate::new(config.connections_per_address, config.handshakes_per_second));
     let routes = routes(shared.clone());
     let port = Arc::new(Port { shared: shared.clone(), gate, tls, routes });
+    let full = "there are too many connections to this node: try again in a second";
+    let full = Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(FULL_RETRY).unasked();
     while let Some((stream, from)) = bound.accept(&stop).await {
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            shared.metrics.refuse(Reason::Full);
+            turned_away(&shared.metrics, Reason::Full, from);
             if port.tls.is_none() {
                 // A fresh socket takes so little at once; who is not told sees the end.
-                let _ = stream.try_write(FULL);
+                let _ = stream.try_write(full.as_bytes());
             }
             continue;
         };
@@ -142,11 +147,11 @@ impl Port {
         match opened.unwrap_or_else(|_| Err(late())) {
             Ok(line) => self.serve(line, permit).await,
             Err(Closed::Refused(reason, why)) => {
-                self.shared.metrics.refuse(reason);
+                turned_away(&self.shared.metrics, reason, from);
                 debug!(%from, why, "a connection is refused");
             }
-            Err(Closed::Crowded(crowded, stream)) => {
-                self.shared.metrics.refuse(crowded.reason());
+            Err(Closed::Crowded(crowded, address, stream)) => {
+                turned_away(&self.shared.metrics, crowded.reason(), address);
                 if self.tls.is_none() {
                     tell(stream, crowded).await;
                 }
@@ -174,7 +179,7 @@ impl Port {
         };
         let place = match place {
             Ok(place) => place,
-            Err(crowded) => return Err(Closed::Crowded(crowded, stream)),
+            Err(crowded) => return Err(Closed::Crowded(crowded, peer.address, stream)),
         };
         let Some(tls) = &self.tls else {
             return Ok(Line { stream: Box::new(stream), peer, place, http2: false });
@@ -206,17 +211,17 @@ impl Port {
         let ending = activity.idle(config.idle_timeout, &shared.token);
         let cut = async {
             activity.stalled(config.idle_timeout).await;
-            metrics.refuse(Reason::SlowReader);
+            turned_away(metrics, Reason::SlowReader, peer.address);
         };
-        let within = config.header_timeout;
+        let (within, known) = (config.header_timeout, (peer.address, metrics.clone()));
         if http2 {
-            let io = Strict::http2(stream, within, activity.clone(), metrics.clone());
+            let io = Strict::http2(stream, within, activity.clone(), known);
             let head_bytes_max = u32::try_from(HTTP_BUFFER_BYTES).unwrap_or(u32::MAX);
             let bounds = Bounds { streams_max: config.streams_max, head_bytes_max };
             let tasks = shared.tasks.clone();
             listener::serve_http2(io, service, bounds, tasks, ending, cut).await;
         } else {
-            let io = Strict::http1(stream, within, activity.clone(), metrics.clone());
+            let io = Strict::http1(stream, within, activity.clone(), known);
             let heads = Heads { timeout: None, bytes_max: HTTP_BUFFER_BYTES };
             listener::serve(io, service, heads, ending, cut).await;
         }
@@ -225,14 +230,8 @@ impl Port {
 
 /// Tells a client why its connection ends.
 async fn tell(mut stream: TcpStream, crowded: Crowded) {
-    let body = format!(r#"{{"title":"Too Many Requests","status":429,"detail":"{crowded}"}}"#);
-    let answer = format!(
-        "HTTP/1.1 429 Too Many Requests\r\nretry-after: {}\r\ncontent-length: {}\r\n\
-         content-type: application/problem+json\r\ncache-control: no-store\r\n\
-         connection: close\r\n\r\n{body}",
-        crowded.retry().as_secs_f64().ceil(),
-        body.len()
-    );
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, &crowded.to_string());
+    let answer = problem.retry(crowded.retry()).unasked();
     // It takes so little at once, or is gone.
     let _ = stream.write_all(answer.as_bytes()).await;
 }

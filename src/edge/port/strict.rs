@@ -12,6 +12,7 @@
 //! the connection's last. Of HTTP/2 only the beginning is waited for here.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::edge::metrics::{Metrics, Reason};
 use crate::edge::port::activity::Activity;
+use crate::edge::trail::turned_away;
 
 /// How much of a line is kept: more than the headers have that are looked at.
 const LINE_BYTES: usize = 64;
@@ -40,6 +42,8 @@ pub(crate) struct Strict<S> {
     /// When what has begun must have come.
     deadline: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
+    /// Who is at its other end.
+    from: IpAddr,
     metrics: Metrics,
 }
 
@@ -77,10 +81,10 @@ impl<S> Strict<S> {
         socket: S,
         timeout: Duration,
         activity: Arc<Activity>,
-        metrics: Metrics,
+        (from, metrics): (IpAddr, Metrics),
     ) -> Self {
-        let deadline = Some(Box::pin(sleep(timeout)));
-        Self { socket, stage: Stage::Head(Head::new()), timeout, deadline, activity, metrics }
+        let (stage, deadline) = (Stage::Head(Head::new()), Some(Box::pin(sleep(timeout))));
+        Self { socket, stage, timeout, deadline, activity, from, metrics }
     }
 
     /// Begins with a connection over which HTTP/2 comes.
@@ -88,9 +92,9 @@ impl<S> Strict<S> {
         socket: S,
         timeout: Duration,
         activity: Arc<Activity>,
-        metrics: Metrics,
+        known: (IpAddr, Metrics),
     ) -> Self {
-        let begun = Self::http1(socket, timeout, activity, metrics);
+        let begun = Self::http1(socket, timeout, activity, known);
         Self { stage: Stage::Preface(PREFACE_BYTES), ..begun }
     }
 
@@ -121,7 +125,7 @@ impl<S> Strict<S> {
                             taken
                         }
                         Err(Bad) => {
-                            self.metrics.refuse(Reason::Head);
+                            turned_away(&self.metrics, Reason::Head, self.from);
                             (self.stage, self.deadline) = (Stage::Spoiled(0), None);
                             0
                         }
@@ -250,7 +254,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
                 let Some(deadline) = &mut this.deadline else { return Poll::Pending };
                 ready!(deadline.as_mut().poll(cx));
                 this.deadline = None;
-                this.metrics.refuse(Reason::SlowHead);
+                turned_away(&this.metrics, Reason::SlowHead, this.from);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -300,6 +304,7 @@ mod tests {
     use crate::telemetry;
 
     const SPAN: Duration = Duration::from_secs(10);
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn metrics() -> Metrics {
         let acks = Histogram::with_opts(HistogramOpts::new("quire_test", "test")).unwrap();
@@ -313,7 +318,7 @@ mod tests {
         for cut in 0..=bytes.len() {
             let (first, second) = bytes.split_at(cut);
             let activity = Arc::new(Activity::new());
-            let mut strict = Strict::http1(first.chain(second), SPAN, activity, metrics());
+            let mut strict = Strict::http1(first.chain(second), SPAN, activity, (HERE, metrics()));
             let mut read = Vec::new();
             strict.read_to_end(&mut read).await.unwrap();
             let same = read.iter().zip(bytes).take_while(|(one, other)| one == other).count();
@@ -394,7 +399,7 @@ mod tests {
         let slow = || metrics.refused.with_label_values(&["slow-head"]).get();
         let (mut client, server) = tokio::io::duplex(1_024);
         let activity = Arc::new(Activity::new());
-        let mut strict = Strict::http1(server, SPAN, activity, metrics.clone());
+        let mut strict = Strict::http1(server, SPAN, activity, (HERE, metrics.clone()));
         let mut read = [0; 256];
         let write = async |client: &mut tokio::io::DuplexStream, text: &str| {
             tokio::io::AsyncWriteExt::write_all(client, text.as_bytes()).await.unwrap();
@@ -412,7 +417,7 @@ mod tests {
             let (mut client, server) = tokio::io::duplex(1_024);
             write(&mut client, "P").await;
             let activity = Arc::new(Activity::new());
-            let mut strict = make(server, SPAN, activity, metrics.clone());
+            let mut strict = make(server, SPAN, activity, (HERE, metrics.clone()));
             assert_eq!(strict.read(&mut read).await.unwrap(), 1);
             assert!(strict.read(&mut read).await.is_err());
         }

@@ -37,7 +37,7 @@ impl Session {
         &mut self,
         message: Message,
     ) -> ControlFlow<Option<Farewell>> {
-        self.heard = Instant::now();
+        self.asked = None;
         if matches!(message, Message::Close(_)) {
             return ControlFlow::Break(None);
         }
@@ -51,14 +51,15 @@ impl Session {
         let wait = self.bytes.charge(bytes).max(tenants.bytes(tenant, bytes));
         if !wait.is_zero() {
             self.shared.metrics.held.inc();
-            let from = self.heard + wait;
+            let from = Instant::now() + wait;
             self.held = Some(Held { frame, from, coming: None });
             return ControlFlow::Continue(());
         }
         match tenants.turn(tenant, bytes) {
             Ok(share) => self.hear(frame, share).await,
             Err(coming) => {
-                self.held = Some(Held { frame, from: self.heard, coming: Some(coming) });
+                let from = Instant::now();
+                self.held = Some(Held { frame, from, coming: Some(coming) });
                 ControlFlow::Continue(())
             }
         }

@@ -44,6 +44,17 @@ impl Paces {
         before.map(wait).map_err(wait)
     }
 
+    /// Takes nothing, and tells how long a unit would have to wait, where it would.
+    pub(crate) fn look(&self, key: u64) -> Result<(), Duration> {
+        let Some(place) = self.place(key) else { return Ok(()) };
+        let now = nanos(self.began.elapsed());
+        let after = self.pace.after(place.load(Ordering::Relaxed), now, 1);
+        match Pace::wait(after, now) {
+            Duration::ZERO => Ok(()),
+            wait => Err(wait),
+        }
+    }
+
     /// Takes units that have come already, and returns how long they have to wait for their turn.
     pub(crate) fn charge(&self, key: u64, units: u64) -> Duration {
         let Some(place) = self.place(key) else { return Duration::ZERO };
@@ -89,6 +100,17 @@ mod tests {
         assert_eq!(waits, [0, 0, 1_000, 2_500].map(Duration::from_millis));
         advance(Duration::from_millis(2_501)).await;
         assert_eq!(paces.charge(1, 1), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_takes_nothing() {
+        let paces = Paces::new(10);
+        assert!((0..100).all(|_| paces.look(1).is_ok()));
+        assert_eq!(paces.charge(1, 20), Duration::ZERO);
+        let soon = Duration::from_millis(100);
+        assert_eq!((paces.look(1), paces.look(2)), (Err(soon), Ok(())));
+        advance(soon).await;
+        assert_eq!(paces.look(1), Ok(()));
     }
 
     #[test]
