@@ -16,6 +16,8 @@ mod erase;
 mod forks;
 mod full_disk;
 mod guarded;
+mod hangup;
+mod heads;
 mod history;
 mod http;
 mod https;
