@@ -106,15 +106,20 @@ async fn a_frame_or_an_operation_that_is_too_long_ends_the_connection_and_is_not
     let (mut first, _) = Raw::join(&node, "a", '1', "").await;
     first.send(&frame("ten letter", FRAME_BYTES)).await;
     first.hear("ack").await;
-    for (digit, text, length) in
-        [('2', "x", FRAME_BYTES + 1), ('3', "x", 4 * FRAME_BYTES), ('4', "more than ten", 0)]
-    {
+    // Of a frame that is too long nothing is read but how long it is.
+    let (unread, bytes) = ("the frame is too large", "at most 10 bytes of text");
+    for (digit, text, length, why) in [
+        ('2', "x", FRAME_BYTES + 1, unread),
+        ('3', "x", 4 * FRAME_BYTES, unread),
+        ('4', "more than ten", 0, bytes),
+    ] {
         let (mut raw, welcome) = Raw::join(&node, "a", digit, "").await;
         assert_eq!(welcome["rev"], 1);
         raw.send(&frame(text, length)).await;
         let (error, code, reason) = raw.close().await;
         let told = (error["code"].as_str(), code, reason.as_str());
         assert_eq!(told, (Some("too-large"), 4413, "too-large"), "{length}: {error}");
+        assert!(error["msg"].as_str().is_some_and(|msg| msg.contains(why)), "{error}");
         assert_eq!(error["fatal"], true);
     }
     assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="too-large"} "#).await, 3);

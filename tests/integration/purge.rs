@@ -407,3 +407,22 @@ async fn a_cache_is_told_by_the_method_that_is_set_and_by_the_key_of_the_page() 
         node.stop().await.expect("it stops");
     }
 }
+
+#[tokio::test]
+async fn whoever_asks_because_of_a_purge_gets_what_was_written() {
+    let tasks = Tasks::new();
+    let (port, mut asked) = noting(&tasks).await;
+    let node = node(port, |config| config.purge.debounce = Duration::ZERO).await;
+    let page = format!("http://{}/pub/notes", node.address);
+    for n in 1..=20 {
+        put(&api(&node, "notes"), &format!("edit {n}")).await;
+        let told = timeout(PATIENCE, asked.recv()).await.expect("it is told of each");
+        assert_eq!(told.expect("it listens")[1], "/pub/notes");
+        let shown = Client::new().get(&page).send().await.expect("it answers");
+        let shown = shown.text().await.expect("text");
+        assert!(shown.contains(&format!("edit {n}")), "{n}: {shown}");
+    }
+    all_told(&node).await;
+    assert!(asked.try_recv().is_err(), "no edit is told twice");
+    node.stop().await.expect("it stops");
+}
