@@ -28,6 +28,7 @@ mod kill;
 mod late;
 mod leaving;
 mod limits;
+mod lines;
 mod load;
 mod moves;
 mod nodes;

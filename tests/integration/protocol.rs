@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use quire::access::Asker;
 use quire::doc::Write;
 use quire::log::EventKind;
 use quire::types::{Author, SessionId};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::inner::id;
+use crate::inner::{PATIENCE, id};
 use crate::raw::{Listens, Raw, hello, node};
 use crate::slow::metric;
 
@@ -93,8 +95,8 @@ async fn bad_messages_are_told_and_nothing_of_them_is_applied() {
 async fn a_frame_or_an_operation_that_is_too_long_ends_the_connection_and_is_not_applied() {
     const FRAME_BYTES: usize = 64 << 10;
     let node = node(|config| {
-        config.edge.frame_bytes_max = bytesize::ByteSize::b(FRAME_BYTES as u64);
-        config.edge.op_bytes_max = bytesize::ByteSize::b(10);
+        config.edge.frame_bytes_max = ByteSize::b(FRAME_BYTES as u64);
+        config.edge.op_bytes_max = ByteSize::b(10);
     })
     .await;
     // What is around a message counts, too.
@@ -269,6 +271,33 @@ async fn a_rate_is_told_and_the_batch_can_be_sent_again() {
     tokio::time::sleep(Duration::from_millis(wait)).await;
     raw.send(r#"{"t":"op","seq":3,"base":2,"op":["x"]}"#).await;
     assert_eq!(raw.hear("ack").await["rev"], 3);
+}
+
+#[tokio::test]
+async fn a_session_that_sends_too_much_waits_and_no_other_does() {
+    // Whoever is on this machine and not known is no user: only the session's rate is in the way.
+    let node = node(|config| {
+        config.edge.bytes_per_second = ByteSize::kib(64);
+        config.edge.frame_bytes_max = ByteSize::mib(4);
+        config.edge.op_bytes_max = ByteSize::mib(4);
+    })
+    .await;
+    let op = |seq: u64, text: &str| json!({"t":"op","seq":seq,"base":0,"op":[text]}).to_string();
+    let (mut first, _) = Raw::join(&node, "a", '1', "").await;
+    // The rate is used up for more than half a minute.
+    first.send(&op(1, &"x".repeat(3 << 20))).await;
+    first.hear("ack").await;
+    assert_eq!(metric(&node, "quire_edge_held_total ").await, 0);
+    first.send(&op(2, "late")).await;
+    let held = async { while metric(&node, "quire_edge_held_total ").await == 0 {} };
+    timeout(PATIENCE, held).await.expect("it is held");
+    let (mut second, _) = Raw::join(&node, "a", '2', "").await;
+    for seq in 1..=3 {
+        second.send(&op(seq, "y")).await;
+        assert_eq!(second.hear("ack").await["rev"], seq + 1, "the first one's waits still");
+    }
+    assert_eq!(metric(&node, "quire_edge_held_total ").await, 1);
+    node.stop().await.expect("it stops");
 }
 
 #[tokio::test]
