@@ -90,7 +90,7 @@ impl Watched {
     }
 
     /// Returns what the lines say that have come since it was asked before.
-    fn new(&self) -> Vec<String> {
+    fn written(&self) -> Vec<String> {
         let logged = fs::read_to_string(self.folder.path().join("log")).expect("it is text");
         // One that is not whole yet comes later.
         let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -111,7 +111,7 @@ impl Watched {
         let found = async {
             loop {
                 act().await;
-                let new = self.new();
+                let new = self.written();
                 if !new.is_empty() {
                     assert_eq!(new, [line]);
                     return;
