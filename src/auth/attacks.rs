@@ -416,6 +416,7 @@ fn every_attack_is_refused_by_its_rule() {
     for (what, token, expected) in all() {
         assert_eq!(judge(&token), Err(expected), "{what}");
     }
+    assert_eq!(all().len(), 128, "docs/SECURITY.md says how many");
 }
 
 #[test]

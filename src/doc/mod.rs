@@ -46,6 +46,7 @@ pub use handle::{
 };
 pub use history::{Blamed, Hunk, HunkKind, Page, Past, Row, Verified};
 pub use metrics::Metrics;
+pub use order::check_first;
 pub use presence::{Presence, PresenceRow};
 pub use save::Encoders;
 pub use shown::{Herald, Public, Shown};

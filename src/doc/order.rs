@@ -36,6 +36,27 @@ struct Ordering {
     surprising: bool,
 }
 
+/// Checks that a text may be the first one of a document, before there is any.
+///
+/// # Errors
+/// [`Refusal::TooLarge`] or [`Refusal::TooLong`].
+pub fn check_first(author: &Author, text: &Operation, limit: u64) -> Result<(), Refusal> {
+    let chars = text.chars_after(0).unwrap_or(u64::MAX);
+    if chars > limit {
+        return Err(Refusal::TooLarge { chars, limit });
+    }
+    check_entry(author, text)
+}
+
+/// Checks that a record can hold an operation.
+fn check_entry(author: &Author, op: &Operation) -> Result<(), Refusal> {
+    let (bytes, limit) = (entry_bytes_max(author, op), ENTRY_BYTES_MAX);
+    if bytes > limit {
+        return Err(Refusal::TooLong { bytes, limit });
+    }
+    Ok(())
+}
+
 impl State {
     /// Takes a batch from a connection. One of a connection that was replaced is dropped: its
     /// session sends it again.
@@ -284,9 +305,8 @@ impl State {
             Err(refusal) => return Err((refusal, done)),
         };
         let rev = self.window.head().next();
-        let bytes = entry_bytes_max(&author, &placed.op);
-        if bytes > ENTRY_BYTES_MAX {
-            return Err((Refusal::TooLong { bytes, limit: ENTRY_BYTES_MAX }, done));
+        if let Err(refusal) = check_entry(&author, &placed.op) {
+            return Err((refusal, done));
         }
         self.begin_owned(&author, by.as_ref());
         let row = self.sessions.entry(session);

@@ -6,39 +6,37 @@
 //! `QUIRE_FUZZ_SILENT` how many connect at once and say nothing, `QUIRE_FUZZ_SET` options of the
 //! server, with commas between; the seed of a finding is printed.
 
+mod attack;
 mod grammar;
+mod guarded;
 mod line;
+mod pass;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use quire::log::{Embedded, Metrics, Options};
-use quire::wire::{Codec, ServerMessage, decode_server};
-use serde_json::Value;
+use quire::wire::Codec;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::audited::Left;
 use crate::mutation::variable;
 use crate::server::{Server, free_port};
-use crate::socket::grammar::{Case, End, FRAME_BYTES, OP_BYTES, Step, case, own_docs};
-use crate::socket::line::{Finding, Frame, Heard, Line, PATIENCE};
+use crate::socket::attack::{Counts, Field, Seen, run};
+use crate::socket::grammar::{FRAME_BYTES, OP_BYTES, case, own_docs};
+use crate::socket::line::{Heard, Line, PATIENCE};
 use crate::storm::{Crowd, SETTINGS, Storm};
 
 const RUNS: u64 = 4_000;
 const SILENT: u64 = 500;
-
-/// Enemies at once, and those who stay after what they have said.
-const AT_ONCE: usize = 24;
-const STAY_MAX: usize = 32;
 
 /// Honest writers rest, so that the log stays readable and their documents small: in a debug build
 /// each of their characters takes half a KiB, since a node of a rope holds 10 bytes there.
@@ -58,6 +56,8 @@ struct Siege {
     address: SocketAddr,
     set: Vec<String>,
     storm: Storm,
+    /// What the honest show, where somebody is asked who they are.
+    token: Option<String>,
 }
 
 /// Tells the last that a server has logged to a file, where the test fails.
@@ -73,19 +73,13 @@ impl Drop for Told {
     }
 }
 
-/// What was seen of all cases.
-#[derive(Default)]
-struct Seen {
-    answers: BTreeMap<String, u64>,
-    findings: Vec<String>,
-    staying: Vec<Line>,
-    /// Edits of enemies that were acknowledged.
-    acks: Arc<AtomicU64>,
-}
-
 impl Siege {
     fn begin(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::within(tempfile::tempdir().expect("a folder"), settings, None)
+    }
+
+    /// Begins with files that are there; the honest show what one of them holds.
+    fn within(folder: tempfile::TempDir, settings: &[&str], token: Option<&Path>) -> Self {
         let own = [
             format!("edge.frame-bytes-max={FRAME_BYTES}B"),
             format!("edge.op-bytes-max={OP_BYTES}B"),
@@ -100,8 +94,9 @@ impl Siege {
         let log = File::create(&told.0).expect("a file");
         let server = Server::start_with((&[], log.into()), &data, free_port(), &set_now);
         let address = server.url.trim_start_matches("http://").parse().expect("an address");
-        let storm = Storm::of(CROWD, std::slice::from_ref(&server.url));
-        Self { _told: told, folder, server, address, set, storm }
+        let storm = Storm::with(CROWD, std::slice::from_ref(&server.url), token);
+        let token = token.map(|file| fs::read_to_string(file).expect("it was written"));
+        Self { _told: told, folder, server, address, set, storm, token }
     }
 
     /// Returns what the server holds in memory, in KiB.
@@ -113,9 +108,17 @@ impl Siege {
         number.expect("it is told").parse().expect("a number")
     }
 
+    /// Asks for something as the honest do.
+    async fn get(&self, path: &str) -> reqwest::Response {
+        let mut asked = reqwest::Client::new().get(format!("{}{path}", self.server.url));
+        if let Some(token) = &self.token {
+            asked = asked.bearer_auth(token);
+        }
+        asked.send().await.expect("it answers")
+    }
+
     async fn metric(&self, name: &str) -> u64 {
-        let answer = reqwest::get(format!("{}/metrics", self.server.url)).await;
-        let text = answer.expect("it answers").text().await.expect("it is text");
+        let text = self.get("/metrics").await.text().await.expect("it is text");
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |line| line.trim().parse().expect("a number"))
     }
@@ -145,13 +148,38 @@ impl Siege {
         self.memory()
     }
 
+    /// Lets all enemies come, in two halves, and checks that they find nothing and that nothing of
+    /// them stays; returns how many have come, and what they were told.
+    async fn stand(&self, field: Field) -> (u64, Arc<Counts>) {
+        let (first, runs) = (variable("QUIRE_FUZZ_SEED", 1), variable("QUIRE_FUZZ_RUNS", RUNS));
+        let (field, seen) = (Arc::new(field), Arc::<Mutex<Seen>>::default());
+        let start = self.memory();
+        run(&field, first, runs / 2, &seen).await;
+        seen.lock().staying.clear();
+        let middle = self.memory_alone().await;
+        run(&field, first + runs / 2, runs - runs / 2, &seen).await;
+        let Seen { answers, findings, staying, counts } = std::mem::take(&mut *seen.lock());
+        drop(staying);
+        let (end, written) = (self.memory_alone().await, self.verify(first..first + runs).await);
+        eprintln!(
+            "{runs} cases from seed {first}, {} findings, {counts:?}, {} honest edits; memory \
+             {start} KiB, {middle} KiB in the middle, {end} KiB in the end; {answers:?}",
+            findings.len(),
+            self.storm.durable()
+        );
+        assert!(findings.is_empty(), "{findings:#?}");
+        assert!(answers.len() > 10, "much of the grammar is not reached: {answers:?}");
+        assert!(written > 0, "no enemy gets far");
+        assert!(end < middle + GROWTH_MAX, "it grows: {middle} KiB, then {end} KiB");
+        (runs, counts)
+    }
+
     /// Checks that what the enemies of some seeds have written is whole, and returns in how many
     /// documents they have.
     async fn verify(&self, seeds: Range<u64>) -> usize {
         let mut written = 0;
         for doc in own_docs(seeds) {
-            let url = format!("{}/v1/docs/{doc}/verify", self.server.url);
-            let answer = reqwest::get(url).await.expect("it answers");
+            let answer = self.get(&format!("/v1/docs/{doc}/verify")).await;
             if answer.status() == 404 {
                 continue;
             }
@@ -186,177 +214,14 @@ impl Siege {
     }
 }
 
-/// Is one enemy from its first byte to its end.
-async fn attack(
-    address: SocketAddr,
-    case: Case,
-    acks: &AtomicU64,
-) -> Result<(String, Option<Line>), Finding> {
-    let mut line = Line::open(address).await;
-    line.send(&case.handshake).await?;
-    if !case.handshake.windows(4).any(|four| four == b"\r\n\r\n") {
-        line.shut().await;
-        return line.drain().await.map(|()| ("half a request".to_owned(), None));
-    }
-    let codec = match line.answered().await? {
-        Some((101, codec)) => codec,
-        Some((status @ 100..500, _)) => return Ok((status.to_string(), None)),
-        Some((status, _)) => return Err(format!("the handshake was answered by {status}")),
-        None => return Ok(("no answer".to_owned(), None)),
-    };
-    for step in &case.steps {
-        match step {
-            Step::Send(bytes) => line.send(bytes).await?,
-            Step::Hear => {
-                if let Some(end) = answer(&mut line, codec, acks).await? {
-                    return Ok((end, None));
-                }
-            }
-        }
-    }
-    match case.end {
-        End::Stay => return Ok(("stays".to_owned(), Some(line))),
-        End::Reset => {
-            line.reset();
-            return Ok(("resets".to_owned(), None));
-        }
-        End::Shut => line.shut().await,
-        End::Close => {}
-    }
-    loop {
-        match line.hear().await? {
-            Heard::End => return Ok(("ended".to_owned(), None)),
-            Heard::Close(code) => return closed(&mut line, code).await.map(|end| (end, None)),
-            Heard::Data { is_text, payload } => drop(read(codec, is_text, &payload)?),
-            Heard::Ping(_) | Heard::Pong => {}
-        }
-    }
-}
-
-/// Waits for what the server says to a message; returns how the connection ended, if it did.
-async fn answer(
-    line: &mut Line,
-    codec: Codec,
-    acks: &AtomicU64,
-) -> Result<Option<String>, Finding> {
-    loop {
-        match line.hear().await? {
-            Heard::End => return Ok(Some("ended".to_owned())),
-            Heard::Close(code) => return closed(line, code).await.map(Some),
-            Heard::Pong => {}
-            Heard::Ping(payload) => {
-                let (mask, payload) = (Some([7; 4]), payload.as_slice());
-                let pong =
-                    Frame { is_last: true, reserved: 0, opcode: 10, mask, claimed: None, payload };
-                line.send(&pong.bytes()).await?;
-            }
-            Heard::Data { is_text, payload } => match read(codec, is_text, &payload)? {
-                ServerMessage::Ack { .. } => {
-                    acks.fetch_add(1, Ordering::Relaxed);
-                    return Ok(None);
-                }
-                ServerMessage::Welcome(_)
-                | ServerMessage::Error { .. }
-                | ServerMessage::Moved { .. } => return Ok(None),
-                _ => {}
-            },
-        }
-    }
-}
-
-/// Reads a message strictly.
-fn read(codec: Codec, is_text: bool, payload: &[u8]) -> Result<ServerMessage, Finding> {
-    let shown = || String::from_utf8_lossy(payload).chars().take(200).collect::<String>();
-    if is_text != (codec == Codec::Json) {
-        return Err(format!("a frame of the other kind: {}", shown()));
-    }
-    if is_text && serde_json::from_slice::<Value>(payload).is_err() {
-        return Err(format!("no JSON: {}", shown()));
-    }
-    match decode_server(codec, payload) {
-        Ok(Some(message)) => Ok(message),
-        other => Err(format!("{other:?}: {}", shown())),
-    }
-}
-
-/// Checks a close code, answers it, and waits for the end.
-async fn closed(line: &mut Line, code: Option<u16>) -> Result<String, Finding> {
-    if matches!(code, Some(4500 | 1011)) {
-        return Err(format!("the server calls it its own fault: {code:?}"));
-    }
-    let bye = Frame {
-        is_last: true,
-        reserved: 0,
-        opcode: 8,
-        mask: Some([0; 4]),
-        claimed: None,
-        payload: b"\x03\xe8",
-    };
-    line.send(&bye.bytes()).await?;
-    line.shut().await;
-    line.drain().await?;
-    Ok(code.map_or("closed".to_owned(), |code| format!("closed {code}")))
-}
-
-/// Runs cases from `first` on, some at once.
-async fn run(address: SocketAddr, first: u64, count: u64, seen: &Arc<Mutex<Seen>>) {
-    let acks = seen.lock().acks.clone();
-    let next = Arc::new(AtomicU64::new(first));
-    let mut enemies = JoinSet::new();
-    for _ in 0..AT_ONCE {
-        let (next, seen, acks) = (next.clone(), seen.clone(), acks.clone());
-        enemies.spawn(async move {
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= first + count {
-                    return;
-                }
-                let attacked = attack(address, case(seed), &acks).await;
-                let mut seen = seen.lock();
-                match attacked {
-                    Ok((how, stays)) => {
-                        *seen.answers.entry(how).or_default() += 1;
-                        seen.staying.extend(stays);
-                        let too_many = seen.staying.len().saturating_sub(STAY_MAX);
-                        drop(seen.staying.drain(..too_many));
-                    }
-                    Err(finding) => seen.findings.push(format!("seed {seed}: {finding}")),
-                }
-            }
-        });
-    }
-    while let Some(ended) = enemies.join_next().await {
-        ended.expect("an enemy does not fail by itself");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn enemies_at_the_sockets_harm_nobody() {
     let set = env::var("QUIRE_FUZZ_SET").unwrap_or_default();
     let siege = Siege::begin(&set.split_terminator(',').collect::<Vec<_>>());
-    let (first, runs) = (variable("QUIRE_FUZZ_SEED", 1), variable("QUIRE_FUZZ_RUNS", RUNS));
-    let seen = Arc::<Mutex<Seen>>::default();
+    let field = Field { address: siege.address, case: Box::new(case), desk: None };
     siege.storm.more(1).await;
-    let start = siege.memory();
-    run(siege.address, first, runs / 2, &seen).await;
-    seen.lock().staying.clear();
-    let middle = siege.memory_alone().await;
-    run(siege.address, first + runs / 2, runs - runs / 2, &seen).await;
-    let Seen { answers, findings, staying, acks } = std::mem::take(&mut *seen.lock());
-    drop(staying);
-    let (end, written) = (siege.memory_alone().await, siege.verify(first..first + runs).await);
-    eprintln!(
-        "{runs} cases from seed {first}, {} findings, {} edits of enemies, {} honest edits; \
-         memory {start} KiB, {middle} \
-         KiB in the middle, {end} KiB in the end; {answers:?}",
-        findings.len(),
-        acks.load(Ordering::Relaxed),
-        siege.storm.durable()
-    );
-    assert!(findings.is_empty(), "{findings:#?}");
-    assert!(answers.len() > 10, "much of the grammar is not reached: {answers:?}");
-    assert!(written > 0 && acks.load(Ordering::Relaxed) > runs / 20, "no enemy gets far");
-    assert!(end < middle + GROWTH_MAX, "it grows: {middle} KiB, then {end} KiB");
+    let (runs, counts) = siege.stand(field).await;
+    assert!(counts.acks.load(Ordering::Relaxed) > runs / 20, "no enemy gets far");
     siege.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP API over real connections: each route, what it is told in headers, and bad input.
 
 mod bad_input;
+mod bounds;
 mod edits;
 mod names;
 mod pages;

@@ -38,6 +38,15 @@ async fn through(node: &Node, client: &str) -> TcpStream {
     say(node.address, header.as_bytes()).await
 }
 
+/// Returns how often something was refused, as the proxy itself asks for it.
+async fn counted(node: &Node, reason: &str) -> u64 {
+    let ask = "PROXY UNKNOWN\r\nGET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    let text = rest(&mut say(node.address, ask.as_bytes()).await).await;
+    let name = format!("quire_edge_refused_total{{reason=\"{reason}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&*name)).expect("it is there");
+    line.parse().expect("a number")
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
     let short = Duration::from_millis(200);
@@ -138,6 +147,7 @@ async fn a_proxy_says_first_who_its_client_is() {
     assert!(answer.contains("retry-after: 10\r\n") && answer.contains("close some"), "{answer}");
     assert_eq!(problem(&answer), "rate", "{answer}");
     until(&mut through(&node, "192.0.2.2").await, "ok\n").await;
+    assert_eq!((counted(&node, "address").await, counted(&node, "rate").await), (1, 0));
     // Version 2, from the first one's address and from another.
     let mut header =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\x7f\0\0\x01\0\x01\0\x02".to_vec();
@@ -179,19 +189,12 @@ async fn what_is_not_the_proxy_protocol_is_refused() {
         assert_eq!(rest(&mut stream).await, "", "{bad:?}");
         count += 1;
     }
-    let metrics = "PROXY UNKNOWN\r\nGET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    let count_of = async |reason: &str| {
-        let text = rest(&mut say(node.address, metrics.as_bytes()).await).await;
-        let name = format!("quire_edge_refused_total{{reason=\"{reason}\"}} ");
-        let line = text.lines().find_map(|line| line.strip_prefix(&*name)).expect("it is there");
-        line.parse::<u64>().expect("a number")
-    };
-    assert_eq!(count_of("proxy").await, count);
+    assert_eq!(counted(&node, "proxy").await, count);
     for slow in ["", "PROXY TCP4 192.0.2.1", "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"] {
         let mut stream = say(node.address, slow.as_bytes()).await;
         assert_eq!(rest(&mut stream).await, "", "{slow:?}");
     }
-    assert_eq!(count_of("slow-handshake").await, 3);
+    assert_eq!(counted(&node, "slow-handshake").await, 3);
 }
 
 #[tokio::test]
@@ -269,6 +272,7 @@ async fn an_address_that_comes_too_often_is_told_when_to_come_again() {
     assert!((2..8).contains(&taken) && taken + late.len() == 8, "{found:?}");
     assert!(late[0].contains("retry-after: ") && late[0].contains("fewer"), "{late:?}");
     assert!(come("192.0.2.2").await.contains("200"), "others may come");
+    assert_eq!(counted(&node, "rate").await, late.len() as u64);
 }
 
 #[tokio::test]

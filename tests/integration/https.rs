@@ -1,6 +1,7 @@
 //! The clients' port over TLS: certificates that are renewed, HTTP/2 and its floods.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,18 +33,18 @@ use crate::inner::PATIENCE;
 use crate::plain::{rest, say, statuses, until};
 use crate::raw::{hello, node};
 
-const NAME: &str = "localhost";
+pub(crate) const NAME: &str = "localhost";
 
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A node over TLS, and who has signed its certificate.
-struct Site {
-    node: Node,
+pub(crate) struct Site {
+    pub(crate) node: Node,
     ca: Authority,
     folder: Folder,
 }
 
-async fn site(change: impl FnOnce(&mut Config)) -> Site {
+pub(crate) async fn site(change: impl FnOnce(&mut Config)) -> Site {
     let ca = Authority::new("clients");
     let folder = Folder::new(&ca.issue(&[NAME]), &ca.pem);
     let node = node(|config| {
@@ -55,33 +56,43 @@ async fn site(change: impl FnOnce(&mut Config)) -> Site {
     Site { node, ca, folder }
 }
 
+/// Connects to whoever shows a certificate of this authority; the error is what TLS has against it.
+pub(crate) async fn dial(
+    ca: &Authority,
+    address: SocketAddr,
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(ca.pem.as_bytes()).expect("a certificate");
+    roots.add(ca).expect("a certificate");
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(ring)
+        .with_protocol_versions(versions)
+        .expect("there are some")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let name = ServerName::try_from(NAME).expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
 impl Site {
     /// Connects; the error is what TLS has against it.
-    async fn dial(
+    pub(crate) async fn dial(
         &self,
         protocols: &[&str],
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(self.ca.pem.as_bytes()).expect("a certificate");
-        roots.add(ca).expect("a certificate");
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(ring)
-            .with_protocol_versions(versions)
-            .expect("there are some")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(self.node.address).await.expect("it listens");
-        let name = ServerName::try_from(NAME).expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        dial(&self.ca, self.node.address, protocols, versions).await
     }
 
     async fn plain_http(&self) -> TlsStream<TcpStream> {
         self.dial(&["http/1.1"], &[&TLS13]).await.expect("they agree")
     }
 
-    async fn http2(&self) -> SendRequest<Body> {
+    pub(crate) async fn http2(&self) -> SendRequest<Body> {
         let stream = self.dial(&["h2"], &[&TLS13]).await.expect("they agree");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (send, connection) =
@@ -117,11 +128,11 @@ impl Site {
     }
 }
 
-fn der(shown: &Shown) -> Vec<u8> {
+pub(crate) fn der(shown: &Shown) -> Vec<u8> {
     CertificateDer::from_pem_slice(shown.certificate.as_bytes()).expect("a certificate").to_vec()
 }
 
-fn get(path: &str) -> Request<Body> {
+pub(crate) fn get(path: &str) -> Request<Body> {
     let uri = format!("https://{NAME}{path}");
     Request::builder().uri(uri).body(Body::empty()).expect("a request")
 }
@@ -308,12 +319,12 @@ async fn closed(send: &SendRequest<Body>) {
 }
 
 /// Returns a frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Returns what the server says first of itself.
 async fn settings(site: &Site) -> BTreeMap<u16, u32> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use quire::access::Asker;
 use quire::doc::Write;
 use quire::log::EventKind;
 use quire::types::{Author, SessionId};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::inner::id;
+use crate::inner::{PATIENCE, id};
 use crate::raw::{Listens, Raw, hello, node};
 use crate::slow::metric;
 
@@ -87,6 +89,47 @@ async fn bad_messages_are_told_and_nothing_of_them_is_applied() {
     check("[]", "bad-frame", 4400).await;
     let gap = check(r#"{"t":"op","seq":5,"base":1,"op":["x"]}"#, "gap", 4409).await;
     assert_eq!(gap["seq"], 1, "the expected one is told");
+}
+
+#[tokio::test]
+async fn a_frame_or_an_operation_that_is_too_long_ends_the_connection_and_is_not_applied() {
+    const FRAME_BYTES: usize = 64 << 10;
+    let node = node(|config| {
+        config.edge.frame_bytes_max = ByteSize::b(FRAME_BYTES as u64);
+        config.edge.op_bytes_max = ByteSize::b(10);
+    })
+    .await;
+    // What is around a message counts, too.
+    let frame = |text: &str, length: usize| {
+        let op = json!({"t":"op","seq":1,"base":0,"op":[text]}).to_string();
+        let blank = " ".repeat(length.saturating_sub(op.len()));
+        format!("{op}{blank}")
+    };
+    let (mut first, _) = Raw::join(&node, "a", '1', "").await;
+    first.send(&frame("ten letter", FRAME_BYTES)).await;
+    first.hear("ack").await;
+    // Of a frame that is too long nothing is read but how long it is.
+    let (unread, bytes) = ("the frame is too large", "at most 10 bytes of text");
+    for (digit, text, length, why) in [
+        ('2', "x", FRAME_BYTES + 1, unread),
+        ('3', "x", 4 * FRAME_BYTES, unread),
+        ('4', "more than ten", 0, bytes),
+    ] {
+        let (mut raw, welcome) = Raw::join(&node, "a", digit, "").await;
+        assert_eq!(welcome["rev"], 1);
+        raw.send(&frame(text, length)).await;
+        let (error, code, reason) = raw.close().await;
+        let told = (error["code"].as_str(), code, reason.as_str());
+        assert_eq!(told, (Some("too-large"), 4413, "too-large"), "{length}: {error}");
+        assert!(error["msg"].as_str().is_some_and(|msg| msg.contains(why)), "{error}");
+        assert_eq!(error["fatal"], true);
+    }
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="too-large"} "#).await, 3);
+    // Nobody else has noticed.
+    first.send(r#"{"t":"op","seq":2,"base":1,"op":[10,"y"]}"#).await;
+    assert_eq!(first.hear("ack").await["rev"], 2);
+    let (_, welcome) = Raw::join(&node, "a", '5', "").await;
+    assert_eq!(welcome["text"], "ten lettery");
 }
 
 #[tokio::test]
@@ -224,9 +267,37 @@ async fn a_rate_is_told_and_the_batch_can_be_sent_again() {
     assert_eq!((&error["code"], &error["fatal"]), (&json!("rate"), &json!(false)));
     assert_eq!(error["seq"], 3);
     let wait = error["retry_ms"].as_u64().expect("it tells when");
+    assert_eq!(metric(&node, "quire_edge_rate_limited_total ").await, 1);
     tokio::time::sleep(Duration::from_millis(wait)).await;
     raw.send(r#"{"t":"op","seq":3,"base":2,"op":["x"]}"#).await;
     assert_eq!(raw.hear("ack").await["rev"], 3);
+}
+
+#[tokio::test]
+async fn a_session_that_sends_too_much_waits_and_no_other_does() {
+    // Whoever is on this machine and not known is no user: only the session's rate is in the way.
+    let node = node(|config| {
+        config.edge.bytes_per_second = ByteSize::kib(64);
+        config.edge.frame_bytes_max = ByteSize::mib(4);
+        config.edge.op_bytes_max = ByteSize::mib(4);
+    })
+    .await;
+    let op = |seq: u64, text: &str| json!({"t":"op","seq":seq,"base":0,"op":[text]}).to_string();
+    let (mut first, _) = Raw::join(&node, "a", '1', "").await;
+    // The rate is used up for more than half a minute.
+    first.send(&op(1, &"x".repeat(3 << 20))).await;
+    first.hear("ack").await;
+    assert_eq!(metric(&node, "quire_edge_held_total ").await, 0);
+    first.send(&op(2, "late")).await;
+    let held = async { while metric(&node, "quire_edge_held_total ").await == 0 {} };
+    timeout(PATIENCE, held).await.expect("it is held");
+    let (mut second, _) = Raw::join(&node, "a", '2', "").await;
+    for seq in 1..=3 {
+        second.send(&op(seq, "y")).await;
+        assert_eq!(second.hear("ack").await["rev"], seq + 1, "the first one's waits still");
+    }
+    assert_eq!(metric(&node, "quire_edge_held_total ").await, 1);
+    node.stop().await.expect("it stops");
 }
 
 #[tokio::test]
@@ -319,6 +390,11 @@ async fn a_text_that_no_record_holds_is_refused_and_the_document_lives_on() {
     assert_eq!(refused.status().as_u16(), 413);
     let problem: Value = refused.json().await.expect("a problem");
     assert!(problem["detail"].as_str().is_some_and(|it| it.contains("in pieces")), "{problem}");
+    // Nor is a document begun that it would be the text of.
+    let (other, body) = (url.replace("/a", "/b"), json!({"text": "€".repeat(6_000_000)}));
+    let refused = reqwest::Client::new().post(&other).json(&body).send().await;
+    assert_eq!(refused.expect("it answers").status().as_u16(), 413);
+    assert_eq!(reqwest::get(&other).await.expect("it answers").status().as_u16(), 404);
     // In pieces it goes.
     for pieces in [1, 2] {
         let taken = put("€".repeat(pieces * 3_000_000)).await.expect("it answers");

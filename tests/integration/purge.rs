@@ -12,10 +12,13 @@ use quire::config::Config;
 use quire::doc::{EventKind, Handle, Herald, Public, Write};
 use quire::node::Node;
 use quire::shard::{self, Ports};
+use quire::task::Tasks;
 use quire::text::Operation;
 use quire::types::{Author, DocId, Revision, SessionId, ShardId};
 use reqwest::{Client, Method, Response};
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, ports};
@@ -360,4 +363,69 @@ async fn a_herald_is_told_nothing_of_a_private_document_but_that_it_became_one()
     doc.edit(2).await;
     doc.event(EventKind::Deleted).await;
     assert_eq!(doc.told(), 0);
+}
+
+/// What stands for a cache that takes other methods: it notes what it is asked.
+async fn noting(tasks: &Tasks) -> (u16, mpsc::UnboundedReceiver<[String; 3]>) {
+    let (told, asked) = mpsc::unbounded_channel();
+    let note = move |request: axum::extract::Request| {
+        let key = request.headers().get("surrogate-key");
+        let key = key.map_or("", |key| key.to_str().expect("ASCII")).to_owned();
+        let line = [request.method().to_string(), request.uri().to_string(), key];
+        let _ = told.send(line);
+        std::future::ready(axum::http::StatusCode::OK)
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("it listens").port();
+    let routes = axum::Router::new().fallback(note);
+    tasks.spawn("cache", async { axum::serve(listener, routes).await.expect("it serves") });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn a_cache_is_told_by_the_method_that_is_set_and_by_the_key_of_the_page() {
+    for method in ["PURGE", "BAN", "POST"] {
+        let tasks = Tasks::new();
+        let (port, mut asked) = noting(&tasks).await;
+        let node = raw::node(|config| {
+            let base = format!("http://127.0.0.1:{port}");
+            config.purge.caches = format!("{base}/pub/{{doc}} {base}/by-key?of={{doc}}");
+            config.purge.method = method.to_owned();
+        })
+        .await;
+        put(&api(&node, "a.b~c"), "x").await;
+        let page = format!("http://{}/pub/a.b~c", node.address);
+        let page = Client::new().get(page).send().await.expect("it answers");
+        let key = page.headers()["surrogate-key"].to_str().expect("ASCII").to_owned();
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            found.push(timeout(PATIENCE, asked.recv()).await.expect("it is told").expect("it is"));
+        }
+        found.sort_unstable();
+        let line = |path: &str| [method.to_owned(), path.to_owned(), key.clone()];
+        assert_eq!(found, [line("/by-key?of=a.b~c"), line("/pub/a.b~c")]);
+        assert_eq!(key, "doc-a.b~c");
+        all_told(&node).await;
+        assert_eq!(counted(&node, SENT).await, 2, "each cache once");
+        node.stop().await.expect("it stops");
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_because_of_a_purge_gets_what_was_written() {
+    let tasks = Tasks::new();
+    let (port, mut asked) = noting(&tasks).await;
+    let node = node(port, |config| config.purge.debounce = Duration::ZERO).await;
+    let page = format!("http://{}/pub/notes", node.address);
+    for n in 1..=20 {
+        put(&api(&node, "notes"), &format!("edit {n}")).await;
+        let told = timeout(PATIENCE, asked.recv()).await.expect("it is told of each");
+        assert_eq!(told.expect("it listens")[1], "/pub/notes");
+        let shown = Client::new().get(&page).send().await.expect("it answers");
+        let shown = shown.text().await.expect("text");
+        assert!(shown.contains(&format!("edit {n}")), "{n}: {shown}");
+    }
+    all_told(&node).await;
+    assert!(asked.try_recv().is_err(), "no edit is told twice");
+    node.stop().await.expect("it stops");
 }

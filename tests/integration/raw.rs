@@ -117,6 +117,11 @@ impl Raw {
         self.socket.send(Message::text(text)).await.expect("the connection is open");
     }
 
+    /// Sends something, where the connection is open still.
+    pub(crate) async fn try_send(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
     /// Sends two messages so that they come together.
     pub(crate) async fn send_both(&mut self, first: &str, second: &str) {
         self.socket.feed(Message::text(first)).await.expect("the connection is open");

@@ -10,9 +10,10 @@ use std::time::Duration;
 use quire::auth::{Claims, Refusal, Revocations};
 use quire::clock::Clock;
 use quire::config::{Config, Engine};
+use quire::log::Log;
 use quire::node::Node;
 use quire::testing::Faults;
-use quire::types::{Author, Timestamp};
+use quire::types::{Author, ShardId, Timestamp};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -22,6 +23,10 @@ use crate::doors::{SECRET, hour};
 use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, command, text};
 use crate::raw::{Raw, hello};
+
+/// Within so many control records a revocation is in force at all nodes: in the 2 s that it may
+/// take, three nodes write 20 heartbeats, and they write them later where the machine is busy.
+const RECORDS_MAX: u64 = 60;
 
 type Told = watch::Receiver<Arc<Revocations>>;
 
@@ -247,6 +252,36 @@ async fn open_sockets_of_every_node_end_when_one_node_revokes() {
         let kind = if number == 0 { "ack" } else { "op" };
         socket.hear(kind).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_once_a_node_takes_a_token_no_more_is_not_applied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = guarded(folder.path()).await;
+    let (anna, ben) = (hour("anna", &[("*", "write")]), hour("ben", &[("*", "write")]));
+    let mut of_anna = Vec::new();
+    for node in &cluster.nodes {
+        of_anna.push(enter(node, &anna, of_anna.len()).await);
+    }
+    of_anna[0].send(r#"{"t":"op","seq":1,"base":0,"op":["early"]}"#).await;
+    of_anna[0].hear("ack").await;
+    let marks = async || cluster.control.marks(ShardId(0)).await.expect("it can be read").high;
+    cluster.done(1, &["revoke", "--subject", "anna"]).await;
+    let revoked = marks().await;
+    for (number, socket) in of_anna.iter_mut().enumerate() {
+        // By HTTP it is known to be in force there: the socket has to know it as well.
+        comes_to(&cluster.nodes[number], &anna, 401, 200).await;
+        let seq = if number == 0 { 2 } else { 1 };
+        let late = json!({"t": "op", "seq": seq, "base": 1, "op": ["late", 5]});
+        socket.try_send(&late.to_string()).await;
+        assert_eq!(socket.end().await.1, 4401, "{number}");
+    }
+    // Nodes are told as soon as it is written, and do not look for it now and then.
+    let later = marks().await.0 - revoked.0;
+    assert!(later < RECORDS_MAX, "{later} control records later");
+    let answer = ask(&cluster.nodes[2], Method::GET, "/v1/docs/notes", &ben).await;
+    let told: Value = answer.json().await.expect("JSON");
+    assert_eq!((&told["text"], &told["head"]), (&json!("early"), &json!(1)));
 }
 
 /// Opens a document at a node with a token.

@@ -2,12 +2,13 @@
 //! nothing acknowledged is lost, nothing is doubled, and every way to the text gives the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use quire::audit::Recorder;
-use quire::client::{Document, Options, Watcher};
+use quire::client::{Credentials, Document, Options, Token, Watcher};
 use quire::clock::Clock;
 use quire::load::Scribe;
 use quire::log::{Fence, Log, Marks, Record, check_frame};
@@ -76,7 +77,7 @@ fn doc_id(doc: usize) -> DocId {
 
 async fn write(
     (doc, seed, rest): (usize, u64, Duration),
-    urls: Vec<String>,
+    (urls, credentials): (Vec<String>, Credentials),
     recorder: Recorder,
     done: watch::Sender<u64>,
     stop: Arc<AtomicBool>,
@@ -85,8 +86,8 @@ async fn write(
     let client = format!("w{seed}");
     let watcher = Scribe { recorder, client, clock: Clock::wall() };
     let watcher = Some(Watcher(Arc::new(watcher)));
-    let document =
-        Document::open(doc_id(doc), Options { codec, urls, watcher, ..Options::new("") });
+    let options = Options { codec, urls, watcher, credentials, ..Options::new("") };
+    let document = Document::open(doc_id(doc), options);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut durable = Vec::new();
     let mut batches = 0;
@@ -117,6 +118,7 @@ async fn write(
 /// The writers of a storm.
 pub(crate) struct Storm {
     crowd: Crowd,
+    token_file: Option<PathBuf>,
     recorder: Recorder,
     folder: tempfile::TempDir,
     stop: Arc<AtomicBool>,
@@ -132,6 +134,14 @@ impl Storm {
 
     /// Begins to write as so many do, each to a node of its own choice first.
     pub(crate) fn of(crowd: Crowd, urls: &[String]) -> Self {
+        Self::with(crowd, urls, None)
+    }
+
+    /// Begins to write with the token in a file, where there is one.
+    pub(crate) fn with(crowd: Crowd, urls: &[String], token_file: Option<&Path>) -> Self {
+        let token_file = token_file.map(Path::to_path_buf);
+        let token = token_file.clone().map(Token::File);
+        let credentials = Credentials { token, ..Credentials::default() };
         let (stop, done, tasks) = (Arc::default(), watch::Sender::new(0), Tasks::new());
         let folder = tempfile::tempdir().expect("a folder");
         let recorder = Recorder::create(&folder.path().join("h.gz")).expect("a file");
@@ -141,10 +151,11 @@ impl Storm {
             let first = writer % urls.len();
             urls.rotate_left(first);
             let who = (writer % crowd.docs, writer as u64, crowd.rest);
-            tasks.spawn("writer", write(who, urls, recorder.clone(), done, stop))
+            let way = (urls, credentials.clone());
+            tasks.spawn("writer", write(who, way, recorder.clone(), done, stop))
         };
         let writers = (0..crowd.writers).map(start).collect();
-        Self { crowd, recorder, folder, stop, done, writers }
+        Self { crowd, token_file, recorder, folder, stop, done, writers }
     }
 
     /// Waits until so many more edits are durable.
@@ -173,14 +184,19 @@ impl Storm {
         for writer in self.writers {
             promised.push(timeout(PATIENCE, writer).await.expect("it settles").expect("it ends"));
         }
-        let texts = check_replicas(&server, self.crowd.docs, &promised).await;
-        for one in &promised {
-            check_promises(&texts[one.doc], &one.durable);
-        }
-        for (doc, text) in texts.iter().enumerate() {
-            let id = doc_id(doc).to_string();
-            assert_eq!(&quire(&["doc", "cat", &id, "--url", &server.url]), text);
-            let verified = quire(&["doc", "verify", &id, "--url", &server.url, "--output", "json"]);
+        let doc = |verb: &str, doc: usize, more: &[&str]| {
+            let (id, file) = (doc_id(doc).to_string(), self.token_file.as_deref());
+            let file = file.map(|file| file.to_str().expect("UTF-8"));
+            let shown = file.map(|file| ["--token-file", file]).into_iter().flatten();
+            let args = ["doc", verb, &id, "--url", &server.url].into_iter();
+            quire(&args.chain(shown).chain(more.iter().copied()).collect::<Vec<_>>())
+        };
+        let texts: Vec<String> = (0..self.crowd.docs).map(|one| doc("cat", one, &[])).collect();
+        check_replicas(&texts, &promised).await;
+        check_promises(&texts, &promised);
+        for (one, text) in texts.iter().enumerate() {
+            assert_eq!(&doc("cat", one, &[]), text);
+            let verified = doc("verify", one, &["--output", "json"]);
             assert!(verified.contains("\"equal\": true"), "{verified}");
         }
         server.stop();
@@ -198,12 +214,8 @@ impl Storm {
     }
 }
 
-/// Waits until every replica shows its server's text, and returns the texts.
-async fn check_replicas(server: &Server, docs: usize, promised: &[Promised]) -> Vec<String> {
-    let mut texts = Vec::new();
-    for doc in 0..docs {
-        texts.push(quire(&["doc", "cat", doc_id(doc).as_str(), "--url", &server.url]));
-    }
+/// Waits until every replica shows its server's text.
+async fn check_replicas(texts: &[String], promised: &[Promised]) {
     for Promised { doc, document, .. } in promised {
         let mut shown = document.subscribe();
         let equal = async {
@@ -213,18 +225,22 @@ async fn check_replicas(server: &Server, docs: usize, promised: &[Promised]) -> 
         };
         timeout(PATIENCE, equal).await.expect("every replica reaches its server's text");
     }
-    texts
 }
 
-/// Every durable character is there exactly once.
-fn check_promises(text: &str, durable: &[char]) {
-    let mut counts: HashMap<char, usize> = HashMap::new();
-    for char in text.chars() {
-        *counts.entry(char).or_default() += 1;
+/// Every durable character is there exactly once, and nothing else is.
+fn check_promises(texts: &[String], promised: &[Promised]) {
+    for (doc, text) in texts.iter().enumerate() {
+        let mut counts: HashMap<char, usize> = HashMap::new();
+        for char in text.chars() {
+            *counts.entry(char).or_default() += 1;
+        }
+        assert!(counts.values().all(|count| *count == 1), "nothing is doubled");
+        let durable = promised.iter().filter(|one| one.doc == doc).flat_map(|one| &one.durable);
+        let all = durable.clone().count();
+        let lost = durable.filter(|char| counts.remove(char).is_none()).count();
+        assert_eq!(lost, 0, "of {all} durable characters");
+        assert!(counts.is_empty(), "nobody has written {:?}", counts.keys());
     }
-    assert!(counts.values().all(|count| *count == 1), "nothing is doubled");
-    let lost = durable.iter().filter(|char| !counts.contains_key(char)).count();
-    assert_eq!(lost, 0, "of {} durable characters", durable.len());
 }
 
 /// One document as the log alone tells it.

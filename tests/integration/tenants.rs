@@ -106,6 +106,7 @@ async fn a_user_asks_at_a_rate_and_is_told_when_to_ask_again() {
     let many = found.iter().filter(late).count();
     // The burst, and what the time has brought meanwhile.
     assert!((1..=6).contains(&many), "{found:?}");
+    assert_eq!(refused(&node, "user").await, many as u64);
     assert_eq!(ask("eve").await.0, StatusCode::NOT_FOUND, "others may ask");
     node.stop().await.expect("it stops");
 }

@@ -1,16 +1,20 @@
 //! Documents as a whole: created, read, imported, deleted and brought back.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
-use crate::doc::{EventKind, Failure, Past, Refusal};
+use crate::doc::{EventKind, Failure, Past, Refusal, check_first};
 use crate::edge::api::Answer;
 use crate::edge::api::apply::{Edit, Placed, placed};
 use crate::edge::api::tag::{Form, Tag};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing, Whole};
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
 use crate::edge::problem::Problem;
+use crate::edge::routes::Shared;
 use crate::task::Tasks;
 use crate::text::{Operation, diff};
 use crate::types::{Revision, SessionId};
@@ -31,11 +35,15 @@ use crate::types::{Revision, SessionId};
     )
 )]
 pub(crate) async fn create(
+    State(shared): State<Arc<Shared>>,
     doc: Doc,
     _: Asked<Nothing>,
     Body(Create { text, author }): Body<Create>,
 ) -> Answer<Made<Changed>> {
     let author = doc.author(&author)?;
+    let (bytes, op) = (text.len(), Operation::builder().insert(&text).build());
+    // Both, or nothing.
+    check_first(&author, &op, shared.doc_chars_max)?;
     let created = doc.event(author.clone(), EventKind::Created).await;
     let mut rev = created.map_err(|failure| match failure {
         Failure::Refused(Refusal::NoDocument) => {
@@ -45,7 +53,6 @@ pub(crate) async fn create(
         other => other.into(),
     })?;
     if !text.is_empty() {
-        let (bytes, op) = (text.len(), Operation::builder().insert(&text).build());
         let (session, base, placed) = (SessionId(rand::random()), Revision(0), Placed::Rebased);
         rev = Edit { session, author, base, op, bytes, placed }.write(&doc).await?;
     }

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::mutation::{WORDS, examples, mutate};
 use crate::socket::line::Frame;
+use crate::socket::pass::May;
 
 /// The longest frame that the server under siege takes, and the most text of an operation.
 pub(crate) const FRAME_BYTES: usize = 64 << 10;
@@ -25,12 +26,17 @@ const ERA: u64 = 5_000;
 /// Bases from here on are above every head.
 const FAR: u64 = 1 << 40;
 
+/// What an enemy writes whose token was revoked before; nobody else writes it.
+pub(crate) const LATE: &str = "\u{2620}";
+
 /// One connection of an enemy.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) handshake: Vec<u8>,
     pub(crate) steps: Vec<Step>,
     pub(crate) end: End,
+    /// What may come of it.
+    pub(crate) may: May,
 }
 
 #[derive(Debug)]
@@ -38,6 +44,11 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Waits for what the server has to say to the message before.
     Hear,
+    /// Has the enemy's own token revoked, and waits until the server takes it no more.
+    Revoke {
+        id: String,
+        token: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +76,13 @@ struct Enemy {
     steps: Vec<Step>,
 }
 
-/// Makes the case of a seed.
+/// Makes the case of a seed, against a server that is open to all.
 pub(crate) fn case(seed: u64) -> Case {
+    case_in(seed, None)
+}
+
+/// Makes the case of a seed, in a document where whatever it says may be said, if one is named.
+pub(crate) fn case_in(seed: u64, named: Option<&str>) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let codec = if rng.random() { Codec::Json } else { Codec::Binary };
     let is_guest = rng.random_ratio(1, 4);
@@ -74,6 +90,7 @@ pub(crate) fn case(seed: u64) -> Case {
         true => format!("kill-{}", rng.random_range(0..HONEST_DOCS)),
         false => own_doc(seed / ERA, rng.random_range(0..OWN_DOCS)),
     };
+    let (doc, is_guest) = named.map_or((doc, is_guest), |doc| (doc.to_owned(), false));
     let is_patient = rng.random_ratio(1, 3);
     let (is_intact, seq, steps) = (true, 0, Vec::new());
     let mut enemy = Enemy { rng, codec, is_guest, is_intact, is_patient, seq, steps };
@@ -94,7 +111,28 @@ pub(crate) fn case(seed: u64) -> Case {
     if end == End::Close {
         enemy.goodbye();
     }
-    Case { handshake, steps: enemy.steps, end }
+    Case { handshake, steps: enemy.steps, end, may: May::Write }
+}
+
+/// Makes the case of a seed whose token is revoked in the middle: what it says then would fit.
+pub(crate) fn late_case(seed: u64, doc: &str, (id, token): (String, String)) -> Case {
+    let rng = ChaCha8Rng::seed_from_u64(seed);
+    let codec = if seed.is_multiple_of(2) { Codec::Json } else { Codec::Binary };
+    let (is_guest, is_intact, is_patient) = (false, true, true);
+    let mut enemy =
+        Enemy { rng, codec, is_guest, is_intact, is_patient, seq: 0, steps: Vec::new() };
+    let handshake = enemy.handshake(doc);
+    let payload = enemy.hello();
+    enemy.say(&payload, true);
+    for _ in 0..enemy.rng.random_range(0..4) {
+        enemy.act();
+    }
+    enemy.steps.push(Step::Revoke { id, token });
+    let payload = edit(codec, enemy.seq + 1, 0, &[Part::Insert(LATE.to_owned())]);
+    let opcode = if codec == Codec::Json { 1 } else { 2 };
+    let bytes = enemy.frame(true, opcode, &payload);
+    enemy.steps.push(Step::Send(bytes));
+    Case { handshake, steps: enemy.steps, end: End::Shut, may: May::Write }
 }
 
 /// Returns the documents that the enemies of some seeds have.
@@ -405,17 +443,7 @@ impl Enemy {
         if self.is_guest {
             base = base.max(FAR);
         }
-        if self.codec == Codec::Json {
-            let op: Vec<String> = parts.iter().map(Part::json).collect();
-            let op = op.join(",");
-            return format!("{{\"t\":\"op\",\"seq\":{seq},\"base\":{base},\"op\":[{op}]}}").into();
-        }
-        let mut bytes = vec![1];
-        varint(&mut bytes, seq);
-        varint(&mut bytes, base);
-        varint(&mut bytes, parts.len() as u64);
-        parts.iter().for_each(|part| part.binary(&mut bytes));
-        bytes
+        edit(self.codec, seq, base, &parts)
     }
 
     fn part(&mut self) -> Part {
@@ -511,6 +539,20 @@ impl Part {
             Self::Odd((_, bytes)) => out.extend(*bytes),
         }
     }
+}
+
+fn edit(codec: Codec, seq: u64, base: u64, parts: &[Part]) -> Vec<u8> {
+    if codec == Codec::Json {
+        let op: Vec<String> = parts.iter().map(Part::json).collect();
+        let op = op.join(",");
+        return format!("{{\"t\":\"op\",\"seq\":{seq},\"base\":{base},\"op\":[{op}]}}").into();
+    }
+    let mut bytes = vec![1];
+    varint(&mut bytes, seq);
+    varint(&mut bytes, base);
+    varint(&mut bytes, parts.len() as u64);
+    parts.iter().for_each(|part| part.binary(&mut bytes));
+    bytes
 }
 
 fn varint(out: &mut Vec<u8>, mut number: u64) {
