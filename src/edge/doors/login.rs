@@ -37,7 +37,10 @@ pub(in crate::edge) async fn sign_in(
         return Err(guard.refuse(Refused::Nobody));
     }
     let told = |refused: &Refused| {
-        info!(target: TARGET, reason = refused.reason(), %address, "not signed in");
+        let reason = refused.reason();
+        if let Some(left_out) = shared.metrics.lines.due(address, reason) {
+            info!(target: TARGET, reason, %address, left_out, "not signed in");
+        }
     };
     let claims = guard.bearer(&headers).await.inspect_err(told)?;
     let id = LoginId(rand::random());
@@ -45,8 +48,9 @@ pub(in crate::edge) async fn sign_in(
         Some(before) => before.continued(claims, id),
         None => Login { id, claims },
     };
+    let answer = guard.answer(&login).inspect_err(told)?;
     info!(target: TARGET, subject = %login.claims.subject, %address, "signed in");
-    guard.answer(&login)
+    Ok(answer)
 }
 
 /// Answers `GET /auth/session`: who is signed in. Their cookies are made anew where it is time, and

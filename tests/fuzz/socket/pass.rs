@@ -101,6 +101,7 @@ impl Token<'_> {
             expires: at(self.times.1),
             id: self.id.parse().ok(),
             grants: self.rights.iter().map(grant).collect(),
+            key: None,
         };
         let not_before = self.not_before.map(at);
         let draft = Draft { claims: &claims, audience: self.audience, issuer: None, not_before };
