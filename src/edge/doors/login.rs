@@ -38,7 +38,7 @@ pub(in crate::edge) async fn sign_in(
     }
     let told = |refused: &Refused| {
         let reason = refused.reason();
-        if let Some(left_out) = shared.metrics.lines.due(address, reason) {
+        if let Some(left_out) = shared.metrics.lines.due(address, &format!("sign-in {reason}")) {
             info!(target: TARGET, reason, %address, left_out, "not signed in");
         }
     };
