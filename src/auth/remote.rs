@@ -101,7 +101,7 @@ impl Remote {
     pub async fn fetched(&mut self) {
         if self.held.changed().await.is_err() {
             // The node stops.
-            pending().await;
+            pending::<()>().await;
         }
     }
 
