@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use bytes::BytesMut;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -36,32 +36,58 @@ pub(crate) async fn body_bytes(
     let room = room(declared.unwrap_or(most).min(most), shared)?;
     let tenant = request.extensions().get::<Tenant>().copied();
     let from = request.extensions().get::<Remote>().map(|remote| remote.address);
-    let mut pieces = request.into_body().into_data_stream();
-    let (mut whole, mut left) = (BytesMut::new(), shared.config.body_timeout);
-    loop {
-        let began = Instant::now();
-        let Ok(next) = timeout(left, pieces.next()).await else {
+    let pieces = request.into_body().into_data_stream();
+    let charge = |bytes| tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared));
+    match whole(pieces, most, shared.config.body_timeout, charge).await {
+        Ok(bytes) => Ok((bytes, room)),
+        Err(Cut::Late) => {
             match from {
                 Some(from) => turned_away(&shared.metrics, Reason::SlowBody, from),
                 None => shared.metrics.refuse(Reason::SlowBody),
             }
             let detail = "the body did not come in time";
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-        };
-        left = left.saturating_sub(began.elapsed());
-        let Some(piece) = next else { break };
-        let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body did not come to its end");
-        let piece = piece.map_err(broken)?;
-        if (whole.len() + piece.len()) as u64 > most {
-            let detail = format!("the body is longer than {most} bytes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &detail));
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
-        whole.extend_from_slice(&piece);
-        if let Some(tenant) = tenant {
-            pay(tenant, piece.len() as u64, shared).await;
+        Err(Cut::Broken) => {
+            let detail = "the body did not come to its end";
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+        Err(Cut::Long) => {
+            let detail = format!("the body is longer than {most} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &detail))
         }
     }
-    Ok((whole.freeze(), room))
+}
+
+/// Why a body is not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Late,
+    Broken,
+    Long,
+}
+
+/// Reads pieces of at most so many bytes together, which come within a time; for as long as
+/// `charge` has each of them wait, nothing is read, and the time does not run.
+async fn whole<E>(
+    mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    most: u64,
+    within: Duration,
+    charge: impl Fn(u64) -> Duration,
+) -> Result<Bytes, Cut> {
+    let (mut whole, mut left) = (BytesMut::new(), within);
+    loop {
+        let began = Instant::now();
+        let next = timeout(left, pieces.next()).await.map_err(|_| Cut::Late)?;
+        left = left.saturating_sub(began.elapsed());
+        let Some(piece) = next else { return Ok(whole.freeze()) };
+        let piece = piece.map_err(|_| Cut::Broken)?;
+        if (whole.len() + piece.len()) as u64 > most {
+            return Err(Cut::Long);
+        }
+        whole.extend_from_slice(&piece);
+        sleep(charge(piece.len() as u64)).await;
+    }
 }
 
 /// Takes room for so many bytes among all bodies.
@@ -73,11 +99,43 @@ fn room(bytes: u64, shared: &Shared) -> Result<OwnedSemaphorePermit, Problem> {
     })
 }
 
-/// Counts what has come, and waits until what came before it is paid for.
-async fn pay(tenant: Tenant, bytes: u64, shared: &Shared) {
+/// Counts what has come, and returns how long it waits until what came before it is paid for.
+fn charge(tenant: Tenant, bytes: u64, shared: &Shared) -> Duration {
     let wait = shared.tenants.bytes(tenant, bytes);
     if !wait.is_zero() {
         shared.metrics.held.inc();
-        sleep(wait).await;
+    }
+    wait
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::unfold;
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    /// Reads pieces of 4 bytes, each of which comes so long after the one before was asked for.
+    async fn read(count: u32, each: Duration, wait: Duration) -> Result<usize, Cut> {
+        let pieces = unfold(0, |nth| async move {
+            sleep(each).await;
+            let piece = Ok::<_, Infallible>(Bytes::from_static(b"four"));
+            (nth < count).then_some((piece, nth + 1))
+        });
+        whole(Box::pin(pieces), 20, WITHIN, |_| wait).await.map(|bytes| bytes.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_body_runs_while_it_is_read_and_not_while_it_waits() {
+        let (second, none) = (Duration::from_secs(1), Duration::ZERO);
+        assert_eq!(read(5, second, none).await, Ok(20));
+        let began = Instant::now();
+        assert_eq!(read(5, second, 10 * WITHIN).await, Ok(20));
+        assert!(began.elapsed() >= 50 * WITHIN, "it waits");
+        assert_eq!(read(5, 2 * second, none).await, Err(Cut::Late));
+        assert_eq!(read(6, none, none).await, Err(Cut::Long));
     }
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::doors::{At, Browser, SECRET, bearer, hour, knock};
+use crate::inner::PATIENCE;
 use crate::plain::{rest, say};
 use crate::raw::{Raw, hello};
 use crate::server::Server;
@@ -120,7 +122,9 @@ async fn whatever_is_refused_has_a_line_and_a_flood_of_it_has_few() {
         nobody.ask(&at, method, path, &headers).await.status().as_u16()
     };
     let ask_until = async |client: &str, path: &str, header: Option<&(&'static str, String)>| {
-        while ask(client, Method::GET, path, header.cloned()).await != 429 {}
+        let asking =
+            async { while ask(client, Method::GET, path, header.cloned()).await != 429 {} };
+        timeout(PATIENCE, asking).await.expect("there is a rate");
     };
     // By address; by user; credentials that are not looked at.
     ask_until("192.0.2.1", "/pub/a", None).await;
