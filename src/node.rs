@@ -325,7 +325,7 @@ impl Node {
             config: config.edge.clone(),
             doc_chars_max: config.document.doc_chars_max,
             erasing: Semaphore::new(1),
-            bodies: Arc::new(Semaphore::new(bodies_kib(config))),
+            bodies: Arc::new(Semaphore::new(config.edge.bodies_kib())),
             pages: edge::Pages::default(),
             metrics: edge_metrics,
             health: health.clone(),
@@ -474,13 +474,6 @@ const UNSAVED_MAX: Duration = Duration::from_secs(1);
 fn told(alone: &Option<(Arc<Kept>, Arc<Alone>)>, clustered: &Option<Clustered>) -> Told {
     let alone = alone.as_ref().map(|(kept, _)| kept.told());
     alone.or(clustered.as_ref().map(Clustered::revoked)).expect("it is the one or the other")
-}
-
-/// Returns the room of all bodies: at least as much as one may take.
-fn bodies_kib(config: &Config) -> usize {
-    let edge = &config.edge;
-    let bytes = edge.bodies_bytes_max.max(edge.body_bytes_max).as_u64();
-    usize::try_from(bytes.div_ceil(1_024)).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// Returns what the shards of a node work with.

@@ -13,14 +13,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::edge::Remote;
+use crate::edge::doors::Refused;
 use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::tenants::Tenant;
+use crate::edge::tenants::counted::Permit;
 use crate::edge::trail::turned_away;
 
 /// When a request may come again that finds no room for its body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
+
+/// The room that a body takes until it is dropped, among all bodies and among those of its tenant.
+pub(crate) struct Room {
+    _all: OwnedSemaphorePermit,
+    _own: Permit<u64>,
+}
 
 /// Reads a body, and returns the room that it takes among all bodies.
 ///
@@ -29,12 +37,12 @@ const ROOM_RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn body_bytes(
     request: Request,
     shared: &Arc<Shared>,
-) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+) -> Result<(Bytes, Room), Problem> {
     let most = shared.config.body_bytes_max.as_u64();
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-    let room = room(declared.unwrap_or(most).min(most), shared)?;
     let tenant = request.extensions().get::<Tenant>().copied();
+    let room = room(declared.unwrap_or(most).min(most), tenant, shared)?;
     let from = request.extensions().get::<Remote>().map(|remote| remote.address);
     let pieces = request.into_body().into_data_stream();
     let charge = |bytes| tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared));
@@ -86,17 +94,29 @@ async fn whole<E>(
             return Err(Cut::Long);
         }
         whole.extend_from_slice(&piece);
-        sleep(charge(piece.len() as u64)).await;
+        let wait = charge(piece.len() as u64);
+        // A sleep of no length takes a millisecond.
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
     }
 }
 
-/// Takes room for so many bytes among all bodies.
-fn room(bytes: u64, shared: &Shared) -> Result<OwnedSemaphorePermit, Problem> {
+/// Takes room for so many bytes among all bodies, of which one tenant cannot take all.
+fn room(bytes: u64, tenant: Option<Tenant>, shared: &Shared) -> Result<Room, Problem> {
     let kib = u32::try_from(bytes.div_ceil(1_024).max(1)).unwrap_or(u32::MAX);
-    shared.bodies.clone().try_acquire_many_owned(kib).map_err(|_| {
+    let own = match tenant {
+        Some(tenant) => shared.tenants.body(tenant, kib as usize).map_err(|spent| {
+            shared.metrics.refuse(spent.reason());
+            Problem::from(Refused::from(spent))
+        })?,
+        None => Permit::free(),
+    };
+    let all = shared.bodies.clone().try_acquire_many_owned(kib).map_err(|_| {
         let full = "too much is being written to this node: try again in a second";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY)
-    })
+    })?;
+    Ok(Room { _all: all, _own: own })
 }
 
 /// Counts what has come, and returns how long it waits until what came before it is paid for.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
+use tokio::sync::Semaphore;
 
 use crate::edge::port::networks::Networks;
 
@@ -122,6 +123,20 @@ pub enum ProxyHeader {
 
 fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Networks, D::Error> {
     String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Config {
+    /// Returns the room of all bodies in KiB: at least as much as one may take.
+    pub(crate) fn bodies_kib(&self) -> usize {
+        let kib = self.bodies_bytes_max.as_u64().div_ceil(1_024);
+        usize::try_from(kib).unwrap_or(usize::MAX).clamp(self.body_kib(), Semaphore::MAX_PERMITS)
+    }
+
+    /// Returns the room of the longest body, in KiB.
+    pub(crate) fn body_kib(&self) -> usize {
+        let kib = self.body_bytes_max.as_u64().div_ceil(1_024);
+        usize::try_from(kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    }
 }
 
 impl Default for Config {

@@ -28,6 +28,9 @@ use crate::types::DocId;
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
 
+/// Of the room of all bodies a tenant may take that part, and one body of any length.
+const BODIES_OF_ALL: usize = 4;
+
 /// For how long a piece that is no batch takes a share at most: it may read what is stored.
 const READING_MAX: Duration = Duration::from_millis(20);
 
@@ -53,6 +56,8 @@ enum Kind {
 pub struct Tenants {
     sockets: Counted<u64>,
     documents: Opened,
+    /// The room of their bodies, in KiB.
+    bodies: Counted<u64>,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -73,6 +78,9 @@ pub(in crate::edge) enum Spent {
     /// It has as many documents open as it may have.
     #[error("you have too many documents open: close some")]
     Documents,
+    /// It sends as much at once as it may send.
+    #[error("you send too much at once: wait until it was taken")]
+    Bodies,
     /// It asks too often; it may ask again after so long.
     #[error("too many requests: make fewer")]
     Requests(Duration),
@@ -90,6 +98,7 @@ impl Spent {
         match self {
             // Some of them end, or they do not: nobody knows when.
             Self::Sockets | Self::Documents => Duration::from_secs(10),
+            Self::Bodies => Duration::from_secs(1),
             Self::Requests(wait) | Self::Address(wait) | Self::Guesses(wait) => wait,
         }
     }
@@ -97,7 +106,7 @@ impl Spent {
     /// Returns what is counted.
     pub(in crate::edge) fn reason(self) -> Reason {
         match self {
-            Self::Sockets | Self::Requests(_) => Reason::User,
+            Self::Sockets | Self::Bodies | Self::Requests(_) => Reason::User,
             Self::Documents => Reason::Documents,
             Self::Address(_) => Reason::AddressRequests,
             Self::Guesses(_) => Reason::Guesses,
@@ -111,6 +120,7 @@ impl Tenants {
         Self {
             sockets: Counted::new(config.sockets_per_user),
             documents: Opened::new(config.documents_per_user),
+            bodies: Counted::new(config.bodies_kib() / BODIES_OF_ALL + config.body_kib()),
             requests: Paces::new(config.requests_per_second.into()),
             unknown: Paces::new(config.address_requests_per_second.into()),
             guesses: Paces::new(config.address_requests_per_second.into()),
@@ -161,6 +171,16 @@ impl Tenants {
             Kind::User => taken(&self.requests).map_err(Spent::Requests),
             Kind::Address => taken(&self.unknown).map_err(Spent::Address),
             Kind::Nobody => Ok(()),
+        }
+    }
+
+    /// Takes room for a body of so many KiB.
+    pub(in crate::edge) fn body(&self, tenant: Tenant, kib: usize) -> Result<Permit<u64>, Spent> {
+        match tenant.kind {
+            Kind::Nobody => Ok(Permit::free()),
+            Kind::User | Kind::Address => {
+                self.bodies.take_many(&tenant.key, kib).ok_or(Spent::Bodies)
+            }
         }
     }
 

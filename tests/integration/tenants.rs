@@ -3,14 +3,19 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+use bytesize::ByteSize;
 use futures_util::future::join_all;
 use quire::config::Config;
 use quire::edge::ProxyHeader;
 use quire::node::Node;
-use reqwest::{Method, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::doors::{Browser, bearer, guarded, hour, knock};
+use crate::inner::PATIENCE;
 use crate::plain::refused;
 use crate::raw::{Raw, hello, node};
 use crate::slow::metric;
@@ -94,7 +99,7 @@ async fn a_user_has_so_many_documents_open_over_all_sockets() {
 async fn a_user_asks_at_a_rate_and_is_told_when_to_ask_again() {
     let (_folder, node) = limited(|config| config.edge.requests_per_second = 1).await;
     let url = format!("http://{}/v1/docs/a", node.address);
-    let client = reqwest::Client::new();
+    let client = Client::new();
     let ask = async |subject: &str| {
         let token = hour(subject, &[("a", "write")]);
         let answer = client.get(&url).bearer_auth(token).send().await.expect("it answers");
@@ -113,7 +118,7 @@ async fn a_user_asks_at_a_rate_and_is_told_when_to_ask_again() {
 #[tokio::test]
 async fn who_sends_too_much_waits_and_loses_nothing() {
     let (_folder, node) = limited(|config| {
-        config.edge.user_bytes_per_second = bytesize::ByteSize::kib(256);
+        config.edge.user_bytes_per_second = ByteSize::kib(256);
     })
     .await;
     let token = hour("anna", &[("a", "write")]);
@@ -136,20 +141,52 @@ async fn who_sends_too_much_waits_and_loses_nothing() {
 #[tokio::test]
 async fn a_body_over_http_waits_as_frames_do() {
     let (_folder, node) = limited(|config| {
-        config.edge.user_bytes_per_second = bytesize::ByteSize::kib(256);
+        config.edge.user_bytes_per_second = ByteSize::kib(256);
     })
     .await;
     let token = hour("anna", &[("a", "write")]);
     // The bucket has 512 KiB.
     let long = "x".repeat(1_280 << 10);
     let url = format!("http://{}/v1/docs/a", node.address);
-    let sent = reqwest::Client::new().put(&url).bearer_auth(&token).body(long.clone());
+    let sent = Client::new().put(&url).bearer_auth(&token).body(long.clone());
     let sent = sent.header("content-type", "text/plain").send();
     assert_eq!(sent.await.expect("it answers").status(), StatusCode::CREATED);
     assert!(metric(&node, "quire_edge_held_total").await > 0, "nothing had to wait");
     let mut own = socket(&node, &token, '1').await;
     assert_eq!(own.hear("welcome").await["text"].as_str().map(str::len), Some(long.len()));
     node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn bodies_of_one_user_leave_room_for_those_of_others() {
+    let (_folder, node) = limited(|config| {
+        config.edge.body_bytes_max = ByteSize::mib(1);
+        config.edge.bodies_bytes_max = ByteSize::mib(4);
+        config.edge.requests_per_second = 0;
+    })
+    .await;
+    let token = |subject| hour(subject, &[("**", "write")]);
+    let put = async |subject: &str| {
+        let url = format!("http://{}/v1/docs/{subject}", node.address);
+        let asked = Client::new().put(url).bearer_auth(token(subject)).json(&json!({"text": "x"}));
+        asked.send().await.expect("it answers").status().as_u16()
+    };
+    // What is announced and does not come takes its room.
+    let head = format!(
+        "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-length: 1048576\r\n\r\n",
+        token("eve")
+    );
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut one = TcpStream::connect(node.address).await.expect("it listens");
+        one.write_all(head.as_bytes()).await.expect("it is taken");
+        slow.push(one);
+    }
+    timeout(PATIENCE, async { while put("eve").await != 429 {} }).await.expect("it is too much");
+    assert!([200, 201].contains(&put("anna").await), "there is room for others");
+    drop(slow);
+    timeout(PATIENCE, async { while put("eve").await == 429 {} }).await.expect("it has gone");
 }
 
 #[tokio::test]
@@ -173,7 +210,7 @@ async fn what_comes_over_http_has_its_turn_too() {
     let (_folder, node) = limited(|_| {}).await;
     let url = format!("http://{}/v1/docs/a", node.address);
     let token = hour("anna", &[("a", "write")]);
-    let client = reqwest::Client::new();
+    let client = Client::new();
     let ask = || client.get(&url).bearer_auth(&token).send();
     assert_eq!(ask().await.expect("it answers").status(), StatusCode::NOT_FOUND);
     assert_eq!(metric(&node, "quire_edge_queued_total").await, 0, "nobody else was there");
@@ -195,7 +232,7 @@ fn behind_a_proxy(config: &mut Config) {
 /// Asks as a client at an address; tells the status, and the code of a problem.
 async fn ask_from(node: &Node, address: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let url = format!("http://{}{path}", node.address);
-    let mut asked = reqwest::Client::new().get(url).header("x-forwarded-for", address);
+    let mut asked = Client::new().get(url).header("x-forwarded-for", address);
     if let Some(token) = token {
         asked = asked.bearer_auth(token);
     }

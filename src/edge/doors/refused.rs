@@ -88,6 +88,7 @@ impl Refused {
             Self::Crowded(Crowded::Fast(_)) => "rate",
             Self::Spent(Spent::Sockets) => "sockets",
             Self::Spent(Spent::Documents) => "documents",
+            Self::Spent(Spent::Bodies) => "bodies",
             Self::Spent(Spent::Requests(_)) => "requests",
             Self::Spent(Spent::Address(_)) => "address-requests",
             Self::Spent(Spent::Guesses(_)) => "guesses",
@@ -166,12 +167,19 @@ impl Refused {
     }
 }
 
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let problem = Self::new(refused.status(), &refused.to_string());
+        let problem = problem.code(refused.code().name());
+        match refused.retry() {
+            Some(retry) => problem.retry(retry),
+            None => problem,
+        }
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let problem = Problem::new(self.status(), &self.to_string()).code(self.code().name());
-        match self.retry() {
-            Some(retry) => problem.retry(retry).into_response(),
-            None => problem.into_response(),
-        }
+        Problem::from(self).into_response()
     }
 }

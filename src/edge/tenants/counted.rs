@@ -15,9 +15,9 @@ pub(crate) struct Counted<K> {
     held: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-/// One of those that a key has, until it is dropped.
+/// What a key has taken, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit<K: Eq + Hash>(Option<(K, Counted<K>)>);
+pub(crate) struct Permit<K: Eq + Hash>(Option<(K, usize, Counted<K>)>);
 
 impl<K: Eq + Hash + Clone> Counted<K> {
     /// Lets each key have `max` at once; 0 stands for any number.
@@ -27,18 +27,19 @@ impl<K: Eq + Hash + Clone> Counted<K> {
 
     /// Takes one, if the key has not all that it may have.
     pub(crate) fn take(&self, key: &K) -> Option<Permit<K>> {
-        if self.max == 0 {
+        self.take_many(key, 1)
+    }
+
+    /// Takes so many, if the key may have as many more.
+    pub(crate) fn take_many(&self, key: &K, many: usize) -> Option<Permit<K>> {
+        if self.max == 0 || many == 0 {
             return Some(Permit::free());
         }
         let mut held = self.held.lock();
-        match held.get_mut(key) {
-            Some(count) if *count >= self.max => return None,
-            Some(count) => *count += 1,
-            None => {
-                held.insert(key.clone(), 1);
-            }
-        }
-        Some(Permit(Some((key.clone(), self.clone()))))
+        let has = held.get(key).copied().unwrap_or_default();
+        let after = has.checked_add(many).filter(|after| *after <= self.max)?;
+        held.insert(key.clone(), after);
+        Some(Permit(Some((key.clone(), many, self.clone()))))
     }
 
     /// Returns how many keys have some, for tests.
@@ -57,10 +58,10 @@ impl<K: Eq + Hash> Permit<K> {
 
 impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        let Some((key, counted)) = self.0.take() else { return };
+        let Some((key, many, counted)) = self.0.take() else { return };
         let mut held = counted.held.lock();
         let Some(count) = held.get_mut(&key) else { return };
-        *count -= 1;
+        *count -= many;
         if *count == 0 {
             held.remove(&key);
             // What many have taken at once is given back when they have gone.
@@ -88,6 +89,19 @@ mod tests {
         assert!(counted.take(&"a").is_none());
         assert_eq!(counted.keys(), 2);
         drop((second, third, other));
+        assert_eq!(counted.keys(), 0);
+    }
+
+    #[test]
+    fn many_are_taken_together_or_not_at_all() {
+        let counted = Counted::new(5);
+        let three = counted.take_many(&"a", 3).expect("there are five");
+        assert!(counted.take_many(&"a", 3).is_none() && counted.take_many(&"b", 6).is_none());
+        let two = counted.take_many(&"a", 2).expect("two are left");
+        drop(three);
+        assert!(counted.take_many(&"a", 4).is_none() && counted.take_many(&"a", 3).is_some());
+        assert!(counted.take_many(&"a", usize::MAX).is_none());
+        drop(two);
         assert_eq!(counted.keys(), 0);
     }
 
