@@ -165,7 +165,7 @@ async fn bodies_of_one_user_leave_room_for_those_of_others() {
         config.edge.requests_per_second = 0;
     })
     .await;
-    let token = |subject| hour(subject, &[("**", "write")]);
+    let token = |subject: &str| hour(subject, &[("**", "write")]);
     let put = async |subject: &str| {
         let url = format!("http://{}/v1/docs/{subject}", node.address);
         let asked = Client::new().put(url).bearer_auth(token(subject)).json(&json!({"text": "x"}));
