@@ -150,6 +150,15 @@ impl Doc {
         self.write(Write::Event { author, kind }).await
     }
 
+    /// Writes down that it was exported, but for readers of a public document of whom nothing is
+    /// known: anybody could have its log grow.
+    pub(crate) async fn note_export(&self, rev: Revision) -> Result<(), Failure> {
+        if self.asker == Asker::default() {
+            return Ok(());
+        }
+        self.event(Author::anonymous(), EventKind::Exported { rev }).await.map(drop)
+    }
+
     /// Connects whoever asks.
     pub(crate) async fn join(&self, join: Join) -> Result<Welcome, Failure> {
         let join = Join { asker: self.asker.clone(), ..join };

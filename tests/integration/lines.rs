@@ -192,17 +192,44 @@ async fn every_action_leaves_one_line_done_or_refused() {
             watched.refused(&line, asking).await;
         }
     }
-    let Watched { server, folder, .. } = watched;
+    // Who took it away is in the document's records, too.
+    let exported = exported(watched, "a");
+    let told = exported.first().expect("it was exported");
+    assert_eq!((&told["by"], &told["base_rev"]), (&json!("anna"), &json!(4)), "{told}");
+}
+
+/// Stops the server, and returns the records of a document that tell of exports.
+fn exported(Watched { server, folder, .. }: Watched, doc: &str) -> Vec<Value> {
     server.stop();
-    // Who took more away than the text is in the document's records, too.
     let data = folder.path().join("data");
     let data = data.to_str().expect("UTF-8");
-    let printed = quire(&["log", "cat", "--data", data, "--doc", "a", "--output", "json"]);
+    let printed = quire(&["log", "cat", "--data", data, "--doc", doc, "--output", "json"]);
     let records = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
-    let records: Vec<Value> = records.map(|record| record.expect("JSON")).collect();
-    let exported: Vec<_> = records.iter().filter(|one| one["kind"] == "exported").collect();
-    let told = exported.first().unwrap_or_else(|| panic!("{records:#?}"));
-    assert_eq!((&told["by"], &told["base_rev"]), (&json!("anna"), &json!(4)), "{told}");
+    let records = records.map(|record| record.expect("JSON"));
+    records.filter(|record| record["kind"] == "exported").collect()
+}
+
+#[tokio::test]
+async fn readers_of_whom_nothing_is_known_do_not_have_a_log_grow() {
+    let watched = Watched::start();
+    let (anna, nobody) = (bearer(&hour("anna", &[("b", "admin")])), Browser::default());
+    let public = json!({ "owner": "anna", "public": true, "members": {} });
+    for (method, path, body, who, line) in [
+        (Method::POST, "/v1/docs/b", json!({ "text": "one" }), Some(&anna), "create anna"),
+        (Method::PUT, "/v1/docs/b/rights", public, Some(&anna), "change-rights anna"),
+        (Method::GET, "/v1/docs/b/export", Value::Null, None, "export -"),
+        (Method::GET, "/v1/docs/b/export", Value::Null, Some(&anna), "export anna"),
+    ] {
+        let status = if method == Method::POST { 201 } else { 200 };
+        let line = format!("asked {line} {method} {path} {status}");
+        let headers: Vec<_> = who.into_iter().cloned().collect();
+        let answer = watched.ask(&nobody, (method, path, &body), &headers).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        watched.left(&line).await;
+    }
+    let exported = exported(watched, "b");
+    assert_eq!(exported.len(), 1, "{exported:#?}");
+    assert_eq!(exported[0]["by"], "anna");
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Right;
-use crate::doc::EventKind;
 use crate::edge::api::documents::bare;
 use crate::edge::api::history::revision_row;
 use crate::edge::api::tag::{Form, Tag};
@@ -13,14 +12,15 @@ use crate::edge::api::{Answer, rows};
 use crate::edge::extract::{Asked, Doc, Fresh};
 use crate::edge::model::{Export, Exporting, Format, Named};
 use crate::edge::problem::Problem;
-use crate::types::{Author, Revision};
+use crate::types::Revision;
 
 /// How many revisions a page has at most, and where nothing is said.
 const PAGE_ROWS: usize = 1_000;
 
 /// Exports a document.
 ///
-/// That it was exported, and by whom, is written into its log before it is answered.
+/// That it was exported, and by whom, is written into its log before it is answered, but for
+/// readers of a public document of whom nothing is known.
 ///
 /// `json` has text, named versions and history, in pages: the first one has the text, and all
 /// belong together that are asked for with the same `rev`.
@@ -56,7 +56,7 @@ async fn text(doc: &Doc, asked: &Exporting, kind: &'static str) -> Answer<Respon
     let past = doc.existing(Right::Read).await?;
     let rev = asked.rev.map_or(past.head(), |rev| rev.0);
     let mut answer = bare(past.text_at(rev).await?, kind);
-    doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
+    doc.note_export(rev).await?;
     let tag = Tag { rev, form: Form::Bare };
     answer.headers_mut().insert(header::ETAG, tag.value());
     Ok(answer)
@@ -69,7 +69,7 @@ async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
     past.check_revision(rev)?;
     // Who has the history from its beginning has the text as well.
     if asked.from.is_none_or(|from| from.0 <= past.oldest().next()) {
-        doc.event(Author::anonymous(), EventKind::Exported { rev }).await?;
+        doc.note_export(rev).await?;
     }
     let (text, versions) = match asked.from {
         Some(_) => (None, None),
