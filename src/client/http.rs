@@ -23,6 +23,9 @@ use crate::client::{AskError, Credentials};
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
+/// How slowly a server may take what is sent, in bytes a second: it may have a rate for each user.
+const TAKEN_PER_SECOND_MIN: u64 = 64 << 10;
+
 /// Asks one server.
 #[derive(Clone)]
 pub struct Http {
@@ -94,10 +97,13 @@ impl Http {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
+        let bytes = body.as_ref().map_or(0, Vec::len) as u64;
+        let sending = Duration::from_secs(bytes / TAKEN_PER_SECOND_MIN);
         let request = request.body(body.map_or_else(Body::empty, Body::from));
         let request = request.map_err(|error| AskError::Unreached(error.to_string()))?;
-        let answered = timeout(silence_max, self.client.request(request)).await;
-        let answered = answered.map_err(|_| AskError::Unanswered(silent(silence_max)))?;
+        let within = silence_max + sending;
+        let answered = timeout(within, self.client.request(request)).await;
+        let answered = answered.map_err(|_| AskError::Unanswered(silent(within)))?;
         let answer = answered.map_err(|error| match distrust(&error) {
             Some(untrusted) => AskError::Client(untrusted),
             None if error.is_connect() => AskError::Unreached(root(&error)),

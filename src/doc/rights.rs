@@ -133,8 +133,7 @@ impl Write {
                 EventKind::Created
                 | EventKind::VersionNamed { .. }
                 | EventKind::Restored { .. } => Right::Write,
-                // Who may read it may take it away; what has the history is asked for that.
-                EventKind::Exported { .. } => Right::Read,
+                EventKind::Exported { .. } => Right::History,
                 EventKind::Deleted
                 | EventKind::Undeleted
                 | EventKind::HistoryCut { .. }

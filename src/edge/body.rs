@@ -1,10 +1,11 @@
 //! The body of a request: it is read into room that all bodies share, in its time, and no faster
 //! than whoever sends it may send.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use bytes::BytesMut;
@@ -15,10 +16,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::edge::Remote;
 use crate::edge::doors::Refused;
 use crate::edge::metrics::Reason;
+use crate::edge::port::activity::Activity;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
+use crate::edge::tenants::{BodyPermit, Tenant};
 use crate::edge::trail::turned_away;
 
 /// When a request may come again that finds no room for its body.
@@ -27,7 +29,7 @@ const ROOM_RETRY: Duration = Duration::from_secs(1);
 /// The room that a body takes until it is dropped, among all bodies and among those of its tenant.
 pub(crate) struct Room {
     _all: OwnedSemaphorePermit,
-    _own: Permit<u64>,
+    _own: BodyPermit,
 }
 
 /// Reads a body, and returns the room that it takes among all bodies.
@@ -42,17 +44,20 @@ pub(crate) async fn body_bytes(
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let tenant = request.extensions().get::<Tenant>().copied();
-    let room = room(declared.unwrap_or(most).min(most), tenant, shared)?;
+    let bytes = if request.body().is_end_stream() { 0 } else { declared.unwrap_or(most) };
     let from = request.extensions().get::<Remote>().map(|remote| remote.address);
+    let room = room(bytes.min(most), (tenant, from), shared)?;
+    let activity = request.extensions().get::<Arc<Activity>>().cloned();
     let pieces = request.into_body().into_data_stream();
-    let charge = |bytes| tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared));
+    let charge = |bytes| {
+        // What waits here is no connection that nobody uses.
+        activity.iter().for_each(|activity| activity.ask());
+        tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared))
+    };
     match whole(pieces, most, shared.config.body_timeout, charge).await {
         Ok(bytes) => Ok((bytes, room)),
         Err(Cut::Late) => {
-            match from {
-                Some(from) => turned_away(&shared.metrics, Reason::SlowBody, from),
-                None => shared.metrics.refuse(Reason::SlowBody),
-            }
+            refused(shared, Reason::SlowBody, from);
             let detail = "the body did not come in time";
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
@@ -103,11 +108,15 @@ async fn whole<E>(
 }
 
 /// Takes room for so many bytes among all bodies, of which one tenant cannot take all.
-fn room(bytes: u64, tenant: Option<Tenant>, shared: &Shared) -> Result<Room, Problem> {
-    let kib = u32::try_from(bytes.div_ceil(1_024).max(1)).unwrap_or(u32::MAX);
+fn room(
+    bytes: u64,
+    (tenant, from): (Option<Tenant>, Option<IpAddr>),
+    shared: &Shared,
+) -> Result<Room, Problem> {
+    let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
     let own = match tenant {
         Some(tenant) => shared.tenants.body(tenant, kib as usize).map_err(|spent| {
-            shared.metrics.refuse(spent.reason());
+            refused(shared, spent.reason(), from);
             Problem::from(Refused::from(spent))
         })?,
         None => Permit::free(),
@@ -117,6 +126,14 @@ fn room(bytes: u64, tenant: Option<Tenant>, shared: &Shared) -> Result<Room, Pro
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY)
     })?;
     Ok(Room { _all: all, _own: own })
+}
+
+/// Counts what is refused, and writes it down where it is known who sent it.
+fn refused(shared: &Shared, reason: Reason, from: Option<IpAddr>) {
+    match from {
+        Some(from) => turned_away(&shared.metrics, reason, from),
+        None => shared.metrics.refuse(reason),
+    }
 }
 
 /// Counts what has come, and returns how long it waits until what came before it is paid for.

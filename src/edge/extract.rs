@@ -150,13 +150,13 @@ impl Doc {
         self.write(Write::Event { author, kind }).await
     }
 
-    /// Writes down that it was exported, but for readers of a public document of whom nothing is
-    /// known: anybody could have its log grow.
+    /// Writes down that it was exported, where whoever asks has the right to its history: everybody
+    /// who may read could have its log grow.
     pub(crate) async fn note_export(&self, rev: Revision) -> Result<(), Failure> {
-        if self.asker == Asker::default() {
-            return Ok(());
+        match self.event(Author::anonymous(), EventKind::Exported { rev }).await {
+            Ok(_) | Err(Failure::Refused(Refusal::Denied(_))) => Ok(()),
+            Err(failure) => Err(failure),
         }
-        self.event(Author::anonymous(), EventKind::Exported { rev }).await.map(drop)
     }
 
     /// Connects whoever asks.

@@ -528,7 +528,7 @@ impl Session {
             return self.give_up();
         }
         self.asked.get_or_insert_with(Instant::now);
-        match timeout(config.ping_every, socket.send(Message::Ping(Bytes::new()))).await {
+        match timeout(config.silence_max, socket.send(Message::Ping(Bytes::new()))).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
             Ok(Err(_)) => ControlFlow::Break(None),
             Err(_) => self.give_up(),

@@ -69,7 +69,8 @@ pub(crate) async fn upgrade(
         Some(crowded) => Err(Refused::Crowded(*crowded)),
         None => {
             let asks = shared.doors.socket_caller(headers, query, offer.csrf, &shared.router);
-            judged(&shared, Some(remote), asks).await
+            let shows = headers.contains_key(header::AUTHORIZATION) || query.is_some();
+            judged(&shared, (Some(remote), shows), asks).await
         }
     };
     let guest = caller.and_then(|caller| {

@@ -28,8 +28,8 @@ use crate::types::DocId;
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
 
-/// Of the room of all bodies a tenant may take that part, and one body of any length.
-const BODIES_OF_ALL: usize = 4;
+/// Which part of the room of all bodies a tenant may take, or else one body of any length.
+const BODIES_OF_ALL: usize = 8;
 
 /// For how long a piece that is no batch takes a share at most: it may read what is stored.
 const READING_MAX: Duration = Duration::from_millis(20);
@@ -56,8 +56,9 @@ enum Kind {
 pub struct Tenants {
     sockets: Counted<u64>,
     documents: Opened,
-    /// The room of their bodies, in KiB.
-    bodies: Counted<u64>,
+    /// The room of their bodies, in KiB. Bodies are read before it is known whether whoever sends
+    /// them may: all those of whom nothing is known have the room of one user together.
+    bodies: Counted<Option<u64>>,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -68,6 +69,9 @@ pub struct Tenants {
     metrics: Metrics,
     hash: RandomState,
 }
+
+/// What a body of a tenant takes of the room.
+pub(in crate::edge) type BodyPermit = Permit<Option<u64>>;
 
 /// Why a tenant gets nothing more, and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +124,7 @@ impl Tenants {
         Self {
             sockets: Counted::new(config.sockets_per_user),
             documents: Opened::new(config.documents_per_user),
-            bodies: Counted::new(config.bodies_kib() / BODIES_OF_ALL + config.body_kib()),
+            bodies: Counted::new((config.bodies_kib() / BODIES_OF_ALL).max(config.body_kib())),
             requests: Paces::new(config.requests_per_second.into()),
             unknown: Paces::new(config.address_requests_per_second.into()),
             guesses: Paces::new(config.address_requests_per_second.into()),
@@ -175,12 +179,11 @@ impl Tenants {
     }
 
     /// Takes room for a body of so many KiB.
-    pub(in crate::edge) fn body(&self, tenant: Tenant, kib: usize) -> Result<Permit<u64>, Spent> {
+    pub(in crate::edge) fn body(&self, tenant: Tenant, kib: usize) -> Result<BodyPermit, Spent> {
         match tenant.kind {
             Kind::Nobody => Ok(Permit::free()),
-            Kind::User | Kind::Address => {
-                self.bodies.take_many(&tenant.key, kib).ok_or(Spent::Bodies)
-            }
+            Kind::User => self.bodies.take_many(&Some(tenant.key), kib).ok_or(Spent::Bodies),
+            Kind::Address => self.bodies.take_many(&None, kib).ok_or(Spent::Bodies),
         }
     }
 
@@ -195,7 +198,8 @@ impl Tenants {
     /// Counts credentials that came from an address and were refused.
     pub(in crate::edge) fn guessed(&self, at: Tenant) {
         if at.kind == Kind::Address {
-            self.guesses.charge(at.key, 1);
+            // Not more than is counted at once: who guesses very often waits no longer for that.
+            let _ = self.guesses.take(at.key, Duration::ZERO);
         }
     }
 

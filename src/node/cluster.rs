@@ -191,7 +191,7 @@ impl Clustered {
     /// Learns who has signed out while this node was not up, and goes on to.
     pub(crate) async fn catch_up(&self, shared: &Arc<Shared>) {
         let control = self.member.control();
-        doors::catch_up(shared).await;
+        doors::catch_up(shared, shared.router.others()).await;
         let goes_on = links::catch_up(self.member.clone(), control, shared.clone());
         let token = shared.token.clone();
         shared.tasks.spawn("sign-outs", async move {

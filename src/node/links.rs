@@ -42,15 +42,17 @@ pub async fn give_up(member: member::Handle, peers: Peers, down: watch::Sender<R
     }
 }
 
-/// Asks the others who has signed out whenever a node has come up since `control`: whoever was not
-/// up was not told, this node or another.
+/// Asks who has signed out whenever a node has come up since `control`: the newcomers, or all
+/// others where this node is one.
 pub async fn catch_up(member: member::Handle, mut control: Arc<Control>, shared: Arc<Shared>) {
     while let Ok(newer) = member.newer(control.at()).await {
-        let has_come = newer.up().any(|(node, now)| !control.is_up(node, now.boot));
-        control = newer;
-        if has_come {
-            doors::catch_up(&shared).await;
+        let come = newer.up().filter(|(node, now)| !control.is_up(node, now.boot));
+        let mut come: Vec<_> = come.map(|(node, _)| node.clone()).collect();
+        if come.contains(member.node()) {
+            come = shared.router.others();
         }
+        doors::catch_up(&shared, come).await;
+        control = newer;
     }
 }
 

@@ -76,11 +76,11 @@ impl Carrier {
 
     fn try_open(&self, to: To, answer: &Frame) -> Result<Result<(), Refusal>, Full> {
         let mut gate = self.gate.lock();
+        let closed = |event: &Event| {
+            if let Event::Closed(refusal) = event { Some(refusal.clone()) } else { None }
+        };
         let refusal = match &*gate {
-            Gate::Shut(held) => held.iter().find_map(|event| match event {
-                Event::Closed(refusal) => Some(refusal.clone()),
-                _ => None,
-            }),
+            Gate::Shut(held) => held.iter().find_map(closed),
             Gate::Open(_) | Gate::Over => None,
         };
         if let Some(refusal) = refusal {

@@ -210,14 +210,16 @@ fn exported(Watched { server, folder, .. }: Watched, doc: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn readers_of_whom_nothing_is_known_do_not_have_a_log_grow() {
+async fn who_may_only_read_does_not_have_a_log_grow() {
     let watched = Watched::start();
     let (anna, nobody) = (bearer(&hour("anna", &[("b", "admin")])), Browser::default());
+    let eve = bearer(&hour("eve", &[("b", "read")]));
     let public = json!({ "owner": "anna", "public": true, "members": {} });
     for (method, path, body, who, line) in [
         (Method::POST, "/v1/docs/b", json!({ "text": "one" }), Some(&anna), "create anna"),
         (Method::PUT, "/v1/docs/b/rights", public, Some(&anna), "change-rights anna"),
         (Method::GET, "/v1/docs/b/export", Value::Null, None, "export -"),
+        (Method::GET, "/v1/docs/b/export", Value::Null, Some(&eve), "export eve"),
         (Method::GET, "/v1/docs/b/export", Value::Null, Some(&anna), "export anna"),
     ] {
         let status = if method == Method::POST { 201 } else { 200 };

@@ -293,15 +293,21 @@ async fn an_address_that_guesses_is_refused_before_it_is_looked_at_what_it_sends
     let from = async |address: &str, token: &str| {
         ask_from(&node, address, "/v1/docs/a", Some(token)).await
     };
+    let of = |address: &str| ("x-forwarded-for", address.to_owned());
+    let (mut page, same) = (Browser::default(), of("198.51.100.1"));
+    let signed_in = [bearer(&good), same.clone()];
+    page.keep(&page.ask(&node, Method::POST, "/auth/session", &signed_in).await);
     refused_in_the_end(async || {
         assert_ne!(from("198.51.100.1", "a.b.c").await.0, 200);
         from("198.51.100.1", &good).await
     })
     .await;
     assert_eq!(from("198.51.100.2", &good).await.0, 404, "others are looked at");
+    let answer = page.ask(&node, Method::GET, "/v1/docs/a", &[same]).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND, "and who is signed in");
     // Nor is it where somebody signs in, or opens a socket.
     let browser = Browser::default();
-    let forwarded = ("x-forwarded-for", "198.51.100.3".to_owned());
+    let forwarded = of("198.51.100.3");
     refused_in_the_end(async || {
         let headers = [bearer("a.b.c"), forwarded.clone()];
         let answer = browser.ask(&node, Method::POST, "/auth/session", &headers).await;

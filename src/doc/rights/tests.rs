@@ -162,7 +162,7 @@ fn each_thing_takes_its_right() {
         (restore, Right::Write),
         (event(EventKind::Created), Right::Write),
         (event(named), Right::Write),
-        (event(EventKind::Exported { rev }), Right::Read),
+        (event(EventKind::Exported { rev }), Right::History),
         (event(EventKind::Deleted), Right::Admin),
         (event(EventKind::Undeleted), Right::Admin),
         (event(EventKind::HistoryCut { before: rev }), Right::Admin),

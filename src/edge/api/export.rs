@@ -19,8 +19,8 @@ const PAGE_ROWS: usize = 1_000;
 
 /// Exports a document.
 ///
-/// That it was exported, and by whom, is written into its log before it is answered, but for
-/// readers of a public document of whom nothing is known.
+/// That it was exported, and by whom, is written into its log before it is answered, where whoever
+/// asks has the right to the history.
 ///
 /// `json` has text, named versions and history, in pages: the first one has the text, and all
 /// belong together that are asked for with the same `rev`.

@@ -25,7 +25,7 @@ use crate::edge::doors::{Doors, Guard, Refused};
 use crate::edge::routes::Shared;
 use crate::relay::{Blob, Request, Response, Who};
 use crate::router::Router;
-use crate::types::Author;
+use crate::types::{Author, NodeId};
 
 /// Where one node asks another to take a ticket.
 const TAKE: &str = "/auth/ticket/take";
@@ -82,22 +82,22 @@ pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, login: LoginId) {
     let Shared { router, doors, .. } = &**shared;
     let (router, doors) = (router.clone(), doors.clone());
     let telling = shared.tasks.spawn("sign-out", async move {
-        end_here(&doors, &login.0).await;
         let tell = async |node| {
             let told = timeout(ASKED_MAX, router.carry(&node, request(END, &login.0))).await;
             if !matches!(told, Ok(Ok(Response { status: DONE, .. }))) {
                 warn!(node = %node.0, "not told that somebody has signed out: it may let them in");
             }
         };
-        join_all(router.others().into_iter().map(tell)).await;
+        let others = join_all(router.others().into_iter().map(tell));
+        tokio::join!(biased; end_here(&doors, &login.0), others);
     });
     // It is awaited to the end of the process, or was cancelled with it.
     let _ = telling.await;
 }
 
-/// Asks every other node that is up which logins have ended: whoever was not up was not told. It
-/// takes no longer than a node may take for it.
-pub async fn catch_up(shared: &Shared) {
+/// Asks other nodes which logins have ended: whoever was not up was not told. It takes no longer
+/// than a node may take for it.
+pub async fn catch_up(shared: &Shared, nodes: Vec<NodeId>) {
     let Doors::Guarded(guard) = &*shared.doors else { return };
     let ask = async |node| {
         let asked = timeout(ASKED_MAX, shared.router.carry(&node, request(ENDED, &[]))).await;
@@ -108,7 +108,7 @@ pub async fn catch_up(shared: &Shared) {
             }
         }
     };
-    join_all(shared.router.others().into_iter().map(ask)).await;
+    join_all(nodes.into_iter().map(ask)).await;
 }
 
 fn request(target: &str, body: &[u8]) -> Request {

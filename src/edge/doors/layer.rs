@@ -11,9 +11,11 @@ use axum::response::{IntoResponse, Response};
 use tracing::info;
 
 use crate::edge::Remote;
+use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::tenants::Tenant;
 use crate::edge::trail::{Address, TARGET, not_let_in};
 
 /// Refuses what a page of another origin asks for.
@@ -45,7 +47,8 @@ pub(in crate::edge) async fn admit(
         }
         Ok(caller)
     };
-    let caller = match judged(&shared, remote, judging).await {
+    let shows = headers.contains_key(header::AUTHORIZATION);
+    let caller = match judged(&shared, (remote, shows), judging).await {
         Ok(caller) => caller,
         Err(refused) => return refused_entry(&shared, refused, &request).into_response(),
     };
@@ -65,15 +68,18 @@ pub(in crate::edge) async fn admit(
     }
 }
 
-/// Has credentials judged, unless too many of their address were refused: guessing is slow, and
-/// costs no more than that.
+/// Has credentials judged. Where too many of their address were refused, no token and no ticket is:
+/// guessing is slow, and costs no more than that. A login is opened all the same, which costs
+/// little: whoever shares an address with somebody who guesses goes on.
 pub(in crate::edge) async fn judged<T>(
     shared: &Shared,
-    remote: Option<Remote>,
+    (remote, shows): (Option<Remote>, bool),
     judging: impl Future<Output = Result<T, Refused>>,
 ) -> Result<T, Refused> {
     let Some(at) = remote.map(|remote| shared.tenants.at(remote)) else { return judging.await };
-    shared.tenants.may_try(at).inspect_err(|spent| shared.metrics.refuse(spent.reason()))?;
+    if shows {
+        may_try(shared, at)?;
+    }
     judging.await.inspect_err(|refused| {
         if refused.is_guess() {
             shared.tenants.guessed(at);
@@ -100,19 +106,14 @@ pub(in crate::edge) async fn signing_in(
     next: Next,
 ) -> Response {
     let at = request.extensions().get::<Remote>().map(|remote| shared.tenants.at(*remote));
-    let may_try = || match at.map(|at| shared.tenants.may_try(at)) {
-        Some(Err(spent)) => {
-            shared.metrics.refuse(spent.reason());
-            Err(Refused::from(spent))
-        }
-        Some(Ok(())) | None => Ok(()),
-    };
-    if let Err(refused) = within_rate(&shared, &request).and_then(|()| may_try()) {
-        return refused_entry(&shared, refused, &request).into_response();
-    }
     let headers = request.headers();
     let has_token = headers.contains_key(header::AUTHORIZATION);
-    let presents = has_token || headers.contains_key(header::COOKIE);
+    let has_login = Cookies::read(headers).is_ok_and(|cookies| cookies.login().is_some());
+    let presents = has_token || has_login;
+    let guesses = at.filter(|_| has_token).map_or(Ok(()), |at| may_try(&shared, at));
+    if let Err(refused) = within_rate(&shared, &request).and(guesses) {
+        return refused_entry(&shared, refused, &request).into_response();
+    }
     let address = Address::of(request.extensions());
     let is_question = request.method().is_safe() && !presents;
     let response = next.run(request).await;
@@ -128,6 +129,12 @@ pub(in crate::edge) async fn signing_in(
         info!(target: TARGET, reason, %address, left_out, "not signed in");
     }
     response
+}
+
+/// Tells whether a token or a ticket of an address is looked at.
+fn may_try(shared: &Shared, at: Tenant) -> Result<(), Refused> {
+    let looked = shared.tenants.may_try(at);
+    looked.inspect_err(|spent| shared.metrics.refuse(spent.reason())).map_err(Refused::from)
 }
 
 /// Counts a request for its address.

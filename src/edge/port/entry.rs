@@ -95,6 +95,7 @@ impl Entry {
             }
         }
         head.extensions.insert(peer);
+        head.extensions.insert(self.activity.clone());
         head.extensions.insert(admitted);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+use crate::edge::port::networks::client;
 use crate::edge::trail::Address;
 
 /// The places of the table: so many lines a second at most.
@@ -33,7 +34,8 @@ impl Default for Lines {
 impl Lines {
     /// Returns how many were left out since the last line, where another one is due.
     pub(in crate::edge) fn due(&self, address: Address, reason: &str) -> Option<u64> {
-        let place = self.hash.hash_one((address, reason)) as usize % PLACES;
+        // In IPv6 whoever has one address has the network.
+        let place = self.hash.hash_one((address.0.map(client), reason)) as usize % PLACES;
         let place = self.places.get(place)?;
         let now = self.began.elapsed().as_secs() + 1;
         let is_now = |before: u64| before >> 32 == now;
@@ -64,6 +66,8 @@ mod tests {
         assert!((0..7).all(|_| lines.due(one, "token").is_none()));
         assert_eq!(lines.due(Address(None), "token"), Some(0), "another address");
         assert_eq!(lines.due(one, "cookies"), Some(0), "another reason");
+        assert_eq!(lines.due(address("2001:db8::1"), "token"), Some(0));
+        assert_eq!(lines.due(address("2001:db8::2"), "token"), None, "of the same network");
         advance(Duration::from_secs(1)).await;
         assert_eq!(lines.due(one, "token"), Some(7));
         advance(Duration::from_hours(1)).await;

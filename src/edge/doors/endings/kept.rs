@@ -13,21 +13,25 @@ use crate::edge::doors::endings::ENDED_MAX;
 /// The file's name in the node's data folder.
 const FILE: &str = "ended.logins";
 
+/// What it is written to before it has that name.
+const DRAFT: &str = "ended.logins.new";
+
 const ID_BYTES: usize = 16;
 
 /// Writes down which logins have ended.
 pub(super) struct Kept {
-    path: PathBuf,
+    folder: PathBuf,
     file: File,
     /// How many there are in the file.
     count: usize,
+    /// Whether a write has failed: nobody knows what of it is in the file.
+    is_torn: bool,
 }
 
 impl Kept {
     /// Opens the file of a folder, and returns what is in it, the newest last.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<LoginId>)> {
-        let path = folder.join(FILE);
-        let file = options().read(true).append(true).create(true).open(&path)?;
+        let file = options().read(true).append(true).create(true).open(folder.join(FILE))?;
         let bytes_max = (2 * ENDED_MAX + 1) * ID_BYTES;
         let mut bytes = Vec::new();
         Read::by_ref(&mut &file).take(bytes_max as u64).read_to_end(&mut bytes)?;
@@ -35,7 +39,9 @@ impl Kept {
         // What a write that was cut off has left would move all that is written behind it.
         let whole = logins.len() * ID_BYTES;
         file.set_len(whole as u64)?;
-        Ok((Self { path, file, count: logins.len() }, logins))
+        let folder = folder.to_owned();
+        sync(&folder)?;
+        Ok((Self { folder, file, count: logins.len(), is_torn: false }, logins))
     }
 
     /// Adds some that have ended just now; `known` returns all that are known, these among them.
@@ -44,25 +50,34 @@ impl Kept {
         new: &[LoginId],
         known: impl FnOnce() -> Vec<LoginId>,
     ) -> io::Result<()> {
-        if self.count + new.len() > 2 * ENDED_MAX {
-            return self.rewrite(&known());
+        if self.is_torn || self.count + new.len() > 2 * ENDED_MAX {
+            self.rewrite(&known())?;
+            self.is_torn = false;
+            return Ok(());
         }
+        self.is_torn = true;
         self.file.write_all(&spelled(new))?;
         self.file.sync_data()?;
-        self.count += new.len();
+        (self.is_torn, self.count) = (false, self.count + new.len());
         Ok(())
     }
 
     /// Writes the file anew: there is the old one or the new one, whatever happens.
     fn rewrite(&mut self, known: &[LoginId]) -> io::Result<()> {
-        let draft = self.path.with_extension("draft");
+        let draft = self.folder.join(DRAFT);
         let mut file = options().write(true).create(true).truncate(true).open(&draft)?;
         file.write_all(&spelled(known))?;
         file.sync_all()?;
-        fs::rename(&draft, &self.path)?;
-        (self.file, self.count) = (options().append(true).open(&self.path)?, known.len());
-        Ok(())
+        fs::rename(&draft, self.folder.join(FILE))?;
+        // What is added goes behind what was written by this handle.
+        (self.file, self.count) = (file, known.len());
+        sync(&self.folder)
     }
+}
+
+/// Has the names of a folder's files survive a crash.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn options() -> OpenOptions {
@@ -80,4 +95,29 @@ pub(super) fn spelled(logins: &[LoginId]) -> Vec<u8> {
 pub(super) fn read(bytes: &[u8]) -> Vec<LoginId> {
     let (whole, _) = bytes.as_chunks();
     whole.iter().copied().map(LoginId).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(number: u8) -> LoginId {
+        LoginId([number; 16])
+    }
+
+    #[test]
+    fn after_a_write_that_failed_the_file_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut kept, _) = Kept::open(folder.path()).unwrap();
+        kept.add(&[login(1)], Vec::new).unwrap();
+        // A disk that takes nothing any more, and has taken a piece.
+        let good = std::mem::replace(&mut kept.file, File::open(folder.path().join(FILE)).unwrap());
+        let all = || (1..=3).map(login).collect::<Vec<_>>();
+        assert!(kept.add(&[login(2)], all).is_err());
+        (&good).write_all(&[9; 5]).unwrap();
+        kept.add(&[login(3)], all).unwrap();
+        kept.add(&[login(4)], Vec::new).unwrap();
+        let (_, logins) = Kept::open(folder.path()).unwrap();
+        assert_eq!(logins, (1..=4).map(login).collect::<Vec<_>>());
+    }
 }
