@@ -64,12 +64,15 @@ impl<K: Eq + Hash> Drop for Permit<K> {
         *count -= many;
         if *count == 0 {
             held.remove(&key);
-            // What many have taken at once is given back when they have gone.
-            if held.len() < held.capacity() / 4 {
-                let most = 2 * held.len();
-                held.shrink_to(most);
-            }
+            shrink(&mut held);
         }
+    }
+}
+
+/// Gives back the room that many have taken at once, when they have gone.
+pub(in crate::edge::tenants) fn shrink<K: Eq + Hash, V>(held: &mut HashMap<K, V>) {
+    if held.len() < held.capacity() / 4 {
+        held.shrink_to(2 * held.len());
     }
 }
 

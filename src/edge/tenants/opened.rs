@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::edge::tenants::counted::shrink;
 use crate::types::DocId;
 
 /// Lets each key have so many documents open at once; cheap to clone.
@@ -61,11 +62,7 @@ impl Drop for Held {
         own.remove(&doc);
         if own.is_empty() {
             held.remove(&key);
-        }
-        // What many have taken at once is given back when they have gone.
-        if held.len() < held.capacity() / 4 {
-            let most = 2 * held.len();
-            held.shrink_to(most);
+            shrink(&mut held);
         }
     }
 }
