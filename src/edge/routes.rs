@@ -16,7 +16,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::edge::api::documents::{create, import, text};
 use crate::edge::carried::carry;
-use crate::edge::doors::layer::{admit, at_a_rate, own_pages, signing_in};
+use crate::edge::doors::layer::{admit, at_a_rate, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::problem::Problem;
@@ -82,7 +82,6 @@ impl Shared {
 /// Returns all routes.
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
     let by_address = from_fn_with_state(shared.clone(), at_a_rate);
-    let signing_in = from_fn_with_state(shared.clone(), signing_in);
     let written_down = from_fn_with_state(shared.clone(), write_down);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
@@ -90,7 +89,10 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
-        .route("/auth/session", get(login::session).post(login::sign_in).route_layer(signing_in))
+        .route(
+            "/auth/session",
+            get(login::session).post(login::sign_in).route_layer(by_address.clone()),
+        )
         .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
         .layer(written_down)

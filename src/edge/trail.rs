@@ -120,6 +120,15 @@ pub(in crate::edge) fn not_let_in(lines: &Lines, refused: Refused, request: &Req
     }
 }
 
+/// Writes down that somebody was not signed in.
+pub(in crate::edge) fn not_signed_in(lines: &Lines, refused: Refused, address: Address) {
+    let reason = refused.reason();
+    // Beside the line of what else is refused for the same reason.
+    if let Some(left_out) = lines.due(address, &format!("sign-in {reason}")) {
+        info!(target: TARGET, reason, %address, left_out, "not signed in");
+    }
+}
+
 /// Writes down that a socket was not let in, or is not any more: then each has its line.
 pub(in crate::edge) fn sent_away(
     (lines, was_in): (&Lines, bool),

@@ -165,7 +165,7 @@ async fn whatever_is_refused_has_a_line_and_a_flood_of_it_has_few() {
         ("192.0.2.3", "guesses"),
         ("192.0.2.4", "401"),
         ("192.0.2.5", "nobody"),
-        ("192.0.2.6", "login"),
+        ("192.0.2.6", "login-forged"),
         ("192.0.2.7", "rate"),
         ("127.0.0.1", "head"),
         ("127.0.0.1", "slow-head"),

@@ -4,19 +4,16 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::info;
 
 use crate::edge::Remote;
-use crate::edge::doors::cookies::Cookies;
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::tenants::Tenant;
-use crate::edge::trail::{Address, TARGET, not_let_in};
+use crate::edge::trail::not_let_in;
 
 /// Refuses what a page of another origin asks for.
 pub(in crate::edge) async fn own_pages(
@@ -78,7 +75,7 @@ pub(in crate::edge) async fn judged<T>(
 ) -> Result<T, Refused> {
     let Some(at) = remote.map(|remote| shared.tenants.at(remote)) else { return judging.await };
     if shows {
-        may_try(shared, at)?;
+        shared.tenants.may_try(at).inspect_err(|spent| shared.metrics.refuse(spent.reason()))?;
     }
     judging.await.inspect_err(|refused| {
         if refused.is_guess() {
@@ -97,44 +94,6 @@ pub(in crate::edge) async fn at_a_rate(
         Ok(()) => next.run(request).await,
         Err(refused) => refused_entry(&shared, refused, &request).into_response(),
     }
-}
-
-/// Lets an address sign in at a rate; what is refused there counts as a guess.
-pub(in crate::edge) async fn signing_in(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let at = request.extensions().get::<Remote>().map(|remote| shared.tenants.at(*remote));
-    let headers = request.headers();
-    let has_token = headers.contains_key(header::AUTHORIZATION);
-    let has_login = Cookies::read(headers).is_ok_and(|cookies| cookies.login().is_some());
-    let presents = has_token || has_login;
-    let guesses = at.filter(|_| has_token).map_or(Ok(()), |at| may_try(&shared, at));
-    if let Err(refused) = within_rate(&shared, &request).and(guesses) {
-        return refused_entry(&shared, refused, &request).into_response();
-    }
-    let address = Address::of(request.extensions());
-    let is_question = request.method().is_safe() && !presents;
-    let response = next.run(request).await;
-    if response.status() != StatusCode::UNAUTHORIZED || is_question {
-        return response;
-    }
-    if let Some(at) = at.filter(|_| presents) {
-        shared.tenants.guessed(at);
-    }
-    let reason = if presents { "login" } else { "nobody" };
-    // What becomes of a token is written down where it is judged.
-    if !has_token && let Some(left_out) = shared.metrics.lines.due(address, reason) {
-        info!(target: TARGET, reason, %address, left_out, "not signed in");
-    }
-    response
-}
-
-/// Tells whether a token or a ticket of an address is looked at.
-fn may_try(shared: &Shared, at: Tenant) -> Result<(), Refused> {
-    let looked = shared.tenants.may_try(at);
-    looked.inspect_err(|spent| shared.metrics.refuse(spent.reason())).map_err(Refused::from)
 }
 
 /// Counts a request for its address.

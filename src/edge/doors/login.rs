@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,14 +12,16 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::auth::{Holder, Login, LoginId, TICKET_LIFETIME};
+use crate::edge::Remote;
 use crate::edge::api::spelled;
 use crate::edge::doors::between;
 use crate::edge::doors::cookies::{self, Cookies};
+use crate::edge::doors::layer::judged;
 use crate::edge::doors::{By, Caller, Doors, Guard, Holds, Refused};
 use crate::edge::extract::Fresh;
 use crate::edge::model::{SignedIn, Ticket};
 use crate::edge::routes::Shared;
-use crate::edge::trail::{Address, TARGET};
+use crate::edge::trail::{Address, TARGET, not_signed_in};
 
 /// Answers `POST /auth/session`: a token becomes a login. A newer token of somebody who is signed
 /// in goes on under the same login, so that open pages keep their CSRF tokens.
@@ -29,20 +32,17 @@ use crate::edge::trail::{Address, TARGET};
 )]
 pub(in crate::edge) async fn sign_in(
     State(shared): State<Arc<Shared>>,
+    remote: Option<Extension<Remote>>,
     address: Address,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
+    let told = |refused: &Refused| not_signed_in(&shared.metrics.lines, *refused, address);
     if !headers.contains_key(axum::http::header::AUTHORIZATION) {
-        return Err(guard.refuse(Refused::Nobody));
+        return Err(guard.refuse(Refused::Nobody)).inspect_err(told);
     }
-    let told = |refused: &Refused| {
-        let reason = refused.reason();
-        if let Some(left_out) = shared.metrics.lines.due(address, &format!("sign-in {reason}")) {
-            info!(target: TARGET, reason, %address, left_out, "not signed in");
-        }
-    };
-    let claims = guard.bearer(&headers).await.inspect_err(told)?;
+    let from = remote.map(|Extension(remote)| remote);
+    let claims = judged(&shared, (from, true), guard.bearer(&headers)).await.inspect_err(told)?;
     let id = LoginId(rand::random());
     let login = match guard.opened(&headers) {
         Some(before) => before.continued(claims, id),
@@ -61,14 +61,22 @@ pub(in crate::edge) async fn sign_in(
 )]
 pub(in crate::edge) async fn session(
     State(shared): State<Arc<Shared>>,
+    remote: Option<Extension<Remote>>,
+    address: Address,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
     let (cookies, now) = (Cookies::read(&headers)?, guard.verifier.clock.now());
+    // Who only asks is not refused.
     let Some(cookie) = cookies.login() else { return Err(Refused::Nobody) };
-    let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
+    let opening = async {
+        let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
+        guard.check_login(&opened.login).map(|()| opened)
+    };
+    let from = remote.map(|Extension(remote)| remote);
+    let told = |refused: &Refused| not_signed_in(&shared.metrics.lines, *refused, address);
+    let opened = judged(&shared, (from, false), opening).await.inspect_err(told)?;
     let login = opened.login;
-    guard.check_login(&login)?;
     let csrf = cookies.csrf().unwrap_or_default();
     if !opened.renew && guard.csrf.lasts(csrf, login.id, now) {
         return Ok(Fresh(guard.told(&login)).into_response());
