@@ -13,6 +13,7 @@ pub mod access;
 #[cfg(any(test, feature = "testing"))]
 pub mod broken;
 pub mod clock;
+pub mod folder;
 pub mod shares;
 pub mod task;
 pub mod text;

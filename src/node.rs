@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::Remote;
 use crate::config::{Config, Engine};
 use crate::edge::{self, Health, Purger, Shared, Tenants};
+use crate::folder;
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Joining, Listening, open_control, serve_alone};
@@ -119,7 +120,7 @@ impl Stores {
     ) -> anyhow::Result<Self> {
         let embedded = [&config.log, &config.checkpoints].contains(&&Engine::Embedded);
         if embedded {
-            process::make_folder(&config.data).with_context(|| {
+            folder::make(&config.data).with_context(|| {
                 format!(
                     "cannot create the data folder {}; choose one with --data",
                     config.data.display()

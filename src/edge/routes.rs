@@ -81,7 +81,7 @@ impl Shared {
 
 /// Returns all routes.
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
-    let by_address = from_fn_with_state(shared.clone(), at_a_rate);
+    let rate = from_fn_with_state(shared.clone(), at_a_rate);
     let written_down = from_fn_with_state(shared.clone(), write_down);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
@@ -89,10 +89,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
         // These judge what they are sent by themselves.
-        .route(
-            "/auth/session",
-            get(login::session).post(login::sign_in).route_layer(by_address.clone()),
-        )
+        .route("/auth/session", get(login::session).post(login::sign_in).route_layer(rate.clone()))
         .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
         .layer(written_down)
@@ -104,7 +101,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/pub/{doc}", get(pages::page))
         .route("/metrics", get(metrics))
         .route("/v1/openapi.json", get(api::openapi::described))
-        .route_layer(by_address.clone())
+        .route_layer(rate.clone())
         .method_not_allowed_fallback(no_method);
     Routes::new()
         .route("/ws/{doc}", get(socket::upgrade))
@@ -117,7 +114,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .merge(unasked)
         .merge(auth)
         .merge(documents)
-        .fallback(nothing.layer(by_address))
+        .fallback(nothing.layer(rate))
         .layer(from_fn_with_state(shared.clone(), own_pages))
         .layer(cors(&shared.doors))
         .layer(from_fn(held_to_the_table))

@@ -1,8 +1,6 @@
 //! Whom a node lets in, as its configuration says.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +16,8 @@ use crate::auth::{
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
 use crate::edge::doors::{Doors, Endings, Guard, Origins};
+use crate::folder;
 use crate::node::issuer::Issuer;
-use crate::node::process::make_folder;
 use crate::task::Tasks;
 use crate::telemetry;
 
@@ -83,7 +81,7 @@ fn endings(config: &Config) -> anyhow::Result<Endings> {
         return Ok(Endings::default());
     }
     let folder = config.data.display();
-    match make_folder(&config.data).and_then(|()| Endings::open(&config.data)) {
+    match folder::make(&config.data).and_then(|()| Endings::open(&config.data)) {
         Err(error) if config.peer_listen.is_some() => {
             warn!(%error, %folder, "who has signed out is known to other nodes alone: no folder");
             Ok(Endings::default())
@@ -141,16 +139,10 @@ fn secrets(config: &Config) -> anyhow::Result<(Secret, Option<Secret>)> {
     }
     let path = config.data.join(SECRET_FILE);
     if !path.exists() {
-        make_folder(&config.data).context("the data folder cannot be made")?;
-        // Whole or not at all: half a secret would be another one after the next start.
-        let draft = path.with_extension("draft");
-        let options =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft);
-        let written = options.and_then(|mut file| {
-            file.write_all(made.as_bytes())?;
-            file.sync_all()
-        });
-        written.and_then(|()| fs::rename(&draft, &path)).with_context(|| {
+        folder::make(&config.data).context("the data folder cannot be made")?;
+        // Half a secret would be another one after the next start.
+        let written = folder::replace(&config.data, SECRET_FILE, made.as_bytes());
+        written.with_context(|| {
             format!("cannot write {}: is the data folder writable?", path.display())
         })?;
         info!(path = %path.display(), "made a secret for the logins of browsers");

@@ -1,10 +1,6 @@
 //! A node as a process: what signals do with it.
 
-use std::fs::DirBuilder;
 use std::future::pending;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -56,9 +52,4 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         stopped = node.stop() => stopped,
         () = stop() => anyhow::bail!("stopped at once: the log keeps what was acknowledged"),
     }
-}
-
-/// Makes the node's data folder where it is missing: nobody but its user reads what is written.
-pub(in crate::node) fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

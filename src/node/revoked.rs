@@ -7,8 +7,8 @@
 //! file ─► Kept ◄── the admin port ───┘
 //! ```
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,11 @@ use crate::admin::{Entry, Keeps, Refused};
 use crate::auth::Revocations;
 use crate::cluster::{Change, Control, Refusal, Revoked, member};
 use crate::config::{Config, Engine};
-use crate::node::process::make_folder;
+use crate::folder;
 use crate::task::Tasks;
 
-/// The file of a node that is alone, and what it is written to before it has that name.
+/// The file of a node that is alone.
 const FILE: &str = "revoked.list";
-const NEW_FILE: &str = "revoked.list.new";
 
 /// How often a node looks whether it is cut off from the control topic: that is no news there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -212,16 +211,11 @@ fn stored(file: &Path) -> anyhow::Result<Option<Revoked>> {
     list.map(Some).context(damaged)
 }
 
-/// Writes the file anew: there is the old one or the new one, whatever happens.
+/// Writes the file anew.
 fn write(folder: &Path, bytes: &[u8]) -> io::Result<()> {
     // Where the log and the checkpoints are elsewhere, this is the first file of the folder.
-    make_folder(folder)?;
-    let new = folder.join(NEW_FILE);
-    let mut file = File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
+    folder::make(folder)?;
+    folder::replace(folder, FILE, bytes).map(drop)
 }
 
 #[cfg(test)]
@@ -234,6 +228,9 @@ mod tests {
         Command, Founded, Operator, Order, REVOKED_BYTES_MAX, Record, Token, Void,
     };
     use crate::types::{Author, Offset, Timestamp};
+
+    /// What the file is written to before it has its name.
+    const NEW_FILE: &str = "revoked.list.new";
 
     fn folder() -> (TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
 //! Opening and closing the file, and what each failure means.
 
-use std::fs::File;
 use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use redb::{Builder, Database, DatabaseError, Error, StorageError};
 
 use crate::checkpoint::embedded::tables;
 use crate::checkpoint::error::{OpenError, StoreError};
+use crate::folder;
 
 /// The name of the file in the data folder.
 pub(crate) const FILE: &str = "checkpoints.redb";
@@ -56,7 +56,7 @@ fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
         Ok(()) | Err(_) => std::fs::remove_file(&half).map_err(io)?,
     }
     // The name of the file must survive a crash like its content.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    folder::sync(folder).map_err(io)
 }
 
 fn open_file(path: &Path) -> Result<(Database, u64), OpenError> {

@@ -14,6 +14,7 @@ use redb::{Database, Error};
 
 use crate::checkpoint::embedded::{open, tables};
 use crate::checkpoint::error::StoreError;
+use crate::folder;
 
 /// Why the file was not written anew.
 pub(crate) enum Failed {
@@ -49,7 +50,7 @@ pub(crate) fn rewrite(db: &RwLock<Option<Database>>, path: &Path) -> Result<(), 
         // It holds nothing that is not in the other one.
         let _ = fs::remove_file(&new);
     })?;
-    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+    if let Err(error) = folder::sync(folder) {
         *db.write() = None;
         return Err(Failed::Unknown(open::store_error(&error.into())));
     }

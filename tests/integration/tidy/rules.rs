@@ -12,6 +12,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["types"]),
     ("broken", &[]),
     ("clock", &["types"]),
+    ("folder", &[]),
     ("shares", &[]),
     ("task", &["types", "clock"]),
     ("text", &["types", "clock", "task"]),
@@ -53,7 +54,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", ANYTHING),
     ("main", &["cli"]),
 ];
-const LAYER_0: &[&str] = &["types", "access", "broken", "clock", "shares", "task", "text"];
+const LAYER_0: &[&str] =
+    &["types", "access", "broken", "clock", "folder", "shares", "task", "text"];
 const ANYTHING: &[&str] = &["*"];
 
 /// Says where a crate or a type may be named; `*` stands for any folders.

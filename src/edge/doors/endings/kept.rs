@@ -2,19 +2,17 @@
 //! in which they ended. Each is added at the end; the file is written anew, with those alone that
 //! are still known, when it has twice as many as that.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::auth::LoginId;
 use crate::edge::doors::endings::ENDED_MAX;
+use crate::folder;
 
 /// The file's name in the node's data folder.
 const FILE: &str = "ended.logins";
-
-/// What it is written to before it has that name.
-const DRAFT: &str = "ended.logins.new";
 
 const ID_BYTES: usize = 16;
 
@@ -31,7 +29,9 @@ pub(super) struct Kept {
 impl Kept {
     /// Opens the file of a folder, and returns what is in it, the newest last.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<LoginId>)> {
-        let file = options().read(true).append(true).create(true).open(folder.join(FILE))?;
+        let mut options = File::options();
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(folder.join(FILE))?;
         let bytes_max = (2 * ENDED_MAX + 1) * ID_BYTES;
         let mut bytes = Vec::new();
         Read::by_ref(&mut &file).take(bytes_max as u64).read_to_end(&mut bytes)?;
@@ -39,8 +39,8 @@ impl Kept {
         // What a write that was cut off has left would move all that is written behind it.
         let whole = logins.len() * ID_BYTES;
         file.set_len(whole as u64)?;
+        folder::sync(folder)?;
         let folder = folder.to_owned();
-        sync(&folder)?;
         Ok((Self { folder, file, count: logins.len(), is_torn: false }, logins))
     }
 
@@ -51,8 +51,10 @@ impl Kept {
         known: impl FnOnce() -> Vec<LoginId>,
     ) -> io::Result<()> {
         if self.is_torn || self.count + new.len() > 2 * ENDED_MAX {
-            self.rewrite(&known())?;
-            self.is_torn = false;
+            let known = known();
+            // What is added later goes behind what was written now.
+            self.file = folder::replace(&self.folder, FILE, &spelled(&known))?;
+            (self.is_torn, self.count) = (false, known.len());
             return Ok(());
         }
         self.is_torn = true;
@@ -61,29 +63,6 @@ impl Kept {
         (self.is_torn, self.count) = (false, self.count + new.len());
         Ok(())
     }
-
-    /// Writes the file anew: there is the old one or the new one, whatever happens.
-    fn rewrite(&mut self, known: &[LoginId]) -> io::Result<()> {
-        let draft = self.folder.join(DRAFT);
-        let mut file = options().write(true).create(true).truncate(true).open(&draft)?;
-        file.write_all(&spelled(known))?;
-        file.sync_all()?;
-        fs::rename(&draft, self.folder.join(FILE))?;
-        // What is added goes behind what was written by this handle.
-        (self.file, self.count) = (file, known.len());
-        sync(&self.folder)
-    }
-}
-
-/// Has the names of a folder's files survive a crash.
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn options() -> OpenOptions {
-    let mut options = File::options();
-    options.mode(0o600);
-    options
 }
 
 /// Spells logins one behind the other.
