@@ -66,6 +66,7 @@ pub(crate) async fn body_bytes(
             Err(Problem::new(StatusCode::BAD_REQUEST, detail))
         }
         Err(Cut::Long) => {
+            refused(shared, Reason::LongBody, from);
             let detail = format!("the body is longer than {most} bytes");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &detail))
         }
@@ -122,6 +123,7 @@ fn room(
         None => Permit::free(),
     };
     let all = shared.bodies.clone().try_acquire_many_owned(kib).map_err(|_| {
+        refused(shared, Reason::Bodies, from);
         let full = "too much is being written to this node: try again in a second";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY)
     })?;

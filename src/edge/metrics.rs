@@ -78,12 +78,20 @@ pub(crate) enum Reason {
     SlowHead,
     /// A body took too long.
     SlowBody,
+    /// A body was longer than it may be.
+    LongBody,
+    /// There was no room for a body among all that were being read.
+    Bodies,
+    /// There was none among those of its user.
+    UserBodies,
+    /// What a request would write was longer than it may be: its operation, or the document then.
+    TooLarge,
     /// An answer was taken too slowly.
     SlowReader,
 }
 
 impl Reason {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 18] = [
         Self::Full,
         Self::Address,
         Self::Rate,
@@ -97,6 +105,10 @@ impl Reason {
         Self::Head,
         Self::SlowHead,
         Self::SlowBody,
+        Self::LongBody,
+        Self::Bodies,
+        Self::UserBodies,
+        Self::TooLarge,
         Self::SlowReader,
     ];
 
@@ -116,6 +128,10 @@ impl Reason {
             Self::Head => "head",
             Self::SlowHead => "slow-head",
             Self::SlowBody => "slow-body",
+            Self::LongBody => "long-body",
+            Self::Bodies => "bodies",
+            Self::UserBodies => "user-bodies",
+            Self::TooLarge => "too-large",
             Self::SlowReader => "slow-reader",
         }
     }

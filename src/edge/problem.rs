@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::Denied;
 use crate::doc::{Failure, Refusal};
+use crate::edge::metrics::Reason;
 use crate::edge::model::ProblemBody;
 use crate::edge::refusal;
 
@@ -25,6 +26,8 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     retry: Option<Duration>,
+    /// What it is counted under, where nobody has counted it before it is told.
+    reason: Option<Reason>,
 }
 
 impl Problem {
@@ -46,7 +49,7 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE => "unavailable",
             _ => "internal",
         };
-        Self { status, code, detail: Cow::Owned(detail.to_owned()), retry: None }
+        Self { status, code, detail: Cow::Owned(detail.to_owned()), retry: None, reason: None }
     }
 
     /// Gives it another code than its status has.
@@ -57,6 +60,12 @@ impl Problem {
     /// Says when the same may be asked again.
     pub(crate) fn retry(self, after: Duration) -> Self {
         Self { retry: Some(after), ..self }
+    }
+
+    /// Refuses what a request would write: it is too long, which is counted.
+    pub(crate) fn too_large(detail: &str) -> Self {
+        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
+        Self { reason: Some(Reason::TooLarge), ..problem }
     }
 
     /// Adds to what it says.
@@ -77,6 +86,9 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        if let Refusal::TooLarge { .. } | Refusal::TooLong { .. } = refusal {
+            return Self::too_large(&refusal.to_string());
+        }
         let status = match &refusal {
             Refusal::BadOp { .. } | Refusal::BadBase { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Pipelined { .. }
@@ -161,6 +173,9 @@ fn seconds(span: Duration) -> u64 {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.body())).into_response();
+        if let Some(reason) = self.reason {
+            response.extensions_mut().insert(reason);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KIND));
         if self.status == StatusCode::UNAUTHORIZED {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router as Routes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::edge::carried::carry;
 use crate::edge::doors::layer::{admit, at_a_rate, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
+use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::trail::write_down;
 use crate::edge::{Config, Health, Metrics, Pages, Readiness, Tenants, api, assets, pages, socket};
@@ -138,7 +139,17 @@ pub(crate) fn documents(shared: Arc<Shared>) -> Routes<Arc<Shared>> {
         .route("/v1/docs/{doc}/rights", get(api::rights::read).put(api::rights::change))
         .route("/v1/docs/{doc}/versions", get(api::versions::list).post(api::versions::name))
         .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(shared.clone(), counted))
         .layer(from_fn_with_state(shared, carry))
+}
+
+/// Counts what was refused, at the node that has found out why.
+async fn counted(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    if let Some(reason) = answer.extensions().get::<Reason>() {
+        shared.metrics.refuse(*reason);
+    }
+    answer
 }
 
 async fn nothing() -> Problem {
@@ -186,7 +197,7 @@ pub(in crate::edge) async fn livez() -> impl IntoResponse {
             content_type = "text/plain; charset=utf-8"),
     )
 )]
-pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> axum::response::Response {
+pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let (status, text) = match shared.health.readiness() {
         Readiness::Ready => (StatusCode::OK, "ready\n"),
         Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
@@ -201,9 +212,7 @@ pub(in crate::edge) async fn readyz(State(shared): State<Arc<Shared>>) -> axum::
     responses((status = 200, description = "Prometheus' text format", body = String,
         content_type = "text/plain; version=0.0.4"))
 )]
-pub(in crate::edge) async fn metrics(
-    State(shared): State<Arc<Shared>>,
-) -> axum::response::Response {
+pub(in crate::edge) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     match shared.metrics.exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),

@@ -110,7 +110,8 @@ impl Spent {
     /// Returns what is counted.
     pub(in crate::edge) fn reason(self) -> Reason {
         match self {
-            Self::Sockets | Self::Bodies | Self::Requests(_) => Reason::User,
+            Self::Sockets | Self::Requests(_) => Reason::User,
+            Self::Bodies => Reason::UserBodies,
             Self::Documents => Reason::Documents,
             Self::Address(_) => Reason::AddressRequests,
             Self::Guesses(_) => Reason::Guesses,

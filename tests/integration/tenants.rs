@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::doors::{Browser, bearer, guarded, hour, knock};
 use crate::inner::PATIENCE;
-use crate::plain::refused;
+use crate::plain::{refusals, refused};
 use crate::raw::{Raw, hello, node};
 use crate::slow::metric;
 
@@ -184,6 +184,9 @@ async fn bodies_of_one_user_leave_room_for_those_of_others() {
         slow.push(one);
     }
     timeout(PATIENCE, async { while put("eve").await != 429 {} }).await.expect("it is too much");
+    // One of the two that are slow found no room either.
+    refusals(&node, "user-bodies", 2).await;
+    assert_eq!(refused(&node, "user").await, 0);
     assert!([200, 201].contains(&put("anna").await), "there is room for others");
     drop(slow);
     timeout(PATIENCE, async { while put("eve").await == 429 {} }).await.expect("it has gone");
@@ -202,6 +205,45 @@ async fn little_is_read_of_whom_nobody_knows() {
     let long = "x".repeat(64 << 10);
     raw.send(&json!({"t": "op", "seq": 1, "base": 0, "op": [long]}).to_string()).await;
     raw.hear("ack").await;
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_body_that_finds_no_room_among_all_is_put_off() {
+    let (_folder, node) = limited(|config| {
+        config.edge.body_bytes_max = ByteSize::mib(1);
+        config.edge.bodies_bytes_max = ByteSize::mib(1);
+    })
+    .await;
+    let head = format!(
+        "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-length: 1048576\r\n\r\n",
+        hour("eve", &[("b", "write")])
+    );
+    let mut slow = TcpStream::connect(node.address).await.expect("it listens");
+    slow.write_all(head.as_bytes()).await.expect("it is taken");
+    let (url, token) = (format!("http://{}/v1/docs/a", node.address), hour("a", &[("a", "write")]));
+    let put = async || {
+        let asked = Client::new().put(&url).bearer_auth(&token).json(&json!({"text": "x"}));
+        asked.send().await.expect("it answers")
+    };
+    let full = async {
+        loop {
+            let answer = put().await;
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+        }
+    };
+    let answer = timeout(PATIENCE, full).await.expect("one body has all");
+    assert_eq!(answer.headers().get("retry-after").expect("a time"), "1");
+    let problem: Value = answer.json().await.expect("JSON");
+    assert_eq!(problem["code"], "unavailable", "{problem}");
+    assert!(problem["detail"].as_str().expect("text").contains("too much is being written"));
+    assert_eq!(refused(&node, "bodies").await, 1);
+    drop(slow);
+    let again = async { while !put().await.status().is_success() {} };
+    timeout(PATIENCE, again).await.expect("there is room again");
     node.stop().await.expect("it stops");
 }
 

@@ -100,7 +100,7 @@ fn operation(parts: Vec<Part>, insert_bytes_max: usize) -> Result<(Operation, us
             "an operation has at most {COMPONENTS_MAX} components and inserts at most \
              {insert_bytes_max} bytes: send it in pieces, or import the text"
         );
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &detail));
+        return Err(Problem::too_large(&detail));
     }
     let bytes = inserted + parts.len() * COMPONENT_BYTES;
     let component = |part| match part {

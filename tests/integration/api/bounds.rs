@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::{Api, NONE};
+use crate::plain::refused;
 use crate::raw::{Raw, node};
 
 /// How many named versions a document may have.
@@ -37,6 +38,8 @@ async fn what_would_be_too_long_is_refused_and_nothing_of_it_is_applied() {
         let told = api.json(method, path, NONE, body).await;
         told.problem(413, "too-large");
     }
+    // Seven of them for what they would write, one for its body alone.
+    assert_eq!((refused(&node, "too-large").await, refused(&node, "long-body").await), (7, 1));
     let told = api.get("/v1/docs/a").await.is(200).value();
     assert_eq!(told, json!({ "doc": "a", "rev": 1, "head": 1, "text": whole }));
     api.get("/v1/docs/never").await.problem(404, "no-document");
