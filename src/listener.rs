@@ -22,6 +22,9 @@ use crate::task::Tasks;
 /// How long is waited where the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How much of a body is read at once over HTTP/1.1, or more where heads may be longer.
+const READ_BYTES: usize = 32 << 10;
+
 /// How many streams over HTTP/2 may be reset at a time before anything is done for them.
 const RESETS_MAX: usize = 20;
 
@@ -62,7 +65,7 @@ pub(crate) struct Heads {
     /// Time for the next request, from the end of the last one to the end of its head; none where
     /// something else watches it.
     pub(crate) timeout: Option<Duration>,
-    /// The largest one, and how much of a body is read at once, in bytes.
+    /// The largest one, in bytes.
     pub(crate) bytes_max: usize,
 }
 
@@ -127,7 +130,8 @@ pub(crate) async fn serve<I, S>(
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(heads.timeout)
-        .max_buf_size(heads.bytes_max)
+        .max_header_size(heads.bytes_max)
+        .max_buf_size(heads.bytes_max.max(READ_BYTES))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     run(serving, |serving| serving.graceful_shutdown(), ending, cut).await;

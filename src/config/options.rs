@@ -200,6 +200,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "Time for what a proxy says first and for the handshake of TLS, together."),
     opt("edge.header-timeout", r#""10s""#, millis(100, 5 * M),
         "Time for the head of an HTTP request."),
+    opt("edge.head-bytes-max", r#""32KiB""#, kib(8, MIB),
+        "Bytes of the head of an HTTP request."),
     opt("edge.body-timeout", r#""60s""#, millis(100, H),
         "Time for the body of an HTTP request."),
     opt("edge.idle-timeout", r#""75s""#, millis(100, H),

@@ -73,6 +73,8 @@ pub struct Config {
     /// Time for the head of an HTTP request: 100 ms to 5 m; default 10 s.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// Bytes of one: 8 KiB to 1 MiB; default 32 KiB.
+    pub head_bytes_max: ByteSize,
     /// Time for the body of one: 100 ms to 1 h; default 60 s.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -164,6 +166,7 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
+            head_bytes_max: ByteSize::kib(32),
             body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(75),
             streams_max: 100,

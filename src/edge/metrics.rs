@@ -74,6 +74,8 @@ pub(crate) enum Reason {
     SlowHandshake,
     /// A head was not made as it must be.
     Head,
+    /// A head was longer than it may be, or had more lines.
+    LongHead,
     /// A head took too long.
     SlowHead,
     /// A body took too long.
@@ -91,7 +93,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Full,
         Self::Address,
         Self::Rate,
@@ -103,6 +105,7 @@ impl Reason {
         Self::Tls,
         Self::SlowHandshake,
         Self::Head,
+        Self::LongHead,
         Self::SlowHead,
         Self::SlowBody,
         Self::LongBody,
@@ -126,6 +129,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::SlowHandshake => "slow-handshake",
             Self::Head => "head",
+            Self::LongHead => "long-head",
             Self::SlowHead => "slow-head",
             Self::SlowBody => "slow-body",
             Self::LongBody => "long-body",

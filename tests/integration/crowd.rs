@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use futures_util::future::join_all;
 use quire::config::Config;
 use quire::edge::ProxyHeader;
@@ -70,6 +71,42 @@ async fn a_head_that_does_not_come_ends_the_connection() {
     let ended = async { tokio::join!(rest(&mut reading), trickle) };
     timeout(PATIENCE, ended).await.expect("it ends");
     refusals(&node, "slow-head", 4).await;
+}
+
+#[tokio::test]
+async fn a_head_has_so_many_bytes_and_fields() {
+    const BYTES: usize = 8 << 10;
+    let node = node(|config| config.edge.head_bytes_max = ByteSize::b(BYTES as u64)).await;
+    let ask = |more: &str| {
+        format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n")
+    };
+    let long = |bytes: usize| {
+        let pad = "x".repeat(bytes - ask("X: \r\n").len());
+        ask(&format!("X: {pad}\r\n"))
+    };
+    // With those that it has already.
+    let fields = |count: usize| ask(&"X: x\r\n".repeat(count - 2));
+    let (mut count, most) = (0, BYTES);
+    for (head, status) in [
+        (long(most), 200),
+        (fields(100), 200),
+        (long(most + 1), 431),
+        (long(8 * most), 431),
+        (fields(101), 431),
+    ] {
+        // At once, and in two pieces.
+        for first in [head.len(), head.len() - 1, 100] {
+            let mut stream = TcpStream::connect(node.address).await.expect("it listens");
+            stream.set_nodelay(true).expect("it is open");
+            let (first, second) = head.as_bytes().split_at(first);
+            stream.write_all(first).await.expect("it is open");
+            // It may be refused already.
+            let _ = stream.write_all(second).await;
+            assert_eq!(statuses(&rest(&mut stream).await), [status], "{} bytes", head.len());
+            count += u64::from(status == 431);
+            assert_eq!(refused(&node, "long-head").await, count, "{} bytes", head.len());
+        }
+    }
 }
 
 #[tokio::test]

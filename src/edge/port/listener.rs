@@ -26,7 +26,7 @@ use crate::edge::port::entry::Entry;
 use crate::edge::port::gate::{Crowded, Gate, Place};
 use crate::edge::port::proxy;
 use crate::edge::port::remote::Remote;
-use crate::edge::port::strict::Strict;
+use crate::edge::port::strict::{self, Strict};
 use crate::edge::port::tls::{Tls, wants_http2};
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, routes};
@@ -35,9 +35,6 @@ use crate::listener::{self, BindError, Bound, Bounds, Heads};
 
 /// When a client may come again that finds too many connections.
 const FULL_RETRY: Duration = Duration::from_secs(1);
-
-/// The largest request head, and how much of a body is read at once.
-const HTTP_BUFFER_BYTES: usize = 32 << 10;
 
 /// A connection's place among those allowed; whoever keeps the connection keeps this.
 #[derive(Clone)]
@@ -213,16 +210,18 @@ impl Port {
             activity.stalled(config.idle_timeout).await;
             turned_away(metrics, Reason::SlowReader, peer.address);
         };
-        let (within, known) = (config.header_timeout, (peer.address, metrics.clone()));
+        let bytes_max = usize::try_from(config.head_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        let heads = strict::Heads { within: config.header_timeout, bytes_max };
+        let known = (peer.address, metrics.clone());
         if http2 {
-            let io = Strict::http2(stream, within, activity.clone(), known);
-            let head_bytes_max = u32::try_from(HTTP_BUFFER_BYTES).unwrap_or(u32::MAX);
+            let io = Strict::http2(stream, heads, activity.clone(), known);
+            let head_bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
             let bounds = Bounds { streams_max: config.streams_max, head_bytes_max };
             let tasks = shared.tasks.clone();
             listener::serve_http2(io, service, bounds, tasks, ending, cut).await;
         } else {
-            let io = Strict::http1(stream, within, activity.clone(), known);
-            let heads = Heads { timeout: None, bytes_max: HTTP_BUFFER_BYTES };
+            let io = Strict::http1(stream, heads, activity.clone(), known);
+            let heads = Heads { timeout: None, bytes_max };
             listener::serve(io, service, heads, ending, cut).await;
         }
     }

@@ -34,11 +34,23 @@ const PREFACE_BYTES: u64 = 24;
 /// What the parser gets after something that was spoiled, so that it does not wait for more.
 const END: &[u8] = b"\r\n\r\n";
 
+/// How many fields a head may have: the parser takes no more.
+const FIELDS_MAX: usize = 100;
+
+/// The bounds of a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    /// The time for it.
+    pub(crate) within: Duration,
+    /// The largest one in bytes, over HTTP/1.1: what is longer, the parser refuses.
+    pub(crate) bytes_max: usize,
+}
+
 /// Looks at what comes over a connection.
 pub(crate) struct Strict<S> {
     socket: S,
     stage: Stage,
-    timeout: Duration,
+    heads: Heads,
     /// When what has begun must have come.
     deadline: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
@@ -65,6 +77,12 @@ struct Head {
     length: usize,
     /// Whether the last byte was a CR.
     ending: bool,
+    /// How many bytes of it have come.
+    bytes: usize,
+    /// How many fields.
+    fields: usize,
+    /// Whether that was too much, and counted.
+    long: bool,
     /// Whether the request line has come.
     begun: bool,
     body: Option<u64>,
@@ -79,22 +97,22 @@ impl<S> Strict<S> {
     /// Begins with a connection over which HTTP/1.1 comes.
     pub(crate) fn http1(
         socket: S,
-        timeout: Duration,
+        heads: Heads,
         activity: Arc<Activity>,
         (from, metrics): (IpAddr, Metrics),
     ) -> Self {
-        let (stage, deadline) = (Stage::Head(Head::new()), Some(Box::pin(sleep(timeout))));
-        Self { socket, stage, timeout, deadline, activity, from, metrics }
+        let (stage, deadline) = (Stage::Head(Head::new()), Some(Box::pin(sleep(heads.within))));
+        Self { socket, stage, heads, deadline, activity, from, metrics }
     }
 
     /// Begins with a connection over which HTTP/2 comes.
     pub(crate) fn http2(
         socket: S,
-        timeout: Duration,
+        heads: Heads,
         activity: Arc<Activity>,
         known: (IpAddr, Metrics),
     ) -> Self {
-        let begun = Self::http1(socket, timeout, activity, known);
+        let begun = Self::http1(socket, heads, activity, known);
         Self { stage: Stage::Preface(PREFACE_BYTES), ..begun }
     }
 
@@ -114,10 +132,16 @@ impl<S> Strict<S> {
                 }
                 Stage::Head(head) => {
                     if self.deadline.is_none() {
-                        self.deadline = Some(Box::pin(sleep(self.timeout)));
+                        self.deadline = Some(Box::pin(sleep(self.heads.within)));
                     }
                     match head.take(bytes) {
                         Ok((taken, ended)) => {
+                            head.bytes += taken;
+                            // One that has not ended has a byte more at least.
+                            let least = head.bytes + usize::from(!ended);
+                            if head.grows_long(least, self.heads.bytes_max) {
+                                turned_away(&self.metrics, Reason::LongHead, self.from);
+                            }
                             if ended {
                                 self.stage = head.next();
                                 self.deadline = None;
@@ -148,6 +172,9 @@ impl Head {
             line: [0; LINE_BYTES],
             length: 0,
             ending: false,
+            bytes: 0,
+            fields: 0,
+            long: false,
             begun: false,
             body: None,
             chunked: false,
@@ -179,6 +206,13 @@ impl Head {
         Ok((bytes.len(), false))
     }
 
+    /// Tells once whether it is longer than the parser takes, which answers with 431 then, and ends
+    /// the connection.
+    fn grows_long(&mut self, bytes: usize, bytes_max: usize) -> bool {
+        let is_long = bytes > bytes_max || self.fields > FIELDS_MAX;
+        is_long && !std::mem::replace(&mut self.long, is_long)
+    }
+
     /// Looks at a line that has come.
     fn line(&mut self) -> Result<(), Bad> {
         let length = std::mem::take(&mut self.length);
@@ -188,6 +222,7 @@ impl Head {
             self.begun = length > 0;
             return Ok(());
         }
+        self.fields += 1;
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             return Err(Bad);
         }
@@ -304,6 +339,7 @@ mod tests {
     use crate::telemetry;
 
     const SPAN: Duration = Duration::from_secs(10);
+    const HEADS: Heads = Heads { within: SPAN, bytes_max: 1 << 10 };
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn metrics() -> Metrics {
@@ -318,7 +354,7 @@ mod tests {
         for cut in 0..=bytes.len() {
             let (first, second) = bytes.split_at(cut);
             let activity = Arc::new(Activity::new());
-            let mut strict = Strict::http1(first.chain(second), SPAN, activity, (HERE, metrics()));
+            let mut strict = Strict::http1(first.chain(second), HEADS, activity, (HERE, metrics()));
             let mut read = Vec::new();
             strict.read_to_end(&mut read).await.unwrap();
             let same = read.iter().zip(bytes).take_while(|(one, other)| one == other).count();
@@ -393,13 +429,50 @@ mod tests {
         check("\nGET / HTTP/1.1\r\n\r\n", true).await;
     }
 
+    #[tokio::test]
+    async fn a_head_that_is_too_long_is_counted_once_and_left_to_the_parser() {
+        let whole = |bytes: usize| {
+            let request = "GET / HTTP/1.1\r\nx: \r\n\r\n";
+            request.replace("x: ", &format!("x: {}", "y".repeat(bytes - request.len())))
+        };
+        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(count));
+        for (request, long) in [
+            (whole(HEADS.bytes_max), 0),
+            (whole(HEADS.bytes_max).repeat(2), 0),
+            (whole(HEADS.bytes_max + 1), 1),
+            (whole(3 * HEADS.bytes_max), 1),
+            (lines(FIELDS_MAX), 0),
+            (lines(FIELDS_MAX + 1), 1),
+            (lines(FIELDS_MAX + 50), 1),
+        ] {
+            for piece in [1, 100, request.len()] {
+                let metrics = metrics();
+                let known = (HERE, metrics.clone());
+                let (activity, bytes) = (Arc::new(Activity::new()), request.as_bytes());
+                let mut strict = Strict::http1(bytes, HEADS, activity, known);
+                let mut buffer = vec![0; piece];
+                let mut read = Vec::<u8>::new();
+                loop {
+                    let count = strict.read(&mut buffer).await.unwrap();
+                    read.extend(&buffer[..count]);
+                    if count == 0 {
+                        break;
+                    }
+                }
+                assert_eq!(read, bytes);
+                let counted = metrics.refused.with_label_values(&["long-head"]).get();
+                assert_eq!(counted, long, "{} bytes, {piece} at once", bytes.len());
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_head_has_to_come_in_time_and_a_connection_may_rest() {
         let metrics = metrics();
         let slow = || metrics.refused.with_label_values(&["slow-head"]).get();
         let (mut client, server) = tokio::io::duplex(1_024);
         let activity = Arc::new(Activity::new());
-        let mut strict = Strict::http1(server, SPAN, activity, (HERE, metrics.clone()));
+        let mut strict = Strict::http1(server, HEADS, activity, (HERE, metrics.clone()));
         let mut read = [0; 256];
         let write = async |client: &mut tokio::io::DuplexStream, text: &str| {
             tokio::io::AsyncWriteExt::write_all(client, text.as_bytes()).await.unwrap();
@@ -417,7 +490,7 @@ mod tests {
             let (mut client, server) = tokio::io::duplex(1_024);
             write(&mut client, "P").await;
             let activity = Arc::new(Activity::new());
-            let mut strict = make(server, SPAN, activity, (HERE, metrics.clone()));
+            let mut strict = make(server, HEADS, activity, (HERE, metrics.clone()));
             assert_eq!(strict.read(&mut read).await.unwrap(), 1);
             assert!(strict.read(&mut read).await.is_err());
         }
