@@ -150,6 +150,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
 
     opt("edge.hello-timeout", r#""5s""#, millis(100, M),
         "Time for a client's first message."),
+    opt("edge.hello-bytes-max", r#""16KiB""#, kib(1, MIB),
+        "Bytes that a client sends to the end of that, and as many again when it is told to go."),
     opt("edge.frame-bytes-max", r#""1MiB""#, kib(1, 64 * MIB),
         "Bytes of one WebSocket frame from a client."),
     opt("edge.op-bytes-max", r#""256KiB""#, kib(1, 16 * MIB),

@@ -16,6 +16,8 @@ pub struct Config {
     /// Time for a client's `hello` after the upgrade: 100 ms to 1 m; default 5 s.
     #[serde(with = "humantime_serde")]
     pub hello_timeout: Duration,
+    /// Bytes that come over a socket before the end of its `hello`: 1 KiB to 1 MiB; default 16 KiB.
+    pub hello_bytes_max: ByteSize,
     /// Bytes of one frame from a client: 1 KiB to 64 MiB; default 1 MiB.
     pub frame_bytes_max: ByteSize,
     /// Bytes of one operation from a client: 1 KiB to 16 MiB; default 256 KiB.
@@ -145,6 +147,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             hello_timeout: Duration::from_secs(5),
+            hello_bytes_max: ByteSize::kib(16),
             frame_bytes_max: ByteSize::mib(1),
             op_bytes_max: ByteSize::kib(256),
             ops_per_second: 10_000,

@@ -88,12 +88,16 @@ pub(crate) enum Reason {
     UserBodies,
     /// What a request would write was longer than it may be: its operation, or the document then.
     TooLarge,
+    /// More came over a socket before a hello than may.
+    Hello,
+    /// A socket went on sending when it was told to go.
+    Farewell,
     /// An answer was taken too slowly.
     SlowReader,
 }
 
 impl Reason {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Full,
         Self::Address,
         Self::Rate,
@@ -112,6 +116,8 @@ impl Reason {
         Self::Bodies,
         Self::UserBodies,
         Self::TooLarge,
+        Self::Hello,
+        Self::Farewell,
         Self::SlowReader,
     ];
 
@@ -136,6 +142,8 @@ impl Reason {
             Self::Bodies => "bodies",
             Self::UserBodies => "user-bodies",
             Self::TooLarge => "too-large",
+            Self::Hello => "hello",
+            Self::Farewell => "farewell",
             Self::SlowReader => "slow-reader",
         }
     }

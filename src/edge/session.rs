@@ -31,15 +31,16 @@ use futures_util::{FutureExt, SinkExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, error};
 
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
 use crate::edge::doors::{Caller, Refused};
+use crate::edge::metrics::Reason;
 use crate::edge::routes::Shared;
-use crate::edge::session::farewell::{Farewell, part, slow, unreadable};
+use crate::edge::session::farewell::{Farewell, Parted, part, slow, unreadable};
 use crate::edge::session::flight::Flight;
-use crate::edge::session::frames::Addressee;
+use crate::edge::session::frames::{Addressee, message};
 use crate::edge::session::held::Held;
 use crate::edge::session::hello::Early;
 use crate::edge::session::metered::Traffic;
@@ -91,33 +92,40 @@ pub(crate) async fn run<S>(
     let was_in = guest.is_ok();
     let caller = guest.as_ref().ok().map(|guest| &guest.caller);
     let subject = caller.and_then(Caller::subject).map(ToString::to_string);
-    let farewell = match guest {
+    let attended = match guest {
         Ok(guest) => attend(&mut socket, &traffic, (&doc, guest), codec, &shared).await,
         // A browser tells its page nothing of a handshake that fails.
-        Err(refused) => Some(Farewell::from(refused)),
+        Err(refused) => Err(Some(Farewell::from(refused))),
     };
+    // What is on its way still is read, so that it does not cut the farewell off: of whoever was
+    // welcomed that may be a frame, and of everybody a little.
+    let frame = attended.is_ok().then_some(shared.config.frame_bytes_max.as_u64());
+    let last = frame.unwrap_or(0) + shared.config.hello_bytes_max.as_u64();
+    let (Ok(farewell) | Err(farewell)) = attended;
     if let Some(farewell) = farewell {
         if !was_in || farewell.is_refusal() {
             let lines = (&shared.metrics.lines, was_in);
             sent_away(lines, farewell.reason(), subject.as_deref(), (address, &doc));
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
-        // What is on its way still is read, so that it does not cut the farewell off.
-        traffic.allow_all();
+        traffic.allow(last);
         // A client that does not take its farewell is cut off.
-        let _ = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await;
+        if let Ok(Parted::Cut) = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await {
+            shared.metrics.refuse(Reason::Farewell);
+        }
     }
     shared.metrics.sessions.dec();
 }
 
-/// Attends to a client that was let in, for as long as it may stay.
+/// Attends to a client that was let in, for as long as it may stay; tells whether it was welcomed,
+/// and why it goes.
 async fn attend<S>(
     socket: &mut WebSocketStream<S>,
     traffic: &Arc<Traffic>,
     (doc, guest): (&DocId, Guest),
     codec: Codec,
     shared: &Arc<Shared>,
-) -> Option<Farewell>
+) -> Result<Option<Farewell>, Option<Farewell>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -127,10 +135,7 @@ where
         over = stay.ended() => Err(Some(Farewell::from(over))),
         greeted = greet(socket, traffic, (doc, guest), codec, shared) => greeted,
     };
-    let mut session = match greeted {
-        Ok(session) => session,
-        Err(farewell) => return farewell,
-    };
+    let mut session = greeted?;
     let farewell = tokio::select! {
         biased;
         // Whatever is waited for: what they may not have any more is not sent.
@@ -138,7 +143,7 @@ where
         farewell = session.serve(socket) => farewell,
     };
     session.handle.leave(session.to.conn);
-    farewell
+    Ok(farewell)
 }
 
 struct Session {
@@ -195,7 +200,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = shared.limits();
-    let hello = match timeout(shared.config.hello_timeout, hello::hello(socket, codec, &limits))
+    let hello = match timeout(shared.config.hello_timeout, hello::hello(socket, codec, shared))
         .await
     {
         Ok(hello) => hello?,
@@ -567,30 +572,5 @@ impl Session {
 
     fn tell(&mut self, message: &ServerMessage) {
         self.frames.push(encode_server(self.to.codec, message));
-    }
-}
-
-/// Returns the bytes of a data frame; control frames have none.
-fn payload(message: Message, codec: Codec) -> Result<Option<Bytes>, Farewell> {
-    match (message, codec) {
-        (Message::Text(text), Codec::Json) => Ok(Some(Bytes::from(text))),
-        (Message::Binary(bytes), Codec::Binary) => Ok(Some(bytes)),
-        (Message::Text(_) | Message::Binary(_), _) => {
-            let why = "quire.v1 takes text frames, quire.v1.bin binary ones";
-            Err(Farewell::refused(ErrorCode::BadFrame, why))
-        }
-        (Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_), _) => {
-            Ok(None)
-        }
-    }
-}
-
-fn message(codec: Codec, frame: Bytes) -> Message {
-    match codec {
-        Codec::Json => match Utf8Bytes::try_from(frame) {
-            Ok(text) => Message::Text(text),
-            Err(error) => unreachable!("JSON is UTF-8: {error}"),
-        },
-        Codec::Binary => Message::Binary(frame),
     }
 }

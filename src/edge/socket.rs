@@ -20,7 +20,7 @@ use crate::edge::port::listener::Admitted;
 use crate::edge::port::remote::Remote;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
-use crate::edge::session::metered::Metered;
+use crate::edge::session::metered::{Metered, Traffic};
 use crate::edge::session::{self, Guest};
 use crate::edge::tenants::Spent;
 use crate::edge::trail::Address;
@@ -94,7 +94,8 @@ pub(crate) async fn upgrade(
         async move {
             match upgraded.await {
                 Ok(io) => {
-                    let traffic = Arc::default();
+                    let traffic = Traffic::new(shared.config.hello_bytes_max.as_u64());
+                    let traffic = Arc::new(traffic);
                     let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
                     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config));
                     let who = (doc, address, guest);

@@ -59,6 +59,8 @@ document = 5
 [edge]
 hello-timeout = \"1h\"
 op-bytes-max = 1.5
+hello-bytes-max = \"1023B\"
+head-bytes-max = \"2MiB\"
 [shard]
 trim-margin = \"10\"
 tail-age-max = [1]
@@ -78,8 +80,11 @@ tail-age-max = [1]
         "q.toml:3: document: it is a section: write [document]",
         "q.toml:5: edge.hello-timeout: \"1h\" is out of range: write a duration from 100ms to 1m",
         "q.toml:6: edge.op-bytes-max: a fraction does not fit: write a size from 1KiB to 16MiB",
-        "q.toml:8: shard.trim-margin: \"10\" is text, not a number: write a number of records from",
-        "q.toml:9: shard.tail-age-max: a list does not fit: write a duration from 1s to 30d",
+        "q.toml:7: edge.hello-bytes-max: \"1023B\" is out of range: write a size from 1KiB to \
+         1MiB",
+        "q.toml:8: edge.head-bytes-max: \"2MiB\" is out of range: write a size from 8KiB to 1MiB",
+        "q.toml:10: shard.trim-margin: \"10\" is text, not a number: write a number of records",
+        "q.toml:11: shard.tail-age-max: a list does not fit: write a duration from 1s to 30d",
         "environment QUIRE_DOCUMENT__IDLE_AFTER: document.idle-after: \"10\" has no unit: write a",
         "environment QUIRE_DOCUMENT__IDLE_AFTR: document.idle-aftr: unknown key: did you mean \
          QUIRE_DOCUMENT__IDLE_AFTER?",

@@ -192,14 +192,29 @@ async fn bodies_of_one_user_leave_room_for_those_of_others() {
     timeout(PATIENCE, async { while put("eve").await == 429 {} }).await.expect("it has gone");
 }
 
+/// Returns a client's first message, of which so many bytes go over its socket.
+fn hello_of(digit: char, bytes: usize) -> String {
+    // What is around a message that is neither short nor very long.
+    const AROUND: usize = 8;
+    let empty = hello(digit, r#","pad":"""#);
+    let pad = "x".repeat(bytes - AROUND - empty.len());
+    empty.replace(r#""pad":"""#, &format!(r#""pad":"{pad}""#))
+}
+
 #[tokio::test]
 async fn little_is_read_of_whom_nobody_knows() {
-    let node = node(|_| {}).await;
-    let mut raw = Raw::upgrade(&node, "/ws/a", "quire.v1").await.expect("it is taken");
-    raw.send(&"x".repeat(64 << 10)).await;
-    let (error, code) = raw.end().await;
-    assert_eq!((error["code"].as_str(), code), (Some("too-large"), 4413), "{error}");
-    assert!(error["msg"].as_str().expect("text").contains("only after hello"), "{error}");
+    const BYTES: usize = 2 << 10;
+    let node = node(|config| config.edge.hello_bytes_max = ByteSize::b(BYTES as u64)).await;
+    Raw::say(&node, "a", &hello_of('1', BYTES)).await.hear("welcome").await;
+    assert_eq!(refused(&node, "hello").await, 0);
+    let long = [hello_of('2', BYTES + 1), "x".repeat(64 << 10)];
+    for (times, said) in (1..).zip(long) {
+        let (error, code) = Raw::say(&node, "a", &said).await.end().await;
+        assert_eq!((error["code"].as_str(), code), (Some("too-large"), 4413), "{error}");
+        let why = error["msg"].as_str().expect("text");
+        assert!(why.contains("within 2048 bytes") && why.contains("only after hello"), "{why}");
+        assert_eq!(refused(&node, "hello").await, times);
+    }
     // With a hello before it, as much is taken.
     let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
     let long = "x".repeat(64 << 10);
@@ -244,6 +259,43 @@ async fn a_body_that_finds_no_room_among_all_is_put_off() {
     drop(slow);
     let again = async { while !put().await.status().is_success() {} };
     timeout(PATIENCE, again).await.expect("there is room again");
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn who_is_told_to_go_and_goes_on_is_cut_off() {
+    let (_folder, node) = limited(|config| {
+        config.edge.hello_bytes_max = ByteSize::kib(1);
+        config.edge.frame_bytes_max = ByteSize::kib(256);
+    })
+    .await;
+    let much = "x".repeat(2 << 10);
+    // Of whoever is not let in as much is read as a hello may have.
+    let mut raw = socket(&node, "a.b.c", '1').await;
+    let (error, code) = raw.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("unauthenticated"), 4401), "{error}");
+    timeout(PATIENCE, async { while raw.overhear().await {} }).await.expect("it ends");
+    assert_eq!(refused(&node, "farewell").await, 0);
+    let mut raw = socket(&node, "a.b.c", '1').await;
+    raw.try_send(&much).await;
+    let (error, code) = raw.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("unauthenticated"), 4401), "{error}");
+    refusals(&node, "farewell", 1).await;
+    // Whoever was welcomed may have a frame on its way.
+    let mut raw = socket(&node, &hour("anna", &[("a", "write")]), '1').await;
+    raw.hear("welcome").await;
+    raw.send_both("nonsense", &"x".repeat(64 << 10)).await;
+    let (error, code) = raw.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("bad-frame"), 4400), "{error}");
+    timeout(PATIENCE, async { while raw.overhear().await {} }).await.expect("it ends");
+    assert_eq!(refused(&node, "farewell").await, 1);
+    let mut raw = socket(&node, &hour("anna", &[("a", "write")]), '2').await;
+    raw.hear("welcome").await;
+    raw.send_both("nonsense", &"x".repeat(200 << 10)).await;
+    raw.try_send(&"x".repeat(200 << 10)).await;
+    let (error, code) = raw.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("bad-frame"), 4400), "{error}");
+    refusals(&node, "farewell", 2).await;
     node.stop().await.expect("it stops");
 }
 

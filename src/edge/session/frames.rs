@@ -1,15 +1,18 @@
-//! From a document's events to frames of the protocol; what all clients get is encoded once.
+//! From a document's events to frames of the protocol; what all clients get is encoded once. And
+//! how messages of a socket carry frames.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::doc::{Change, ConnId, Content, Merged, Presence, Update, Welcome};
+use crate::edge::session::farewell::Farewell;
 use crate::text::compose;
 use crate::types::{Revision, SessionId};
 use crate::wire::{
-    Allowance, CatchUp, Codec, PastEdit, Selection, ServerMessage, VERSION, encode_ack, encode_op,
-    encode_ops, encode_server,
+    Allowance, CatchUp, Codec, ErrorCode, PastEdit, Selection, ServerMessage, VERSION, encode_ack,
+    encode_op, encode_ops, encode_server,
 };
 
 /// How much of what others wrote goes into one frame, about: whoever was behind by much is not sent
@@ -153,5 +156,34 @@ fn slot(codec: Codec) -> usize {
     match codec {
         Codec::Json => 0,
         Codec::Binary => 1,
+    }
+}
+
+/// Returns the frame that a message of the socket carries, if it carries one.
+pub(in crate::edge::session) fn payload(
+    message: Message,
+    codec: Codec,
+) -> Result<Option<Bytes>, Farewell> {
+    match (message, codec) {
+        (Message::Text(text), Codec::Json) => Ok(Some(Bytes::from(text))),
+        (Message::Binary(bytes), Codec::Binary) => Ok(Some(bytes)),
+        (Message::Text(_) | Message::Binary(_), _) => {
+            let why = "quire.v1 takes text frames, quire.v1.bin binary ones";
+            Err(Farewell::refused(ErrorCode::BadFrame, why))
+        }
+        (Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_), _) => {
+            Ok(None)
+        }
+    }
+}
+
+/// Returns the message of the socket that carries a frame.
+pub(in crate::edge::session) fn message(codec: Codec, frame: Bytes) -> Message {
+    match codec {
+        Codec::Json => match Utf8Bytes::try_from(frame) {
+            Ok(text) => Message::Text(text),
+            Err(error) => unreachable!("JSON is UTF-8: {error}"),
+        },
+        Codec::Binary => Message::Binary(frame),
     }
 }

@@ -14,8 +14,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::edge::routes::Shared;
+use crate::edge::session::Session;
 use crate::edge::session::farewell::Farewell;
-use crate::edge::session::{Session, payload};
+use crate::edge::session::frames::payload;
 use crate::edge::tenants::Tenant;
 use crate::shares::{Coming, Share};
 

@@ -13,11 +13,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::doc::{self, Join, Mode, Socket};
 use crate::edge::doors::Caller;
-use crate::edge::session::farewell::{Farewell, unreadable};
+use crate::edge::metrics::Reason;
+use crate::edge::routes::Shared;
+use crate::edge::session::farewell::{Farewell, is_too_much, unreadable};
+use crate::edge::session::frames::payload;
 use crate::edge::session::outbox::Outbox;
-use crate::edge::session::payload;
 use crate::types::{Author, DocId};
-use crate::wire::{ClientMessage, Codec, ErrorCode, Hello, Limits, decode_client};
+use crate::wire::{ClientMessage, Codec, ErrorCode, Hello, decode_client};
 
 /// How much a client may say before it is welcomed: in messages, and in bytes from the second one.
 const EARLY_MAX: usize = 32;
@@ -30,21 +32,28 @@ type Next = Option<Result<Message, Error>>;
 pub(in crate::edge::session) async fn hello<S>(
     socket: &mut WebSocketStream<S>,
     codec: Codec,
-    limits: &Limits,
+    shared: &Shared,
 ) -> Result<Hello, Option<Farewell>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let limits = shared.limits();
     loop {
         let frame = match socket.next().await {
             Some(Ok(message)) => match payload(message, codec).map_err(Some)? {
                 Some(frame) => frame,
                 None => continue,
             },
+            Some(Err(error)) if is_too_much(&error) => {
+                shared.metrics.refuse(Reason::Hello);
+                let most = shared.config.hello_bytes_max.as_u64();
+                let why = format!("hello ends within {most} bytes: more comes only after hello");
+                return Err(Some(Farewell::refused(ErrorCode::TooLarge, &why)));
+            }
             Some(Err(error)) => return Err(unreadable(&error)),
             None => return Err(None),
         };
-        return match decode_client(codec, &frame, limits) {
+        return match decode_client(codec, &frame, &limits) {
             Ok(ClientMessage::Hello(hello)) => Ok(hello),
             Ok(_) => {
                 let why = "the first message must be hello";

@@ -1,23 +1,21 @@
 //! A socket that counts what it has taken, so that a slow one is told from one that stands still,
-//! and that reads little before its client has said who it is.
+//! and that reads little of a client before it has said who it is, and once it is told to go.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is read before all of it may be: a `hello` is a few hundred bytes.
-const READ_FIRST_MAX: u64 = 16 << 10;
-
 /// Counts the bytes of a socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Traffic {
     written: AtomicU64,
-    /// Whether as much may be read as there is.
-    all: AtomicBool,
+    read: AtomicU64,
+    /// How many may be read.
+    readable: AtomicU64,
 }
 
 /// A socket whose bytes are counted.
@@ -25,10 +23,14 @@ pub(crate) struct Traffic {
 pub(crate) struct Metered<S> {
     socket: S,
     traffic: Arc<Traffic>,
-    read: u64,
 }
 
 impl Traffic {
+    /// Lets so many bytes be read at first.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { written: 0.into(), read: 0.into(), readable: first.into() }
+    }
+
     /// Returns how many bytes were written.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
@@ -36,14 +38,26 @@ impl Traffic {
 
     /// Lets as much be read as there is.
     pub(crate) fn allow_all(&self) {
-        self.all.store(true, Ordering::Relaxed);
+        self.readable.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Lets so many bytes be read from now on, and none after them.
+    pub(crate) fn allow(&self, bytes: u64) {
+        let readable = self.read.load(Ordering::Relaxed).saturating_add(bytes);
+        self.readable.store(readable, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes may be read.
+    fn left(&self) -> u64 {
+        let read = self.read.load(Ordering::Relaxed);
+        self.readable.load(Ordering::Relaxed).saturating_sub(read)
     }
 }
 
 impl<S> Metered<S> {
     /// Wraps a socket; the counts are shared with whoever asks for them.
     pub(crate) fn new(socket: S, traffic: Arc<Traffic>) -> Self {
-        Self { socket, traffic, read: 0 }
+        Self { socket, traffic }
     }
 }
 
@@ -53,12 +67,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read > READ_FIRST_MAX && !self.traffic.all.load(Ordering::Relaxed) {
+        let left = usize::try_from(self.traffic.left()).unwrap_or(usize::MAX);
+        if left == 0 {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.read += (buffer.filled().len() - before) as u64;
+        let most = left.min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut piece))?;
+        let read = piece.filled().len();
+        buffer.advance(read);
+        self.traffic.read.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
