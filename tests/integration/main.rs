@@ -2,6 +2,7 @@
 
 mod api;
 mod audited;
+mod caches;
 mod certificates;
 mod cli_config;
 mod cli_doc;

@@ -91,11 +91,11 @@ async fn node(cache: u16, change: impl FnOnce(&mut Config)) -> Node {
     .await
 }
 
-fn api(node: &Node, doc: &str) -> String {
+pub(crate) fn api(node: &Node, doc: &str) -> String {
     format!("http://{}/v1/docs/{doc}", node.address)
 }
 
-async fn put(url: &str, text: &str) {
+pub(crate) async fn put(url: &str, text: &str) {
     let body = json!({ "text": text }).to_string();
     let put = Client::new()
         .put(url)
@@ -122,17 +122,17 @@ async fn counted(node: &Node, name: &str) -> u64 {
 }
 
 const SENT: &str = "quire_edge_purges_total{outcome=\"sent\"}";
-const FAILED: &str = "quire_edge_purges_total{outcome=\"failed\"}";
+pub(crate) const FAILED: &str = "quire_edge_purges_total{outcome=\"failed\"}";
 const WAITING: &str = "quire_edge_purges_waiting";
 
 /// Waits until a counter has reached a value.
-async fn reaches(node: &Node, name: &str, least: u64) {
+pub(crate) async fn reaches(node: &Node, name: &str, least: u64) {
     let reached = async { while counted(node, name).await < least {} };
     timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} reaches {least}"));
 }
 
 /// Waits until no cache has to be told of anything.
-async fn all_told(node: &Node) {
+pub(crate) async fn all_told(node: &Node) {
     let told = async { while counted(node, WAITING).await > 0 {} };
     timeout(PATIENCE, told).await.expect("the cache is told");
 }
@@ -365,8 +365,17 @@ async fn a_herald_is_told_nothing_of_a_private_document_but_that_it_became_one()
     assert_eq!(doc.told(), 0);
 }
 
-/// What stands for a cache that takes other methods: it notes what it is asked.
-async fn noting(tasks: &Tasks) -> (u16, mpsc::UnboundedReceiver<[String; 3]>) {
+/// A cache's part that takes purges, by any method: it notes what it is asked.
+pub(crate) async fn noting(tasks: &Tasks) -> (u16, Asked) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("it listens").port();
+    (port, noting_at(listener, tasks))
+}
+
+/// The method, the address and the key of each purge.
+pub(crate) type Asked = mpsc::UnboundedReceiver<[String; 3]>;
+
+pub(crate) fn noting_at(listener: TcpListener, tasks: &Tasks) -> Asked {
     let (told, asked) = mpsc::unbounded_channel();
     let note = move |request: axum::extract::Request| {
         let key = request.headers().get("surrogate-key");
@@ -375,11 +384,9 @@ async fn noting(tasks: &Tasks) -> (u16, mpsc::UnboundedReceiver<[String; 3]>) {
         let _ = told.send(line);
         std::future::ready(axum::http::StatusCode::OK)
     };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let port = listener.local_addr().expect("it listens").port();
     let routes = axum::Router::new().fallback(note);
     tasks.spawn("cache", async { axum::serve(listener, routes).await.expect("it serves") });
-    (port, asked)
+    asked
 }
 
 #[tokio::test]

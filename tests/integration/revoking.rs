@@ -7,6 +7,8 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quire::auth::{Claims, Refusal, Revocations};
 use quire::clock::Clock;
 use quire::config::{Config, Engine};
@@ -226,32 +228,67 @@ async fn guarded(folder: &Path) -> Cluster {
 async fn open_sockets_of_every_node_end_when_one_node_revokes() {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = guarded(folder.path()).await;
-    let (anna, ben) = (hour("anna", &[("*", "write")]), hour("ben", &[("*", "write")]));
-    let mut of_anna = Vec::new();
-    let mut of_ben = Vec::new();
-    for node in &cluster.nodes {
-        // One document, whose owner is one of them.
-        of_anna.push(enter(node, &anna, of_anna.len()).await);
-        of_ben.push(enter(node, &ben, of_ben.len() + 3).await);
+    // Each node is given both kinds of the command.
+    for by in 0..cluster.nodes.len() {
+        let (anna, doc) = (format!("anna-{by}"), format!("notes-{by}"));
+        let write = [("*", "write")];
+        let (one, two, of_ben) = (hour(&anna, &write), hour(&anna, &write), hour("ben", &write));
+        let mut first = enter_all(&cluster, &doc, &one, 0).await;
+        let mut second = enter_all(&cluster, &doc, &two, 3).await;
+        let mut ben = enter_all(&cluster, &doc, &of_ben, 6).await;
+
+        cluster.done(by, &["revoke", "--jti", &token_id(&one)]).await;
+        sent_away(&cluster, &mut first, (&doc, &one)).await;
+        // With another token of hers she stays, and comes in.
+        second[0].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+        second[0].hear("ack").await;
+        for socket in second[1..].iter_mut().chain(&mut ben) {
+            socket.hear("op").await;
+        }
+        for node in &cluster.nodes {
+            let answer = ask(node, Method::GET, &format!("/v1/docs/{doc}"), &two).await;
+            assert_eq!(answer.status().as_u16(), 200);
+        }
+
+        cluster.done(by, &["revoke", "--subject", &anna]).await;
+        sent_away(&cluster, &mut second, (&doc, &two)).await;
+        // Others stay.
+        ben[0].send(r#"{"t":"op","seq":1,"base":1,"op":["y",1]}"#).await;
+        ben[0].hear("ack").await;
+        for socket in &mut ben[1..] {
+            socket.hear("op").await;
+        }
     }
-    cluster.done(1, &["revoke", "--subject", "anna"]).await;
-    for socket in &mut of_anna {
+}
+
+/// Opens a document at every node with a token; its owner is one of them.
+async fn enter_all(cluster: &Cluster, doc: &str, token: &str, session: usize) -> Vec<Raw> {
+    let mut sockets = Vec::new();
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        sockets.push(enter_one(node, doc, token, session + number).await);
+    }
+    sockets
+}
+
+/// Waits until a socket at each node has ended because its token was revoked, and sees that nobody
+/// comes in with it any more.
+async fn sent_away(cluster: &Cluster, sockets: &mut [Raw], (doc, token): (&str, &str)) {
+    for (socket, node) in sockets.iter_mut().zip(&cluster.nodes) {
         let (told, code) = socket.end().await;
         assert_eq!((&told["code"], code), (&json!("unauthenticated"), 4401));
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let late = Raw::upgrade_with(node, &format!("/ws/{doc}"), &headers).await;
+        assert_eq!(late.expect("it is told inside").end().await.1, 4401);
     }
-    for (number, node) in cluster.nodes.iter().enumerate() {
-        let bearer = format!("Bearer {anna}");
-        let mut late = Raw::upgrade_with(node, "/ws/notes", &[("authorization", &bearer)])
-            .await
-            .expect("it is told inside");
-        assert_eq!(late.end().await.1, 4401, "{number}");
-    }
-    // Others stay.
-    of_ben[0].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
-    for (number, socket) in of_ben.iter_mut().enumerate() {
-        let kind = if number == 0 { "ack" } else { "op" };
-        socket.hear(kind).await;
-    }
+}
+
+/// Returns the id that a token has.
+fn token_id(token: &str) -> String {
+    let payload = token.split('.').nth(1).expect("it has three parts");
+    let payload = URL_SAFE_NO_PAD.decode(payload).expect("it is encoded");
+    let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+    payload["jti"].as_str().expect("it has an id").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
