@@ -271,9 +271,15 @@ impl KeySet {
     /// this set is left out.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
+        self.and(&others.keys)
+    }
+
+    /// Returns this set with these keys behind it, likewise.
+    #[must_use]
+    pub(crate) fn and<'a>(&self, others: impl IntoIterator<Item = &'a Key>) -> Self {
         let mut keys = self.keys.clone();
-        let new = others.keys.iter().filter(|key| key.id.is_none() || !holds(&self.keys, key));
-        keys.extend(new.cloned());
+        let new = |key: &&Key| key.id.is_none() || !holds(&self.keys, key);
+        keys.extend(others.into_iter().filter(new).cloned());
         Self { keys }
     }
 

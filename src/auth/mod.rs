@@ -23,6 +23,7 @@ mod model;
 mod names;
 mod pattern;
 mod provider;
+mod published;
 mod remote;
 mod repeat;
 mod revocation;

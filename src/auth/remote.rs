@@ -1,9 +1,11 @@
 //! An issuer's keys, kept up to date by one task. How a document is fetched is behind [`Fetch`];
 //! when, is [`crate::auth::rotation`].
 //!
-//! A fetch that fails, or brings what is no document, leaves the keys as they are until they are
-//! [`Pace::stale_after`] old. After that they are not trusted: an issuer that has withdrawn a key
-//! must not be overruled for ever by whoever can keep this node from asking.
+//! A fetch that brings a document without a key that there was is repeated before the key is gone
+//! ([`crate::auth::published`]). One that fails, or brings what is no document, leaves the keys as
+//! they are until they are [`Pace::stale_after`] old. After that they are not trusted: an issuer
+//! that has withdrawn a key must not be overruled for ever by whoever can keep this node from
+//! asking.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::auth::error::BadJwks;
 use crate::auth::jwks;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
+use crate::auth::published::Published;
 use crate::auth::rotation::{Pace, Rotation};
 use crate::task::Tasks;
 
@@ -74,7 +77,9 @@ impl Remote {
         let (publish, held) = watch::channel(Held::default());
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let rotation = Rotation::new(pace);
-        let refresher = Refresher { own: own.clone(), fetch, pace, rotation, metrics, publish };
+        let (own_too, published) = (own.clone(), Published::default());
+        let refresher =
+            Refresher { own: own_too, fetch, pace, rotation, published, metrics, publish };
         let token = tasks.token().clone();
         tasks.spawn("issuer-keys", async move {
             token.run_until_cancelled(refresher.run(asked)).await;
@@ -124,6 +129,7 @@ struct Refresher {
     fetch: Arc<dyn Fetch>,
     pace: Pace,
     rotation: Rotation,
+    published: Published,
     metrics: Metrics,
     publish: watch::Sender<Held>,
 }
@@ -152,17 +158,25 @@ impl Refresher {
         self.rotation.begin(Instant::now());
         let document = timeout(self.pace.fetch_max, self.fetch.fetch()).await;
         let document = document.unwrap_or(Err(NotFetched::Late));
-        let keys = document.and_then(|document| Ok(self.own.with(&jwks::parse(&document)?)));
-        self.metrics.fetched(keys.is_ok());
-        let keys = match keys {
-            Ok(keys) => Arc::new(keys),
+        let answer = document.and_then(|document| Ok(jwks::parse(&document)?));
+        self.metrics.fetched(answer.is_ok());
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 warn!(%error, "the issuer's keys were not renewed");
                 return;
             }
         };
         let now = Instant::now();
-        self.rotation.succeed(now);
+        self.published.take(answer, now, self.pace.confirm_after);
+        match self.published.doubted() {
+            0 => self.rotation.succeed(now),
+            lacked => {
+                info!(lacked, "the issuer's answer lacks keys: gone if the next one does, too");
+                self.rotation.doubt(now);
+            }
+        }
+        let keys = Arc::new(self.published.behind(&self.own));
         let ids = |held: &KeySet| -> Vec<_> {
             held.keys().iter().map(|key| (key.id().cloned(), key.algorithm())).collect()
         };

@@ -3,6 +3,7 @@
 //! ```text
 //!            ┌────────────── age_max ──────────────┐
 //! start ─► fetch ── taken ──────────────────────► fetch ...
+//!            ├── keys in doubt ── confirm_after ─► fetch ...
 //!            └── failed ── retry ─► fetch ...
 //! ```
 //!
@@ -19,6 +20,9 @@ use tokio::time::Instant;
 pub struct Pace {
     /// How old keys get before they are fetched again.
     pub age_max: Duration,
+    /// How long after a fetch that lacks a key there was the next one is to tell whether it is
+    /// gone.
+    pub confirm_after: Duration,
     /// How long it takes from a failed fetch to the next one.
     pub retry: Duration,
     /// How long after any fetch an unknown key leads to none.
@@ -32,7 +36,9 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            age_max: Duration::from_mins(15),
+            // A key that is taken back is gone 15 minutes later: docs/SECURITY.md says so.
+            age_max: Duration::from_mins(14),
+            confirm_after: Duration::from_secs(10),
             retry: Duration::from_secs(30),
             ask_pause: Duration::from_secs(30),
             stale_after: Duration::from_hours(24),
@@ -47,18 +53,20 @@ pub(crate) struct Rotation {
     pace: Pace,
     tried: Option<Instant>,
     fetched: Option<Instant>,
+    /// From the last fetch that brought keys to the next one.
+    pause: Duration,
 }
 
 impl Rotation {
     pub(crate) fn new(pace: Pace) -> Self {
-        Self { pace, tried: None, fetched: None }
+        Self { pace, tried: None, fetched: None, pause: pace.age_max }
     }
 
     /// Returns when the next fetch is due by itself.
     pub(crate) fn due(&self, now: Instant) -> Instant {
         match (self.tried, self.fetched) {
             (None, _) => now,
-            (Some(tried), Some(fetched)) if fetched >= tried => fetched + self.pace.age_max,
+            (Some(tried), Some(fetched)) if fetched >= tried => fetched + self.pause,
             (Some(tried), _) => tried + self.pace.retry,
         }
     }
@@ -76,6 +84,13 @@ impl Rotation {
     /// Notes that a fetch brought keys.
     pub(crate) fn succeed(&mut self, now: Instant) {
         self.fetched = Some(now);
+        self.pause = self.pace.age_max;
+    }
+
+    /// Notes that a fetch brought keys, and lacks some that there were.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        self.fetched = Some(now);
+        self.pause = self.pace.confirm_after;
     }
 }
 
@@ -87,7 +102,8 @@ mod tests {
 
     fn pace(age_max: u64, retry: u64, ask_pause: u64) -> Pace {
         let [age_max, retry, ask_pause] = [age_max, retry, ask_pause].map(Duration::from_secs);
-        Pace { age_max, retry, ask_pause, ..Pace::default() }
+        let confirm_after = Duration::from_secs(10);
+        Pace { age_max, confirm_after, retry, ask_pause, ..Pace::default() }
     }
 
     #[test]
@@ -103,6 +119,20 @@ mod tests {
         assert!(!rotation.may_ask(at(49)) && rotation.may_ask(at(50)));
         rotation.begin(at(50));
         assert_eq!(rotation.due(at(50)), at(80), "one that was asked for has failed");
+        rotation.begin(at(80));
+        rotation.doubt(at(81));
+        assert_eq!(rotation.due(at(81)), at(91), "is a key gone?");
+        rotation.begin(at(91));
+        assert_eq!(rotation.due(at(92)), at(121), "that is not known yet");
+        rotation.begin(at(121));
+        rotation.succeed(at(121));
+        assert_eq!(rotation.due(at(121)), at(1_021));
+    }
+
+    #[test]
+    fn a_key_that_is_taken_back_is_gone_after_15_minutes() {
+        let Pace { age_max, confirm_after, fetch_max, .. } = Pace::default();
+        assert!(age_max + confirm_after + 2 * fetch_max <= Duration::from_mins(15));
     }
 
     proptest! {

@@ -206,6 +206,9 @@ mod tests {
     const ONLY_P256: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"older",
         "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    const OTHER_P256: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"p256",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
     #[tokio::test(start_paused = true)]
     async fn a_new_key_is_fetched_when_a_token_names_it() {
@@ -256,7 +259,50 @@ mod tests {
         advance(Pace::default().age_max).await;
         sleep(Duration::from_millis(1)).await;
         world.asked(2);
+        assert_eq!(world.judge(RS256).await, Ok(()), "nobody but one answer says so");
+        sleep(Pace::default().confirm_after).await;
+        world.asked(3);
         assert_eq!(world.judge(RS256).await, Err(Refusal::KeyUnknown));
+        sleep(Pace::default().age_max - Duration::from_secs(1)).await;
+        world.asked(3);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_answer_that_is_older_ends_nothing() {
+        let [new, old] = [JWKS, ONLY_P256].map(Answer::Keys);
+        let world = World::start(&[new, old, Answer::Refuses, new]).await;
+        let token = TOKENS.lines().nth(RS256).expect("a token of each");
+        let claims = world.verifier.verify(token).await.expect("it is good");
+        let mut keys = world.verifier.keys.clone();
+        for pause in [Pace::default().age_max, Pace::default().confirm_after] {
+            sleep(pause).await;
+            assert_eq!((world.judge(RS256).await, keys.check(&claims)), (Ok(()), Ok(())));
+        }
+        // The one that was to tell failed, and is tried again.
+        world.asked(3);
+        keys.renewed().await;
+        sleep(Pace::default().retry).await;
+        world.asked(4);
+        assert_eq!((world.judge(RS256).await, keys.check(&claims)), (Ok(()), Ok(())));
+        // That one lacks a key, too, which the older one alone had.
+        sleep(Pace::default().confirm_after).await;
+        world.asked(5);
+        sleep(Pace::default().age_max - Duration::from_secs(1)).await;
+        world.asked(5);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_has_become_another_is_good_no_more_at_once() {
+        let world = World::start(&[Answer::Keys(JWKS), Answer::Keys(OTHER_P256)]).await;
+        let token = TOKENS.lines().nth(ES256).expect("a token of each");
+        let claims = world.verifier.verify(token).await.expect("it is good");
+        sleep(Pace::default().age_max).await;
+        world.asked(2);
+        assert_eq!(world.verifier.keys.check(&claims), Err(Refusal::KeyGone));
+        assert_eq!(world.judge(ES256).await, Err(Refusal::Signature));
+        assert_eq!(world.judge(RS256).await, Ok(()), "nothing is said of the other");
         world.tasks.stop().await;
     }
 

@@ -70,7 +70,69 @@ impl Fetch for Issuer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::routing::get;
+    use prometheus::Registry;
+    use tokio::net::TcpListener;
+    use tokio::sync::{Mutex, mpsc};
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::auth::{KeySet, Metrics, Pace, Remote};
+    use crate::task::Tasks;
+
+    /// An issuer at a port, which answers with what it is told to, one after the other.
+    async fn issuer(tasks: &Tasks) -> (mpsc::Sender<String>, String) {
+        let (tell, told) = mpsc::channel(1);
+        let told = Arc::new(Mutex::new(told));
+        let next = async move || told.lock().await.recv().await.unwrap_or_default();
+        let keys = Router::new().route("/keys", get(next));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        tasks.spawn("issuer", async { axum::serve(listener, keys).await.expect("it serves") });
+        (tell, format!("http://{address}/keys"))
+    }
+
+    /// Returns a document of keys, by their ids.
+    fn document(ids: &[&str]) -> String {
+        let key = |id: &&str| {
+            let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+            format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"{x}"}}"#)
+        };
+        format!(r#"{{"keys":[{}]}}"#, ids.iter().map(key).collect::<Vec<_>>().join(","))
+    }
+
+    #[tokio::test]
+    async fn a_key_is_gone_when_the_issuer_says_so_twice() {
+        let tasks = Tasks::new();
+        let (tell, address) = issuer(&tasks).await;
+        let patience = Duration::from_secs(30);
+        // It is asked again and again, and answers when this test has it answer.
+        let (none, fetch_max) = (Duration::ZERO, patience);
+        let pace = Pace { age_max: none, confirm_after: none, fetch_max, ..Pace::default() };
+        let issuer = Arc::new(Issuer::new(&address).expect("it is on this machine"));
+        let metrics = Metrics::register(&Registry::new()).expect("a new registry");
+        let mut remote = Remote::start(KeySet::default(), issuer, pace, metrics, &tasks);
+        for (answer, expected) in [
+            (&["new", "old"][..], &["new", "old"][..]),
+            (&["new"], &["new", "old"]),
+            (&["new", "old"], &["new", "old"]),
+            (&["old"], &["old", "new"]),
+            (&["newest", "new"], &["newest", "new", "old"]),
+            (&["newest", "new"], &["newest", "new"]),
+        ] {
+            tell.send(document(answer)).await.expect("it serves");
+            timeout(patience, remote.fetched()).await.expect("it comes");
+            let keys = remote.keys().expect("they are new");
+            let ids = keys.keys().iter().filter_map(|key| key.id().map(|id| id.to_string()));
+            assert_eq!(ids.collect::<Vec<_>>(), expected, "after {answer:?}");
+        }
+        drop(tell);
+        tasks.token().cancel();
+    }
 
     #[tokio::test]
     async fn keys_come_over_tls_or_from_this_machine() {
