@@ -81,7 +81,7 @@ fn endings(config: &Config) -> anyhow::Result<Endings> {
         return Ok(Endings::default());
     }
     let folder = config.data.display();
-    match folder::make(&config.data).and_then(|()| Endings::open(&config.data)) {
+    match folder::make(&config.data).and_then(|()| Endings::open(&config.data, &config.node)) {
         Err(error) if config.peer_listen.is_some() => {
             warn!(%error, %folder, "who has signed out is known to other nodes alone: no folder");
             Ok(Endings::default())

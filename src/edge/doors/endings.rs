@@ -7,6 +7,7 @@ mod kept;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tracing::warn;
 use crate::auth::LoginId;
 use crate::edge::doors::endings::kept::Kept;
 use crate::task::Tasks;
+use crate::types::NodeId;
 
 /// How many ended logins a node knows: the oldest ones make room. What they had opened has gone by
 /// then. So many fit a message between nodes.
@@ -26,8 +28,8 @@ const ENDED_MAX: usize = 60_000;
 #[derive(Default)]
 pub struct Endings {
     known: Arc<Mutex<Known>>,
-    /// None where the node keeps nothing.
-    kept: Option<Arc<Mutex<Kept>>>,
+    /// None where the node keeps nothing. Whoever has it writes for all who wait for it.
+    kept: Option<Arc<tokio::sync::Mutex<Kept>>>,
 }
 
 #[derive(Default)]
@@ -36,6 +38,8 @@ struct Known {
     ended: HashSet<LoginId>,
     /// In the order in which they ended.
     ages: VecDeque<LoginId>,
+    /// How many of them, the newest, nobody has begun to write down.
+    unwritten: usize,
 }
 
 /// What a login has opened.
@@ -53,12 +57,13 @@ pub(in crate::edge::doors) struct Bound {
 }
 
 impl Known {
-    /// Ends a login; tells whether that is news.
-    fn end(&mut self, login: LoginId) -> bool {
+    /// Ends a login.
+    fn end(&mut self, login: LoginId) {
         if !self.ended.insert(login) {
-            return false;
+            return;
         }
         self.ages.push_back(login);
+        self.unwritten += 1;
         if self.ages.len() > ENDED_MAX
             && let Some(oldest) = self.ages.pop_front()
         {
@@ -67,40 +72,62 @@ impl Known {
         if let Some(open) = self.open.get(&login) {
             open.over.cancel();
         }
-        true
+    }
+
+    /// Returns those that are to be written down now.
+    fn begin(&mut self) -> Vec<LoginId> {
+        let old = self.ages.len().saturating_sub(mem::take(&mut self.unwritten));
+        self.ages.range(old..).copied().collect()
     }
 }
 
 impl Endings {
-    /// Knows what a file of the folder says, and keeps there what is learnt.
+    /// Knows what the node's file in the folder says, and keeps there what is learnt.
     ///
     /// # Errors
     /// Where the file cannot be read or written.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        let (kept, logins) = Kept::open(folder)?;
-        let kept = Some(Arc::new(Mutex::new(kept)));
+    pub fn open(folder: &Path, node: &NodeId) -> io::Result<Self> {
+        let (kept, logins) = Kept::open(folder, node)?;
+        let kept = Some(Arc::new(tokio::sync::Mutex::new(kept)));
         let endings = Self { kept, ..Self::default() };
         let mut known = endings.known.lock();
         for login in logins {
             known.end(login);
         }
+        known.unwritten = 0;
         drop(known);
         Ok(endings)
     }
 
-    /// Ends logins at once, and returns when that is written down.
+    /// Ends logins at once, and returns when that is written down: those that come while others are
+    /// written wait, and are written together.
     ///
     /// # Cancel safety
-    /// They have ended all the same.
+    /// They have ended all the same, and are written down with the next ones at the latest.
     pub(in crate::edge::doors) async fn end(&self, logins: Vec<LoginId>) {
-        let new: Vec<_> = {
+        {
             let mut known = self.known.lock();
-            logins.into_iter().filter(|login| known.end(*login)).collect()
-        };
-        let (false, Some(kept)) = (new.is_empty(), self.kept.clone()) else { return };
+            for login in logins {
+                known.end(login);
+            }
+        }
+        let Some(kept) = self.kept.clone() else { return };
+        let mut kept = kept.lock_owned().await;
+        let new = self.known.lock().begin();
+        if new.is_empty() {
+            // Whoever had it before has written these, too.
+            return;
+        }
         let known = Arc::clone(&self.known);
-        let all = move || known.lock().ages.iter().copied().collect();
-        if let Err(error) = Tasks::offload(move || kept.lock().add(&new, all)).await {
+        let write = move || {
+            let written = kept.add(&new, || known.lock().ages.iter().copied().collect());
+            if written.is_err() {
+                // Whoever comes next tries once more.
+                known.lock().unwritten += new.len();
+            }
+            written
+        };
+        if let Err(error) = Tasks::offload(write).await {
             warn!(%error, "not written down who has signed out: is the disk full?");
         }
     }
@@ -160,11 +187,16 @@ mod tests {
     use std::fs;
 
     use futures_util::FutureExt;
+    use futures_util::future::join_all;
 
     use super::*;
 
     fn login(number: usize) -> LoginId {
         LoginId((number as u128).to_be_bytes())
+    }
+
+    fn node(name: &str) -> NodeId {
+        NodeId(name.parse().unwrap())
     }
 
     fn is_over(bound: &Bound) -> bool {
@@ -203,8 +235,8 @@ mod tests {
     #[tokio::test]
     async fn who_has_ended_has_so_after_a_restart_and_the_file_stays_small() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Endings::open(folder.path()).unwrap();
-        let file = folder.path().join("ended.logins");
+        let open = || Endings::open(folder.path(), &node("a")).unwrap();
+        let file = folder.path().join("ended.a.logins");
         open().end(vec![login(1), login(2)]).await;
         // A write that was cut off.
         let torn = [&fs::read(&file).unwrap()[..], &[9; 7]].concat();
@@ -222,6 +254,67 @@ mod tests {
         assert!(again.has(login(9 + 2 * ENDED_MAX)));
         again.end(vec![login(1)]).await;
         assert!(open().has(login(1)), "it goes on in the new file");
+    }
+
+    #[tokio::test]
+    async fn nodes_of_one_folder_have_a_file_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name| Endings::open(folder.path(), &node(name)).unwrap();
+        // What there was before each had its own goes to the first that comes.
+        fs::write(folder.path().join("ended.logins"), login(0).0).unwrap();
+        let (one, two) = (open("a"), open("b"));
+        assert!(one.has(login(0)) && !two.has(login(0)));
+        two.end(vec![login(1)]).await;
+        // Its file is written anew, which would leave the other one with a file without a name.
+        for from in [10, 10 + ENDED_MAX] {
+            one.end((from..from + ENDED_MAX).map(login).collect()).await;
+        }
+        two.end(vec![login(2)]).await;
+        let (one, two) = (open("a"), open("b"));
+        assert!((1..=2).all(|number| two.has(login(number)) && !one.has(login(number))));
+        assert!(one.has(login(10 + ENDED_MAX)) && !two.has(login(10 + ENDED_MAX)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_who_sign_out_at_once_are_written_down_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let endings = Endings::open(folder.path(), &node("a")).unwrap();
+        let kept = endings.kept.clone().unwrap();
+        let writing = kept.clone().lock_owned().await;
+        let ends = (0..500).map(|number| endings.end(vec![login(number)]));
+        let mut ends: Vec<_> = ends.map(Box::pin).collect();
+        for end in &mut ends {
+            assert!(end.now_or_never().is_none(), "it is not written down yet");
+        }
+        // One of them has gone; whoever says the same once more waits as well.
+        drop(ends.pop());
+        ends.push(Box::pin(endings.end(vec![login(7)])));
+        assert!(ends.last_mut().unwrap().now_or_never().is_none());
+        assert!((0..500).all(|number| endings.has(login(number))), "all have ended at once");
+        drop(writing);
+        join_all(ends).await;
+        assert_eq!(kept.lock().await.writes, 1);
+        let again = Endings::open(folder.path(), &node("a")).unwrap();
+        assert!((0..500).all(|number| again.has(login(number))));
+        assert!(!again.has(login(500)));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_down_is_by_whoever_comes_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Endings::open(folder.path(), &node("a")).unwrap();
+        let endings = open();
+        endings.end((0..2 * ENDED_MAX).map(login).collect()).await;
+        endings.end((0..ENDED_MAX).map(login).collect()).await;
+        // The file is full, and a new one cannot be made.
+        let in_the_way = folder.path().join("ended.a.logins.new");
+        fs::create_dir(&in_the_way).unwrap();
+        let last = login(9 * ENDED_MAX);
+        endings.end(vec![last]).await;
+        assert!(endings.has(last) && !open().has(last));
+        fs::remove_dir(&in_the_way).unwrap();
+        endings.end(vec![last]).await;
+        assert!(open().has(last));
     }
 
     #[tokio::test]
