@@ -191,8 +191,8 @@ impl Clustered {
     /// Learns who has signed out while this node was not up, and goes on to.
     pub(crate) async fn catch_up(&self, shared: &Arc<Shared>) {
         let control = self.member.control();
-        doors::catch_up(shared, shared.router.others()).await;
-        let goes_on = links::catch_up(self.member.clone(), control, shared.clone());
+        let silent = doors::catch_up(shared, shared.router.others()).await;
+        let goes_on = links::catch_up(self.member.clone(), control, silent, shared.clone());
         let token = shared.token.clone();
         shared.tasks.spawn("sign-outs", async move {
             token.run_until_cancelled(goes_on).await;

@@ -1,14 +1,21 @@
 //! What the links between nodes follow of the cluster: where its members are, who is gone, and who
 //! has come.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Control, Status, member};
 use crate::edge::{Shared, doors};
 use crate::relay::{self, Peers, Runs};
 use crate::types::NodeId;
+
+/// How long it takes until a node is asked again that did not answer: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// The members that are up, as this one has read it from the control log.
 pub struct Up(pub member::Handle);
@@ -43,17 +50,69 @@ pub async fn give_up(member: member::Handle, peers: Peers, down: watch::Sender<R
 }
 
 /// Asks who has signed out whenever a node has come up since `control`: the newcomers, or all
-/// others where this node is one.
-pub async fn catch_up(member: member::Handle, mut control: Arc<Control>, shared: Arc<Shared>) {
-    while let Ok(newer) = member.newer(control.at()).await {
-        let come = newer.up().filter(|(node, now)| !control.is_up(node, now.boot));
-        let mut come: Vec<_> = come.map(|(node, _)| node.clone()).collect();
-        if come.contains(member.node()) {
-            come = shared.router.others();
-        }
-        doors::catch_up(&shared, come).await;
-        control = newer;
+/// others where this node is one. Those that did not answer, `silent` ones before, are asked again.
+pub async fn catch_up(
+    member: member::Handle,
+    mut control: Arc<Control>,
+    silent: Vec<NodeId>,
+    shared: Arc<Shared>,
+) {
+    let mut silent = Silent::new(silent);
+    loop {
+        let asked = tokio::select! {
+            newer = member.newer(control.at()) => {
+                let Ok(newer) = newer else { return };
+                let come = newer.up().filter(|(node, now)| !control.is_up(node, now.boot));
+                let mut come: Vec<_> = come.map(|(node, _)| node.clone()).collect();
+                if come.contains(member.node()) {
+                    come = shared.router.others();
+                }
+                control = newer;
+                silent.have_come(&come);
+                come
+            }
+            () = sleep_until(silent.due), if !silent.nodes.is_empty() => {
+                silent.again(&shared.router.others())
+            }
+        };
+        let again = doors::catch_up(&shared, asked).await;
+        silent.nodes.extend(again);
     }
+}
+
+/// Nodes that did not answer, and when they are asked again.
+struct Silent {
+    nodes: BTreeSet<NodeId>,
+    due: Instant,
+    pause: Duration,
+}
+
+impl Silent {
+    fn new(nodes: Vec<NodeId>) -> Self {
+        let nodes = nodes.into_iter().collect();
+        Self { nodes, due: Instant::now() + jittered(AGAIN.0), pause: AGAIN.0 }
+    }
+
+    /// Forgets nodes that are asked now, because they have come: whoever is silent then is asked
+    /// soon.
+    fn have_come(&mut self, come: &[NodeId]) {
+        if !come.is_empty() {
+            self.nodes.retain(|node| !come.contains(node));
+            (self.pause, self.due) = (AGAIN.0, Instant::now() + jittered(AGAIN.0));
+        }
+    }
+
+    /// Returns those that are asked once more, where they are still up; the next time is later.
+    fn again(&mut self, up: &[NodeId]) -> Vec<NodeId> {
+        self.pause = (self.pause * 2).min(AGAIN.1);
+        self.due = Instant::now() + jittered(self.pause);
+        let nodes = mem::take(&mut self.nodes);
+        nodes.into_iter().filter(|node| up.contains(node)).collect()
+    }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 fn tell(down: &watch::Sender<Runs>, control: &Control) {
@@ -65,4 +124,34 @@ fn tell(down: &watch::Sender<Runs>, control: &Control) {
         *told = runs;
         new
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_answer_is_asked_again_less_and_less_often() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| NodeId(name.parse().unwrap()));
+        let mut silent = Silent::new(vec![b.clone(), a.clone(), c]);
+        let check = |silent: &Silent, seconds| {
+            let (full, wait) = (Duration::from_secs(seconds), silent.due - Instant::now());
+            assert!(full / 2 <= wait && wait <= full, "{wait:?} of {full:?}");
+        };
+        check(&silent, 1);
+        let up = vec![a, b.clone()];
+        assert_eq!(silent.again(&up), up, "c is gone");
+        for seconds in [4, 8, 16, 32, 60, 60] {
+            silent.nodes.insert(b.clone());
+            assert_eq!(silent.again(&up), up[1..]);
+            check(&silent, seconds);
+        }
+        assert!(silent.nodes.is_empty(), "all have answered");
+        silent.nodes.extend(up.clone());
+        silent.have_come(&[]);
+        check(&silent, 60);
+        silent.have_come(&up[1..]);
+        assert_eq!(silent.again(&up), up[..1], "the other one is asked as it has come");
+        check(&silent, 2);
+    }
 }

@@ -75,7 +75,7 @@ impl Cluster {
         let config = Config {
             node: NodeId(id(name)),
             listen: any,
-            peer_listen: Some(any),
+            peer_listen: self.config.peer_listen.or(Some(any)),
             admin_listen: Some(any),
             // Whoever waits for the whole of it is seen.
             edge: edge::Config { shutdown_grace: 10 * PATIENCE, ..edge::Config::default() },

@@ -1,5 +1,6 @@
 //! Signing out: what a login has opened ends with it, at every node, and nothing else does.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use quire::auth::SigningKey;
@@ -7,10 +8,15 @@ use quire::config::{Config, Engine};
 use quire::node::Node;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::doors::{Browser, bearer, closed, guarded, hour, knock, signed};
+use crate::inner::PATIENCE;
+use crate::operators::Cluster;
+use crate::proxy::{Line, Proxy};
 use crate::raw::{Listens, Raw, hello};
-use crate::tickets::{cluster, cluster_in};
+use crate::server::free_port;
+use crate::tickets::{cluster, cluster_in, tokens};
 
 /// Knocks with the cookies of a browser.
 async fn visit(browser: &Browser, node: &impl Listens) -> (String, u16) {
@@ -171,6 +177,38 @@ async fn who_has_signed_out_is_known_to_a_node_that_was_not_up() {
     cluster.start("d").await;
     assert_eq!(visit(&goes, &cluster.nodes[3]).await, closed("unauthenticated", 4401));
     assert_eq!(visit(&stays, &cluster.nodes[3]).await, closed("welcome", 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_could_not_say_who_has_signed_out_is_asked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let peer = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let line = Proxy::to(peer, Line::Open).await;
+    let mut config = tokens(folder.path());
+    config.peer_listen = Some(peer);
+    config.cluster.advertise_peer = line.url.strip_prefix("http://").expect("plain").to_owned();
+    let mut cluster = Cluster::with(&["a"], config).await;
+    let token = hour("anna", &[("a", "write")]);
+    let goes = Browser::sign_in(&cluster.nodes[0], &token).await;
+    let stays = Browser::sign_in(&cluster.nodes[0], &token).await;
+    sign_out(&goes, &cluster.nodes[0]).await;
+    cluster.config = tokens(folder.path());
+    line.set(Line::Cut);
+    cluster.start("b").await;
+    let shown = async |browser: &Browser| {
+        let answer = browser.ask(&cluster.nodes[1], Method::GET, "/auth/session", &[]).await;
+        answer.status()
+    };
+    assert_eq!(shown(&goes).await, StatusCode::OK, "it has not heard of it");
+    line.set(Line::Open);
+    let heard = async {
+        while shown(&goes).await == StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, heard).await.expect("it asks again");
+    assert_eq!(shown(&goes).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(shown(&stays).await, StatusCode::OK);
 }
 
 /// Whoever has stolen a key has signed in with it as well.

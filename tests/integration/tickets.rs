@@ -39,6 +39,11 @@ pub(crate) async fn cluster() -> Cluster {
 
 /// The same, of which more can be started as long as the folder is there.
 pub(crate) async fn cluster_in(folder: &Path) -> Cluster {
+    Cluster::with(&["a", "b", "c"], tokens(folder)).await
+}
+
+/// Returns what a node of a cluster takes tokens with, and puts it into a folder.
+pub(crate) fn tokens(folder: &Path) -> Config {
     let (key, secret) = (folder.join("key"), folder.join("secret"));
     std::fs::write(&key, SECRET).expect("it is written");
     std::fs::write(&secret, SEAL).expect("it is written");
@@ -46,7 +51,7 @@ pub(crate) async fn cluster_in(folder: &Path) -> Cluster {
     let mut config = Config { log: Engine::Memory, ..Config::default() };
     config.auth.keys = key.display().to_string();
     config.auth.secret_file = secret.display().to_string();
-    Cluster::with(&["a", "b", "c"], config).await
+    config
 }
 
 /// Asks a node for a ticket.

@@ -10,6 +10,7 @@
 //!                                  └─ nobody's ──► bad
 //! sign-out ─► ended here ─► each member that is up: login ══ link ══► ended there
 //! a node comes up ─► each member that is up: which have ended? ══ link ══► learnt here
+//!                    (again where it does not answer, until it does)
 //! ```
 
 use std::sync::Arc;
@@ -96,19 +97,23 @@ pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, login: LoginId) {
 }
 
 /// Asks other nodes which logins have ended: whoever was not up was not told. It takes no longer
-/// than a node may take for it.
-pub async fn catch_up(shared: &Shared, nodes: Vec<NodeId>) {
-    let Doors::Guarded(guard) = &*shared.doors else { return };
-    let ask = async |node| {
+/// than a node may take for it; returns those that did not answer.
+pub async fn catch_up(shared: &Shared, nodes: Vec<NodeId>) -> Vec<NodeId> {
+    let Doors::Guarded(guard) = &*shared.doors else { return Vec::new() };
+    let ask = async |node: NodeId| {
         let asked = timeout(ASKED_MAX, shared.router.carry(&node, request(ENDED, &[]))).await;
         match asked {
-            Ok(Ok(Response { status: DONE, body, .. })) => guard.endings.learn(&body.0).await,
+            Ok(Ok(Response { status: DONE, body, .. })) => {
+                guard.endings.learn(&body.0).await;
+                None
+            }
             Ok(Ok(_) | Err(_)) | Err(_) => {
                 warn!(node = %node.0, "does not say who has signed out: they may be let in");
+                Some(node)
             }
         }
     };
-    join_all(nodes.into_iter().map(ask)).await;
+    join_all(nodes.into_iter().map(ask)).await.into_iter().flatten().collect()
 }
 
 fn request(target: &str, body: &[u8]) -> Request {
