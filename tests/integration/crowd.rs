@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, timeout};
 
+use crate::https::hsts;
 use crate::inner::PATIENCE;
 use crate::plain::{refusals, refused, rest, say, statuses, until};
 use crate::raw::{Raw, hello, node};
@@ -248,6 +249,39 @@ async fn who_is_no_trusted_proxy_speaks_for_nobody() {
     // Where no proxy begins like that, it is no request either.
     let node = behind(|_| {}).await;
     assert_eq!(statuses(&rest(&mut through(&node, "192.0.2.1").await).await), [400]);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_alone_tells_that_a_client_came_over_tls() {
+    let (forwarded, x) = (ProxyHeader::Forwarded, ProxyHeader::XForwarded);
+    let always = "max-age=31536000";
+    for (header, trusted, said, expected) in [
+        (forwarded, "127.0.0.0/8", "Forwarded: for=192.0.2.1;proto=https", &[always][..]),
+        (forwarded, "127.0.0.0/8", "Forwarded: for=192.0.2.1;proto=http", &[]),
+        (forwarded, "127.0.0.0/8", "Forwarded: for=192.0.2.1", &[]),
+        (forwarded, "127.0.0.0/8", "X: y", &[]),
+        // What the client has made up stands to the left of what the proxy says.
+        (forwarded, "127.0.0.0/8", "Forwarded: for=9.9.9.9;proto=https, for=192.0.2.1", &[]),
+        (forwarded, "10.0.0.0/8", "Forwarded: for=192.0.2.1;proto=https", &[]),
+        (forwarded, "127.0.0.0/8", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https", &[]),
+        (x, "127.0.0.0/8", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https", &[always]),
+        (x, "127.0.0.0/8", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http", &[]),
+        (x, "10.0.0.0/8", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https", &[]),
+        (ProxyHeader::None, "127.0.0.0/8", "Forwarded: for=192.0.2.1;proto=https", &[]),
+    ] {
+        let node = node(|config| {
+            config.edge.trusted_proxies = trusted.parse().expect("networks");
+            config.edge.proxy_header = header;
+        })
+        .await;
+        for path in ["/livez", "/", "/nowhere"] {
+            let ask = format!(
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\n{said}\r\nConnection: close\r\n\r\n"
+            );
+            let answer = rest(&mut say(node.address, ask.as_bytes()).await).await;
+            assert_eq!(hsts(&answer), expected, "{path} {said} behind {trusted}");
+        }
+    }
 }
 
 /// Upgrades behind a proxy, of whose header the client has made up the beginning.

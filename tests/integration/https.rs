@@ -169,6 +169,28 @@ async fn clients_of_both_versions_speak_what_they_ask_for() {
 }
 
 #[tokio::test]
+async fn who_comes_over_tls_is_to_come_so_again() {
+    let site = site(|_| {}).await;
+    for version in [&TLS13, &TLS12] {
+        for path in ["/livez", "/", "/d/a", "/v1/docs/never", "/nowhere", "/ws/a"] {
+            let mut stream = site.dial(&["http/1.1"], &[version]).await.expect("they agree");
+            let said = "Host: localhost\r\nConnection: close\r\n\r\n";
+            let ask = format!("GET {path} HTTP/1.1\r\n{said}");
+            stream.write_all(ask.as_bytes()).await.expect("it is open");
+            assert_eq!(hsts(&rest(&mut stream).await), ["max-age=31536000"], "{path}");
+        }
+    }
+}
+
+/// Returns what an answer says of how long to come over TLS alone.
+pub(crate) fn hsts(answer: &str) -> Vec<String> {
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
+    assert!(head.starts_with("http/1.1 "), "{head}");
+    let said = head.lines().filter_map(|line| line.strip_prefix("strict-transport-security:"));
+    said.map(|value| value.trim().to_owned()).collect()
+}
+
+#[tokio::test]
 async fn a_page_that_came_without_tls_is_one_of_another_origin() {
     let site = site(|_| {}).await;
     for (origin, status) in [("https://localhost", 200), ("http://localhost", 403)] {

@@ -124,6 +124,89 @@ async fn chunks_that_two_servers_read_in_two_ways_end_the_connection() {
     }
 }
 
+/// Sends a body in chunks that would be applied to a document that nobody has written, and another
+/// request behind it. Returns the answers, and the status of the document afterwards.
+async fn sent(node: &Node, (method, doc): (&str, &str), chunks: &str) -> (Vec<u16>, Vec<u16>) {
+    let path = if method == "POST" { format!("{doc}/ops") } else { doc.to_owned() };
+    let head = format!(
+        "{method} /v1/docs/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n"
+    );
+    let found = answers(node, &format!("{head}{chunks}{HIDDEN}")).await;
+    let get = format!("GET /v1/docs/{doc} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    (found, answers(node, &get).await)
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_is_applied_where_they_are_good_and_else_nothing_is() {
+    let node = node(|_| {}).await;
+    let puts = r#"{"text":"hello"}"#;
+    let applies = r#"{"base":0,"op":["hello"]}"#;
+    let mut count = 0;
+    for (method, body) in [("PUT", puts), ("POST", applies)] {
+        let (size, (one, two)) = (body.len(), body.split_at(7));
+        let (first, second) = (one.len(), two.len());
+        for chunks in [
+            format!("{size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:X};name=value\r\n{body}\r\n000\r\n\r\n"),
+            format!("{first:x}\r\n{one}\r\n00{second:x}\r\n{two}\r\n0\r\n\r\n"),
+        ] {
+            count += 1;
+            let doc = format!("good-{count}");
+            let (found, there) = sent(&node, (method, &doc), &chunks).await;
+            let is_taken = matches!(found[..], [200 | 201]);
+            assert!(is_taken && there == [200], "{chunks:?}: {found:?}, {there:?}");
+        }
+        let (less, more) = (size - 1, size + 1);
+        for chunks in [
+            format!("g\r\n{body}\r\n0\r\n\r\n"),
+            format!("0x{size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("+{size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("-{size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!(" {size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x} {size:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x}\0\r\n{body}\r\n0\r\n\r\n"),
+            format!("\r\n{body}\r\n0\r\n\r\n"),
+            format!("{less:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("{more:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("1{:016x}\r\n{body}\r\n0\r\n\r\n", size),
+            format!("fffffffffffffffff\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x}\r\n{body}0\r\n\r\n"),
+            format!("{size:x}\r\n{body}\n0\r\n\r\n"),
+            format!("{size:x}\r\n{body}\r0\r\n\r\n"),
+            format!("{size:x}\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x}\r{body}\r\n0\r\n\r\n"),
+            format!("{size:x}{body}\r\n0\r\n\r\n"),
+            format!("{size:x};\nx\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x};x=\r{body}\r\n0\r\n\r\n"),
+            format!("{size:x};{}\r\n{body}\r\n0\r\n\r\n", "x".repeat(64 << 10)),
+            format!("{size:x},x\r\n{body}\r\n0\r\n\r\n"),
+            format!("{size:x}\r\n{body}\r\n"),
+            format!("{size:x}\r\n{body}\r\n0"),
+            format!("{size:x}\r\n{body}\r\n0\r\n"),
+            format!("{size:x}\r\n{body}\r\n0\n\n"),
+            format!("{first:x}\r\n{one}\r\n-{second:x}\r\n{two}\r\n0\r\n\r\n"),
+        ] {
+            count += 1;
+            let doc = format!("bad-{count}");
+            let (found, there) = sent(&node, (method, &doc), &chunks).await;
+            assert!(matches!(found[..], [] | [400]), "{chunks:?}: {found:?}");
+            assert_eq!(there, [404], "{chunks:?}");
+        }
+        // The body is whole, and what comes behind it is nobody's request.
+        for end in ["\n", "no colon\r\n\r\n", "GET /livez HTTP/1.1\r\n\r\n"] {
+            count += 1;
+            let chunks = format!("{size:x}\r\n{body}\r\n0\r\n{end}");
+            let doc = format!("end-{count}");
+            let (found, there) = sent(&node, (method, &doc), &chunks).await;
+            let is_one = matches!((&found[..], &there[..]), ([200 | 201], [200]) | ([400], [404]));
+            assert!(is_one, "{chunks:?}: {found:?}, {there:?}");
+        }
+    }
+    assert_eq!(count, 66);
+    assert_eq!(answers(&node, HIDDEN).await, [200], "others are served");
+}
+
 #[tokio::test]
 async fn what_a_client_says_stays_where_it_belongs() {
     let node = node(|_| {}).await;
