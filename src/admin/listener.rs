@@ -19,8 +19,8 @@ const CONNECTIONS_MAX: usize = 64;
 /// Time for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest request head, and how much of a body is read at once.
-const HTTP_BUFFER_BYTES: usize = 16 << 10;
+/// The largest request head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Tells whether only this machine or a private network reaches an address.
 pub fn is_inner(ip: IpAddr) -> bool {
@@ -43,7 +43,7 @@ pub async fn serve(bound: Bound, desk: Arc<Desk>, tasks: Tasks) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let token = desk.token().clone();
     let routes = routes(desk);
-    let heads = Heads { timeout: Some(HEADER_TIMEOUT), bytes_max: HTTP_BUFFER_BYTES };
+    let heads = Heads { timeout: Some(HEADER_TIMEOUT), bytes_max: HEAD_BYTES_MAX };
     while let Some((stream, _)) = bound.accept(&token).await {
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let service = TowerToHyperService::new(routes.clone());

@@ -249,6 +249,9 @@ impl fmt::Debug for SigningKey {
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    /// How many of them, at the end, their issuer does not name any more: they are meant only
+    /// where no other one fits.
+    doubted: usize,
 }
 
 impl KeySet {
@@ -264,23 +267,26 @@ impl KeySet {
         if keys.iter().enumerate().any(twice) {
             return Err(BadKey::SameId);
         }
-        Ok(Self { keys })
+        Ok(Self { keys, doubted: 0 })
     }
 
     /// Returns this set with the keys of another one behind it; one that has the id of a key of
     /// this set is left out.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
-        self.and(&others.keys)
+        let mut set = self.doubting(&others.keys);
+        set.doubted = 0;
+        set
     }
 
-    /// Returns this set with these keys behind it, likewise.
+    /// Returns this set with keys behind it, likewise, that are trusted and not named any more.
     #[must_use]
-    pub(crate) fn and<'a>(&self, others: impl IntoIterator<Item = &'a Key>) -> Self {
+    pub(crate) fn doubting<'a>(&self, others: impl IntoIterator<Item = &'a Key>) -> Self {
         let mut keys = self.keys.clone();
         let new = |key: &&Key| key.id.is_none() || !holds(&self.keys, key);
         keys.extend(others.into_iter().filter(new).cloned());
-        Self { keys }
+        let doubted = self.doubted + keys.len() - self.keys.len();
+        Self { keys, doubted }
     }
 
     /// Returns the keys.
@@ -298,16 +304,20 @@ impl KeySet {
     /// # Errors
     /// [`Refusal::KeyUnknown`], [`Refusal::KeyAlgorithm`] or [`Refusal::KeyUnnamed`].
     pub fn find(&self, id: Option<&KeyId>, algorithm: Algorithm) -> Result<&Key, Refusal> {
-        let named = || self.keys.iter().filter(|key| id.is_none() || key.id.as_ref() == id);
-        if id.is_some() && named().next().is_none() {
+        let is_named = |key: &&Key| id.is_none() || key.id.as_ref() == id;
+        if id.is_some() && !self.keys.iter().any(|key| is_named(&key)) {
             return Err(Refusal::KeyUnknown);
         }
-        let mut fitting = named().filter(|key| key.algorithm == algorithm);
-        match (fitting.next(), fitting.next()) {
-            (None, _) => Err(Refusal::KeyAlgorithm),
-            (Some(key), None) => Ok(key),
-            (Some(_), Some(_)) => Err(Refusal::KeyUnnamed),
+        let (named, doubted) = self.keys.split_at(self.keys.len() - self.doubted);
+        for keys in [named, doubted] {
+            let mut fitting = keys.iter().filter(is_named).filter(|key| key.algorithm == algorithm);
+            match (fitting.next(), fitting.next()) {
+                (None, _) => {}
+                (Some(key), None) => return Ok(key),
+                (Some(_), Some(_)) => return Err(Refusal::KeyUnnamed),
+            }
         }
+        Err(Refusal::KeyAlgorithm)
     }
 }
 

@@ -43,7 +43,7 @@ impl Published {
 
     /// Returns all keys that are trusted behind those of a set.
     pub(crate) fn behind(&self, own: &KeySet) -> KeySet {
-        own.with(&self.answered).and(self.doubted.iter().map(|(key, _)| key))
+        own.with(&self.answered).doubting(self.doubted.iter().map(|(key, _)| key))
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::auth::{Algorithm, Refusal};
 
     const APART: Duration = Duration::from_secs(10);
 
@@ -129,6 +130,23 @@ mod tests {
         // Of two that have no id nobody could tell which one a token means.
         let has = [key(None, 1), key(None, 2), key(Some(1), 3)].map(|k| keys.has(k.thumbprint()));
         assert_eq!(has, [false, true, true]);
+    }
+
+    #[test]
+    fn a_token_that_names_no_key_means_one_that_the_issuer_names() {
+        let (mut published, now) = (Published::default(), Instant::now());
+        published.take(set(&Answer::from([(1, 1)])), now, APART);
+        published.take(set(&Answer::from([(2, 1)])), now, APART);
+        let keys = published.behind(&KeySet::default());
+        let found = |id: Option<u8>| {
+            let id = id.map(|id| format!("k{id}").parse().expect("an id"));
+            keys.find(id.as_ref(), Algorithm::Hs256).map(|key| key.id().map(ToString::to_string))
+        };
+        let [one, two] = ["k1", "k2"].map(|id| Ok(Some(id.to_owned())));
+        assert_eq!([found(None), found(Some(1)), found(Some(2))], [two.clone(), one, two]);
+        published.take(KeySet::default(), now, APART);
+        let keys = published.behind(&KeySet::default());
+        assert_eq!(keys.find(None, Algorithm::Hs256).err(), Some(Refusal::KeyUnnamed));
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub struct Config {
     /// Time for a client's `hello` after the upgrade: 100 ms to 1 m; default 5 s.
     #[serde(with = "humantime_serde")]
     pub hello_timeout: Duration,
-    /// Bytes that come over a socket before the end of its `hello`: 1 KiB to 1 MiB; default 16 KiB.
+    /// Bytes that come over a socket before the end of its `hello`, and of any after its farewell:
+    /// 1 KiB to 1 MiB; default 16 KiB.
     pub hello_bytes_max: ByteSize,
     /// Bytes of one frame from a client: 1 KiB to 64 MiB; default 1 MiB.
     pub frame_bytes_max: ByteSize,

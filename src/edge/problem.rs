@@ -86,10 +86,10 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        if let Refusal::TooLarge { .. } | Refusal::TooLong { .. } = refusal {
-            return Self::too_large(&refusal.to_string());
-        }
         let status = match &refusal {
+            Refusal::TooLarge { .. } | Refusal::TooLong { .. } => {
+                return Self::too_large(&refusal.to_string());
+            }
             Refusal::BadOp { .. } | Refusal::BadBase { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Pipelined { .. }
             | Refusal::Gap { .. }
@@ -97,7 +97,6 @@ impl From<Refusal> for Problem {
             | Refusal::Occupied { .. }
             | Refusal::Exists
             | Refusal::TooManyVersions { .. } => StatusCode::CONFLICT,
-            Refusal::TooLarge { .. } | Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooManyMembers(_) => StatusCode::CONFLICT,
             Refusal::Denied(Denied::Unknown(_)) => StatusCode::UNAUTHORIZED,
             Refusal::Denied(Denied::Forbidden(_)) => StatusCode::FORBIDDEN,

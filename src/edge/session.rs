@@ -92,16 +92,15 @@ pub(crate) async fn run<S>(
     let was_in = guest.is_ok();
     let caller = guest.as_ref().ok().map(|guest| &guest.caller);
     let subject = caller.and_then(Caller::subject).map(ToString::to_string);
-    let attended = match guest {
+    let farewell = match guest {
         Ok(guest) => attend(&mut socket, &traffic, (&doc, guest), codec, &shared).await,
         // A browser tells its page nothing of a handshake that fails.
-        Err(refused) => Err(Some(Farewell::from(refused))),
+        Err(refused) => Some(Farewell::from(refused)),
     };
-    // What is on its way still is read, so that it does not cut the farewell off: of whoever was
-    // welcomed that may be a frame, and of everybody a little.
-    let frame = attended.is_ok().then_some(shared.config.frame_bytes_max.as_u64());
+    // What is on its way still is read, so that it does not cut the farewell off: of whoever has
+    // said hello that may be a frame, and of everybody a little.
+    let frame = traffic.allows_all().then_some(shared.config.frame_bytes_max.as_u64());
     let last = frame.unwrap_or(0) + shared.config.hello_bytes_max.as_u64();
-    let (Ok(farewell) | Err(farewell)) = attended;
     if let Some(farewell) = farewell {
         if !was_in || farewell.is_refusal() {
             let lines = (&shared.metrics.lines, was_in);
@@ -117,15 +116,14 @@ pub(crate) async fn run<S>(
     shared.metrics.sessions.dec();
 }
 
-/// Attends to a client that was let in, for as long as it may stay; tells whether it was welcomed,
-/// and why it goes.
+/// Attends to a client that was let in, for as long as it may stay.
 async fn attend<S>(
     socket: &mut WebSocketStream<S>,
     traffic: &Arc<Traffic>,
     (doc, guest): (&DocId, Guest),
     codec: Codec,
     shared: &Arc<Shared>,
-) -> Result<Option<Farewell>, Option<Farewell>>
+) -> Option<Farewell>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -135,7 +133,10 @@ where
         over = stay.ended() => Err(Some(Farewell::from(over))),
         greeted = greet(socket, traffic, (doc, guest), codec, shared) => greeted,
     };
-    let mut session = greeted?;
+    let mut session = match greeted {
+        Ok(session) => session,
+        Err(farewell) => return farewell,
+    };
     let farewell = tokio::select! {
         biased;
         // Whatever is waited for: what they may not have any more is not sent.
@@ -143,7 +144,7 @@ where
         farewell = session.serve(socket) => farewell,
     };
     session.handle.leave(session.to.conn);
-    Ok(farewell)
+    farewell
 }
 
 struct Session {

@@ -72,11 +72,13 @@ pub async fn catch_up(
                 come
             }
             () = sleep_until(silent.due), if !silent.nodes.is_empty() => {
-                silent.again(&shared.router.others())
+                // By what newcomers are told from: whoever is left out here comes once more.
+                let up: Vec<NodeId> = control.up().map(|(node, _)| node.clone()).collect();
+                silent.again(&up)
             }
         };
         let again = doors::catch_up(&shared, asked).await;
-        silent.nodes.extend(again);
+        silent.add(again);
     }
 }
 
@@ -89,8 +91,17 @@ struct Silent {
 
 impl Silent {
     fn new(nodes: Vec<NodeId>) -> Self {
-        let nodes = nodes.into_iter().collect();
-        Self { nodes, due: Instant::now() + jittered(AGAIN.0), pause: AGAIN.0 }
+        let mut silent = Self { nodes: BTreeSet::new(), due: Instant::now(), pause: AGAIN.0 };
+        silent.add(nodes);
+        silent
+    }
+
+    /// Has nodes asked again that have just not answered.
+    fn add(&mut self, nodes: Vec<NodeId>) {
+        if !nodes.is_empty() {
+            self.nodes.extend(nodes);
+            self.due = Instant::now() + jittered(self.pause);
+        }
     }
 
     /// Forgets nodes that are asked now, because they have come: whoever is silent then is asked
@@ -102,10 +113,9 @@ impl Silent {
         }
     }
 
-    /// Returns those that are asked once more, where they are still up; the next time is later.
+    /// Returns those that are asked once more, where they are still up; the next pause is longer.
     fn again(&mut self, up: &[NodeId]) -> Vec<NodeId> {
         self.pause = (self.pause * 2).min(AGAIN.1);
-        self.due = Instant::now() + jittered(self.pause);
         let nodes = mem::take(&mut self.nodes);
         nodes.into_iter().filter(|node| up.contains(node)).collect()
     }
@@ -141,17 +151,21 @@ mod tests {
         check(&silent, 1);
         let up = vec![a, b.clone()];
         assert_eq!(silent.again(&up), up, "c is gone");
-        for seconds in [4, 8, 16, 32, 60, 60] {
-            silent.nodes.insert(b.clone());
-            assert_eq!(silent.again(&up), up[1..]);
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            // It takes a while until it is known that it does not answer.
+            tokio::time::advance(Duration::from_secs(2)).await;
+            silent.add(vec![b.clone()]);
             check(&silent, seconds);
+            assert_eq!(silent.again(&up), up[1..]);
         }
         assert!(silent.nodes.is_empty(), "all have answered");
-        silent.nodes.extend(up.clone());
+        silent.add(up.clone());
         silent.have_come(&[]);
         check(&silent, 60);
         silent.have_come(&up[1..]);
+        check(&silent, 1);
         assert_eq!(silent.again(&up), up[..1], "the other one is asked as it has come");
+        silent.add(up.clone());
         check(&silent, 2);
     }
 }

@@ -63,6 +63,17 @@ pub(crate) async fn dial(
     protocols: &[&str],
     versions: &[&'static SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    agree(ca, stream, protocols, versions).await
+}
+
+/// Agrees on TLS over a connection.
+async fn agree(
+    ca: &Authority,
+    stream: TcpStream,
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca.pem.as_bytes()).expect("a certificate");
     roots.add(ca).expect("a certificate");
@@ -73,7 +84,6 @@ pub(crate) async fn dial(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await.expect("it listens");
     let name = ServerName::try_from(NAME).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
@@ -328,6 +338,75 @@ async fn requests_over_http2_are_bounded_and_no_sockets() {
     let answer = send.send_request(long).await;
     let refused = answer.map_or(true, |answer| answer.status().as_u16() == 431);
     assert!(refused, "it is not served");
+}
+
+/// Whoever opens more streams at once than they were told is refused those, and nothing else.
+#[tokio::test]
+async fn a_stream_too_many_is_refused_and_the_others_go_on() {
+    let site = site(|config| config.edge.streams_max = 3).await;
+    let mut stream = site.dial(&["h2"], &[&TLS13]).await.expect("they agree");
+    // PUT https /v1/docs/a, as text; and GET https /livez.
+    let mut put = vec![0x02, 3];
+    put.extend(b"PUT\x87\x04\x0a/v1/docs/a\x01\x09localhost");
+    put.extend(b"\x0f\x10\x0atext/plain");
+    let get = b"\x82\x87\x04\x06/livez\x01\x09localhost";
+    let mut said = [PREFACE, &frame(4, 0, 0, &[])].concat();
+    // Bodies that do not end, then one stream more.
+    [1, 3, 5].iter().for_each(|number| said.extend(frame(1, 4, *number, &put)));
+    said.extend(frame(1, 5, 7, get));
+    stream.write_all(&said).await.expect("it is open");
+    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+    assert_eq!(heard(&mut stream, 7).await, (3, REFUSED_STREAM.to_vec()));
+    // One of them ends: there is room.
+    stream.write_all(&frame(0, 1, 3, b"tides")).await.expect("it is open");
+    assert_eq!(heard(&mut stream, 3).await.0, 1, "it is answered");
+    stream.write_all(&frame(1, 5, 9, get)).await.expect("it is open");
+    assert_eq!(heard(&mut stream, 9).await.0, 1, "it is answered");
+}
+
+/// Waits for the next frame of a stream, and returns its kind and what it holds.
+async fn heard(stream: &mut TlsStream<TcpStream>, number: u32) -> (u8, Vec<u8>) {
+    let hearing = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("it goes on");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).expect("it fits")];
+            stream.read_exact(&mut payload).await.expect("it goes on");
+            if head[5..9] == number.to_be_bytes() {
+                return (head[3], payload);
+            }
+        }
+    };
+    timeout(PATIENCE, hearing).await.expect("it comes")
+}
+
+/// A proxy that speaks no TLS itself says who its client is before the handshake.
+#[tokio::test]
+async fn what_a_proxy_says_comes_before_tls_and_nowhere_else() {
+    let site = site(|config| {
+        config.edge.trusted_proxies = "127.0.0.0/8".parse().expect("networks");
+        config.edge.proxy_protocol = true;
+        config.edge.connections_per_address = 1;
+    })
+    .await;
+    let through = async |first: &str| {
+        let stream = say(site.node.address, first.as_bytes()).await;
+        agree(&site.ca, stream, &["http/1.1"], &[&TLS13]).await
+    };
+    let client = |number: u8| format!("PROXY TCP4 192.0.2.{number} 127.0.0.1 1 2\r\n");
+    let mut first = through(&client(1)).await.expect("they agree");
+    first.write_all(ASK.as_bytes()).await.expect("it is open");
+    until(&mut first, "ok\n").await;
+    // It is the client who is counted.
+    assert!(through(&client(1)).await.is_err(), "one has as many as it may have");
+    let mut other = through(&client(2)).await.expect("they agree");
+    other.write_all(ASK.as_bytes()).await.expect("it is open");
+    until(&mut other, "ok\n").await;
+    assert!(through("").await.is_err(), "TLS alone is not what a proxy says");
+    let mut inside = through(&client(3)).await.expect("they agree");
+    inside.write_all(format!("{}{ASK}", client(4)).as_bytes()).await.expect("it is open");
+    assert_eq!(statuses(&rest(&mut inside).await), [400], "there it is no request");
 }
 
 /// Waits until a connection has ended.

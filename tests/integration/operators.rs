@@ -19,6 +19,7 @@ use quire::testing::{Faults, FaultyLog, FaultyStore, StoreFaults};
 use quire::text::Operation;
 use quire::types::{LogId, NodeId, ShardId, Timestamp};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -40,6 +41,8 @@ pub(crate) struct Cluster {
     /// What each node is started with, but for its name and addresses.
     pub(crate) config: Config,
     pub(crate) nodes: Vec<Node>,
+    /// What they keep for themselves.
+    folder: TempDir,
 }
 
 impl Cluster {
@@ -57,6 +60,7 @@ impl Cluster {
             controls: Vec::new(),
             config,
             nodes: Vec::new(),
+            folder: tempfile::tempdir().expect("a folder"),
         };
         for name in names {
             cluster.start(name).await;
@@ -74,6 +78,7 @@ impl Cluster {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config {
             node: NodeId(id(name)),
+            data: self.folder.path().to_owned(),
             listen: any,
             peer_listen: self.config.peer_listen.or(Some(any)),
             admin_listen: Some(any),

@@ -10,13 +10,11 @@ use quire::edge::ProxyHeader;
 use quire::node::Node;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::doors::{Browser, bearer, guarded, hour, knock};
 use crate::inner::PATIENCE;
-use crate::plain::{refusals, refused};
+use crate::plain::{refusals, refused, say, until};
 use crate::raw::{Raw, hello, node};
 use crate::slow::metric;
 
@@ -174,17 +172,13 @@ async fn bodies_of_one_user_leave_room_for_those_of_others() {
     // What is announced and does not come takes its room.
     let head = format!(
         "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-length: 1048576\r\n\r\n",
+         content-length: 1048576\r\nexpect: 100-continue\r\n\r\n",
         token("eve")
     );
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut one = TcpStream::connect(node.address).await.expect("it listens");
-        one.write_all(head.as_bytes()).await.expect("it is taken");
-        slow.push(one);
-    }
-    timeout(PATIENCE, async { while put("eve").await != 429 {} }).await.expect("it is too much");
-    // One of the two that are slow found no room either.
+    let mut slow = say(node.address, head.as_bytes()).await;
+    until(&mut slow, "100 Continue").await;
+    assert_eq!(put("eve").await, 429, "it is too much");
+    until(&mut say(node.address, head.as_bytes()).await, "429 Too Many Requests").await;
     refusals(&node, "user-bodies", 2).await;
     assert_eq!(refused(&node, "user").await, 0);
     assert!([200, 201].contains(&put("anna").await), "there is room for others");
@@ -232,25 +226,18 @@ async fn a_body_that_finds_no_room_among_all_is_put_off() {
     .await;
     let head = format!(
         "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-length: 1048576\r\n\r\n",
+         content-length: 1048576\r\nexpect: 100-continue\r\n\r\n",
         hour("eve", &[("b", "write")])
     );
-    let mut slow = TcpStream::connect(node.address).await.expect("it listens");
-    slow.write_all(head.as_bytes()).await.expect("it is taken");
+    let mut slow = say(node.address, head.as_bytes()).await;
+    until(&mut slow, "100 Continue").await;
     let (url, token) = (format!("http://{}/v1/docs/a", node.address), hour("a", &[("a", "write")]));
     let put = async || {
         let asked = Client::new().put(&url).bearer_auth(&token).json(&json!({"text": "x"}));
         asked.send().await.expect("it answers")
     };
-    let full = async {
-        loop {
-            let answer = put().await;
-            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
-                return answer;
-            }
-        }
-    };
-    let answer = timeout(PATIENCE, full).await.expect("one body has all");
+    let answer = put().await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "one body has all");
     assert_eq!(answer.headers().get("retry-after").expect("a time"), "1");
     let problem: Value = answer.json().await.expect("JSON");
     assert_eq!(problem["code"], "unavailable", "{problem}");

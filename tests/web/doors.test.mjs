@@ -530,6 +530,38 @@ test('a server that is open says so on every page', LIMIT, async () => {
   }
 });
 
+test('a public page is read without scripts, in its own style, and nothing of it is blocked', LIMIT,
+  async () => {
+    const open = await Program.start();
+    const reader = await browser.newContext({ javaScriptEnabled: false, colorScheme: 'light' });
+    try {
+      const site = `http://localhost:${open.port}`;
+      const put = await fetch(`${site}/v1/docs/paper`, {
+        method: 'PUT',
+        headers: { 'content-type': 'text/plain' },
+        body: '# On <b>tides</b>\n\nThe *moon*.\n\n<script>document.title = "Hers"</script>\n',
+      });
+      assert.ok(put.ok, `${put.status}`);
+      const page = await reader.newPage();
+      const said = [];
+      page.on('console', (message) => said.push(message.text()));
+      page.on('requestfailed', (request) => said.push(request.url()));
+      await page.goto(`${site}/pub/paper`);
+      assert.equal(await page.textContent('main h1'), 'On <b>tides</b>');
+      assert.equal(await page.textContent('main em'), 'moon');
+      assert.match(await page.title(), /^On <b>tides<\/b>/);
+      assert.equal(await page.locator('main script, main b').count(), 0);
+      const main = page.locator('main');
+      const width = await main.evaluate((element) => getComputedStyle(element).maxWidth);
+      assert.equal(width, '640px', 'its style sheet is used');
+      // Whether a browser knows all that is turned off is its own affair.
+      assert.deepEqual(said.filter((text) => !text.includes('Permissions-Policy')), []);
+    } finally {
+      await reader.close();
+      assert.equal(await open.stop(), 0);
+    }
+  });
+
 test('a name that somebody lets point here gets nothing of an open server', LIMIT, async () => {
   const open = await Program.start();
   const rebound = await launch('--host-resolver-rules=MAP evil.example 127.0.0.1');

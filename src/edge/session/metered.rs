@@ -41,6 +41,11 @@ impl Traffic {
         self.readable.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// Tells whether it does.
+    pub(crate) fn allows_all(&self) -> bool {
+        self.readable.load(Ordering::Relaxed) == u64::MAX
+    }
+
     /// Lets so many bytes be read from now on, and none after them.
     pub(crate) fn allow(&self, bytes: u64) {
         let readable = self.read.load(Ordering::Relaxed).saturating_add(bytes);

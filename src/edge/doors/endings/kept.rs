@@ -31,7 +31,8 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Opens the node's file in a folder, and returns what is in it, the newest last.
+    /// Opens the node's file in a folder, and returns what is in it, the newest last, behind what
+    /// other nodes of the folder have written, or this one under another name.
     pub(super) fn open(folder: &Path, node: &NodeId) -> io::Result<(Self, Vec<LoginId>)> {
         let name = format!("ended.{}.logins", node.0);
         take_over(folder, &name)?;
@@ -42,11 +43,13 @@ impl Kept {
         let mut bytes = Vec::new();
         Read::by_ref(&mut &file).take(bytes_max as u64).read_to_end(&mut bytes)?;
         let logins = read(&bytes);
+        let mut all = others(folder, &name, bytes_max)?;
         // What a write that was cut off has left would move all that is written behind it.
         let whole = logins.len() * ID_BYTES;
         file.set_len(whole as u64)?;
         folder::sync(folder)?;
         let folder = folder.to_owned();
+        all.extend(&logins);
         let kept = Self {
             folder,
             name,
@@ -56,7 +59,7 @@ impl Kept {
             #[cfg(test)]
             writes: 0,
         };
-        Ok((kept, logins))
+        Ok((kept, all))
     }
 
     /// Adds some that have ended just now; `known` returns all that are known, these among them.
@@ -82,6 +85,22 @@ impl Kept {
         (self.is_torn, self.count) = (false, self.count + new.len());
         Ok(())
     }
+}
+
+/// Reads what is in the files of others.
+fn others(folder: &Path, own: &str, bytes_max: usize) -> io::Result<Vec<LoginId>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("ended.") && name.ends_with(".logins") && name != own {
+            let mut bytes = Vec::new();
+            File::open(entry.path())?.take(bytes_max as u64).read_to_end(&mut bytes)?;
+            all.extend(read(&bytes));
+        }
+    }
+    Ok(all)
 }
 
 /// Has what was written to a file of all go on in the one of the first node that has none.
