@@ -59,11 +59,11 @@ pub struct BindError {
     flag: &'static str,
 }
 
-/// The bounds of a connection's requests.
+/// The bounds of the heads of a connection's requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
-    /// Time for the next request, from the end of the last one to the end of its head; none where
-    /// something else watches it.
+    /// Time for one: none where something else watches it. What serves HTTP/1.1 counts it from the
+    /// end of the last request.
     pub(crate) timeout: Option<Duration>,
     /// The largest one, in bytes.
     pub(crate) bytes_max: usize,

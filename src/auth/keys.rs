@@ -274,19 +274,20 @@ impl KeySet {
     /// this set is left out.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
-        let mut set = self.doubting(&others.keys);
-        set.doubted = 0;
-        set
+        Self { keys: self.joined(&others.keys), doubted: 0 }
     }
 
-    /// Returns this set with keys behind it, likewise, that are trusted and not named any more.
+    /// Returns this set, all of whose keys are named, with others behind it, likewise, that are
+    /// trusted and not named any more.
     #[must_use]
-    pub(crate) fn doubting<'a>(&self, others: impl IntoIterator<Item = &'a Key>) -> Self {
-        let mut keys = self.keys.clone();
+    pub(crate) fn doubting<'a>(&'a self, others: impl IntoIterator<Item = &'a Key>) -> Self {
+        let keys = self.joined(others);
+        Self { doubted: keys.len() - self.keys.len(), keys }
+    }
+
+    fn joined<'a>(&'a self, others: impl IntoIterator<Item = &'a Key>) -> Vec<Key> {
         let new = |key: &&Key| key.id.is_none() || !holds(&self.keys, key);
-        keys.extend(others.into_iter().filter(new).cloned());
-        let doubted = self.doubted + keys.len() - self.keys.len();
-        Self { keys, doubted }
+        self.keys.iter().chain(others.into_iter().filter(new)).cloned().collect()
     }
 
     /// Returns the keys.

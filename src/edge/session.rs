@@ -97,17 +97,16 @@ pub(crate) async fn run<S>(
         // A browser tells its page nothing of a handshake that fails.
         Err(refused) => Some(Farewell::from(refused)),
     };
-    // What is on its way still is read, so that it does not cut the farewell off: of whoever has
-    // said hello that may be a frame, and of everybody a little.
-    let frame = traffic.allows_all().then_some(shared.config.frame_bytes_max.as_u64());
-    let last = frame.unwrap_or(0) + shared.config.hello_bytes_max.as_u64();
     if let Some(farewell) = farewell {
         if !was_in || farewell.is_refusal() {
             let lines = (&shared.metrics.lines, was_in);
             sent_away(lines, farewell.reason(), subject.as_deref(), (address, &doc));
         }
         shared.metrics.closes.with_label_values(&[farewell.reason()]).inc();
-        traffic.allow(last);
+        // What is on its way still is read, so that it does not cut the farewell off: of whoever
+        // has said hello that may be a frame, and of everybody a little.
+        let frame = traffic.allows_all().then_some(shared.config.frame_bytes_max.as_u64());
+        traffic.allow(frame.unwrap_or(0) + shared.config.hello_bytes_max.as_u64());
         // A client that does not take its farewell is cut off.
         if let Ok(Parted::Cut) = timeout(CLOSE_MAX, part(&mut socket, codec, farewell)).await {
             shared.metrics.refuse(Reason::Farewell);

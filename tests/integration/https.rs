@@ -19,7 +19,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -368,13 +368,9 @@ async fn a_stream_too_many_is_refused_and_the_others_go_on() {
 async fn heard(stream: &mut TlsStream<TcpStream>, number: u32) -> (u8, Vec<u8>) {
     let hearing = async {
         loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).await.expect("it goes on");
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).expect("it fits")];
-            stream.read_exact(&mut payload).await.expect("it goes on");
-            if head[5..9] == number.to_be_bytes() {
-                return (head[3], payload);
+            let (kind, of, payload) = next_frame(stream).await.expect("it goes on");
+            if of == number {
+                return (kind, payload);
             }
         }
     };
@@ -425,6 +421,16 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// Reads a frame of HTTP/2, and returns its kind, its stream, and what it holds.
+async fn next_frame(from: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    from.read_exact(&mut head).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).expect("it fits")];
+    from.read_exact(&mut payload).await.ok()?;
+    Some((head[3], u32::from_be_bytes(head[5..].try_into().expect("four")), payload))
+}
+
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Returns what the server says first of itself.
@@ -432,11 +438,8 @@ async fn settings(site: &Site) -> BTreeMap<u16, u32> {
     let mut stream = site.dial(&["h2"], &[&TLS13]).await.expect("they agree");
     let begin = [PREFACE, &frame(4, 0, 0, &[])].concat();
     stream.write_all(&begin).await.expect("it is open");
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.expect("it comes");
-    assert_eq!(head[3], 4, "settings come first");
-    let mut payload = vec![0; usize::from(head[2])];
-    stream.read_exact(&mut payload).await.expect("it comes");
+    let (kind, _, payload) = next_frame(&mut stream).await.expect("it comes");
+    assert_eq!(kind, 4, "settings come first");
     let setting = |bytes: &[u8]| {
         let (id, value) = bytes.split_at(2);
         let id = u16::from_be_bytes(id.try_into().expect("two"));
@@ -458,16 +461,12 @@ async fn ends(site: &Site, mut said: impl FnMut(u32) -> Vec<u8>) -> Option<u32> 
         }
     };
     let hearing = async {
-        let mut head = [0; 9];
-        while reading.read_exact(&mut head).await.is_ok() {
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).expect("it fits")];
-            reading.read_exact(&mut payload).await.ok()?;
-            if head[3] == 7 {
+        loop {
+            let (kind, _, payload) = next_frame(&mut reading).await?;
+            if kind == 7 {
                 return payload[4..8].try_into().ok().map(u32::from_be_bytes);
             }
         }
-        None
     };
     let both = async {
         tokio::select! {

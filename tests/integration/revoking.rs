@@ -21,10 +21,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::doors::{SECRET, hour};
+use crate::doors::hour;
 use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, command, text};
 use crate::raw::{Raw, hello};
+use crate::tickets::tokens;
 
 /// Within so many control records a revocation is in force at all nodes: in the 2 s that it may
 /// take, three nodes write 20 heartbeats, and they write them later where the machine is busy.
@@ -213,12 +214,7 @@ async fn what_one_node_revokes_every_node_refuses() {
 
 /// Three nodes that take tokens.
 async fn guarded(folder: &Path) -> Cluster {
-    let (key, secret) = (folder.join("key"), folder.join("secret"));
-    std::fs::write(&key, SECRET).expect("it is written");
-    std::fs::write(&secret, "another secret, of all nodes' logins").expect("it is written");
-    let mut config = Config::default();
-    config.auth.keys = key.display().to_string();
-    config.auth.secret_file = secret.display().to_string();
+    let mut config = tokens(folder);
     // Whoever signs in again at once is let in.
     config.auth.leeway = Duration::ZERO;
     Cluster::with(&["a", "b", "c"], config).await

@@ -26,7 +26,7 @@ use crate::edge::port::entry::Entry;
 use crate::edge::port::gate::{Crowded, Gate, Place};
 use crate::edge::port::proxy;
 use crate::edge::port::remote::Remote;
-use crate::edge::port::strict::{self, Strict};
+use crate::edge::port::strict::Strict;
 use crate::edge::port::tls::{Tls, wants_http2};
 use crate::edge::problem::Problem;
 use crate::edge::routes::{Shared, routes};
@@ -211,7 +211,7 @@ impl Port {
             turned_away(metrics, Reason::SlowReader, peer.address);
         };
         let bytes_max = usize::try_from(config.head_bytes_max.as_u64()).unwrap_or(usize::MAX);
-        let heads = strict::Heads { within: config.header_timeout, bytes_max };
+        let heads = Heads { timeout: Some(config.header_timeout), bytes_max };
         let known = (peer.address, metrics.clone());
         if http2 {
             let io = Strict::http2(stream, heads, activity.clone(), known);
@@ -221,8 +221,7 @@ impl Port {
             listener::serve_http2(io, service, bounds, tasks, ending, cut).await;
         } else {
             let io = Strict::http1(stream, heads, activity.clone(), known);
-            let heads = Heads { timeout: None, bytes_max };
-            listener::serve(io, service, heads, ending, cut).await;
+            listener::serve(io, service, Heads { timeout: None, ..heads }, ending, cut).await;
         }
     }
 }

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -24,6 +23,7 @@ use tokio::time::{Sleep, sleep};
 use crate::edge::metrics::{Metrics, Reason};
 use crate::edge::port::activity::Activity;
 use crate::edge::trail::turned_away;
+use crate::listener::Heads;
 
 /// How much of a line is kept: more than the headers have that are looked at.
 const LINE_BYTES: usize = 64;
@@ -36,15 +36,6 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// How many fields a head may have: the parser takes no more.
 const FIELDS_MAX: usize = 100;
-
-/// The bounds of a head.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heads {
-    /// The time for it.
-    pub(crate) within: Duration,
-    /// The largest one in bytes, over HTTP/1.1: what is longer, the parser refuses.
-    pub(crate) bytes_max: usize,
-}
 
 /// Looks at what comes over a connection.
 pub(crate) struct Strict<S> {
@@ -101,7 +92,7 @@ impl<S> Strict<S> {
         activity: Arc<Activity>,
         (from, metrics): (IpAddr, Metrics),
     ) -> Self {
-        let (stage, deadline) = (Stage::Head(Head::new()), Some(Box::pin(sleep(heads.within))));
+        let (stage, deadline) = (Stage::Head(Head::new()), deadline(heads));
         Self { socket, stage, heads, deadline, activity, from, metrics }
     }
 
@@ -132,7 +123,7 @@ impl<S> Strict<S> {
                 }
                 Stage::Head(head) => {
                     if self.deadline.is_none() {
-                        self.deadline = Some(Box::pin(sleep(self.heads.within)));
+                        self.deadline = deadline(self.heads);
                     }
                     match head.take(bytes) {
                         Ok((taken, ended)) => {
@@ -164,6 +155,11 @@ impl<S> Strict<S> {
             bytes = &mut bytes[taken..];
         }
     }
+}
+
+/// Begins the time for a head.
+fn deadline(heads: Heads) -> Option<Pin<Box<Sleep>>> {
+    heads.timeout.map(|timeout| Box::pin(sleep(timeout)))
 }
 
 impl Head {
@@ -332,6 +328,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use prometheus::{Histogram, HistogramOpts};
     use tokio::io::AsyncReadExt;
 
@@ -339,7 +337,7 @@ mod tests {
     use crate::telemetry;
 
     const SPAN: Duration = Duration::from_secs(10);
-    const HEADS: Heads = Heads { within: SPAN, bytes_max: 1 << 10 };
+    const HEADS: Heads = Heads { timeout: Some(SPAN), bytes_max: 1 << 10 };
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn metrics() -> Metrics {

@@ -6,7 +6,7 @@
 
 mod rewrite;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use redb::{
     StorageError, Table, TableDefinition, TableError, WriteTransaction,
 };
 
+use crate::folder;
 use crate::log::embedded::Options;
 use crate::log::{Batch, Marks, OpenError, ReadError, Stored};
 use crate::types::{LogId, Offset, ShardId};
@@ -351,11 +352,8 @@ fn missing(offset: Offset) -> redb::Error {
 
 /// Makes a new name in the folder durable, and the folder's own.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()?;
-    match folder.canonicalize()?.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    folder::sync(folder)?;
+    folder.canonicalize()?.parent().map_or(Ok(()), folder::sync)
 }
 
 /// Tells why redb did not open the file.
