@@ -238,6 +238,25 @@ test('what was written before the right to write was withdrawn is kept and not s
   assert.deepEqual(world.sockets[2].sent[1], { t: 'op', seq: 1, base: 3, op: ['a'] });
 });
 
+test('a socket that is closing is sent nothing, and the next one all of it', () => {
+  const world = open();
+  const [first] = world.sockets;
+  // The server has said goodbye before the socket is told to be open.
+  first.readyState = 2;
+  first.onopen();
+  drop(world);
+  world.clock.advance(100);
+  welcome(world);
+  world.sockets[1].readyState = 2;
+  world.session.edit(['a']);
+  world.session.select([0, 0]);
+  drop(world);
+  world.clock.advance(100);
+  welcome(world, { text: undefined, ops: [] });
+  const kinds = world.sockets.map(({ sent }) => sent.map(({ t }) => t));
+  assert.deepEqual(kinds, [[], ['hello', 'cursor'], ['hello', 'op']]);
+});
+
 test('why a session stopped is not what an earlier connection was told', () => {
   const world = open();
   welcome(world);

@@ -61,9 +61,12 @@ export class Connection {
     else this.#pause();
   }
 
-  /** Sends a message; one that is answered puts a limit on the server's silence. */
+  /**
+   * Sends a message; one that is answered puts a limit on the server's silence. A socket that is
+   * closing takes none: whoever hears that it is gone says it again.
+   */
   send(message, { answered = true } = {}) {
-    this.#socket.send(JSON.stringify(message));
+    if (this.#isOpen()) this.#socket.send(JSON.stringify(message));
     if (answered) this.#await();
   }
 
@@ -81,7 +84,7 @@ export class Connection {
   probe() {
     if (this.#stopped) return;
     if (this.#socket === null) this.start();
-    else if (this.#socket.readyState === 1) this.#ping();
+    else if (this.#isOpen()) this.#ping();
   }
 
   #connect() {
@@ -134,6 +137,10 @@ export class Connection {
   #watch(ms, expired) {
     this.#env.clearTimeout(this.#watchTimer);
     this.#watchTimer = this.#env.setTimeout(expired, ms);
+  }
+
+  #isOpen() {
+    return this.#socket.readyState === 1;
   }
 
   #ping() {
