@@ -29,7 +29,8 @@ pub struct Timing {
     pub heartbeat_every: Duration,
     /// How long a member may be silent before another one votes it down.
     pub suspect_after: Duration,
-    /// How long a node serves without reading its own heartbeat back.
+    /// How long a node serves without reading its own heartbeat back: so much less than the 2 s
+    /// after which nobody may use what was withdrawn that looking, and closing sockets, fit in.
     pub suspend_after: Duration,
     /// How old its own last heartbeat may be, and the gaps between them, for a node to vote.
     pub lately: Duration,
@@ -42,7 +43,7 @@ impl Default for Timing {
         Self {
             heartbeat_every: Duration::from_millis(300),
             suspect_after: Duration::from_millis(1_200),
-            suspend_after: Duration::from_secs(2),
+            suspend_after: Duration::from_millis(1_800),
             lately: Duration::from_millis(900),
             vote_every: Duration::from_millis(500),
         }
