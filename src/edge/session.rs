@@ -165,6 +165,8 @@ struct Session {
     bytes: Rate,
     /// What the client has said, until it is its turn.
     held: Option<Held>,
+    /// A ping of the WebSocket is not answered yet.
+    owes_pong: bool,
     /// What the batch in flight takes of what all use, and when it is no longer counted.
     share: Option<(Share, Instant)>,
     in_flight: Option<Flight>,
@@ -248,6 +250,7 @@ where
         traffic: traffic.clone(),
         bytes: Rate::new(config.bytes_per_second.as_u64()),
         held: None,
+        owes_pong: false,
         share: None,
         in_flight: None,
         waits: shared.metrics.waiting.slot(),
@@ -300,9 +303,10 @@ impl Session {
                         None => ControlFlow::Break(None),
                     }
                 }
-                (frame, share) = held::due(&mut self.held, &self.shared, self.guest.tenant) => {
-                    self.hear(frame, share).await
-                }
+                due = held::due(&mut self.held, &self.shared, self.guest.tenant) => match due {
+                    Some((frame, share)) => self.hear(frame, share).await,
+                    None => ControlFlow::Continue(()),
+                },
                 () = held::over(&self.share), if self.share.is_some() => {
                     self.share = None;
                     ControlFlow::Continue(())
@@ -478,12 +482,13 @@ impl Session {
         }
     }
 
-    /// Writes every frame; a socket that takes nothing for a whole grace is given up.
+    /// Writes every frame, and the pong that is owed: nothing is read before it is written, so that
+    /// they are never many. A socket that takes nothing for a whole grace is given up.
     async fn send<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Option<Farewell>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.frames.is_empty() {
+        if self.frames.is_empty() && !std::mem::take(&mut self.owes_pong) {
             return Ok(());
         }
         let codec = self.to.codec;

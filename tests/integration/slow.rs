@@ -26,6 +26,10 @@ const LENGTH: u64 = 200_000;
 /// Batches until the socket of a client that does not read is full.
 const ROUNDS: u64 = 120;
 
+/// How many were sent away because they do not take their data, and how many were left to wait.
+const SLOW: &str = r#"quire_edge_closes_total{reason="slow-consumer"} "#;
+const HELD: &str = "quire_edge_held_total ";
+
 /// Keeps everything for those who are behind.
 fn patient(config: &mut Config) {
     // What is written here is written as fast as it can be.
@@ -148,14 +152,56 @@ async fn a_socket_that_takes_nothing_for_long_is_given_up() {
     let (still, _) = Raw::join(&node, "a", '2', "").await;
     let (mut writer, _) = Raw::join(&node, "a", '1', "").await;
     write(&mut writer, 0).await;
-    let name = r#"quire_edge_closes_total{reason="slow-consumer"} "#;
     let given_up = async {
-        while metric(&node, name).await == 0 {
+        while metric(&node, SLOW).await == 0 {
             tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, given_up).await.expect("it is sent away");
     drop(still);
+}
+
+/// Returns the bytes of so many pings of the WebSocket, each as long as one may be.
+fn pings(count: usize) -> Vec<u8> {
+    let mut ping = vec![0x89, 0x80 | 125];
+    ping.resize(2 + 4 + 125, 0);
+    ping.repeat(count)
+}
+
+#[tokio::test]
+async fn who_takes_no_pongs_is_read_no_further_and_given_up() {
+    let node = node(|config| {
+        config.edge.bytes_per_second = ByteSize::gib(1);
+        config.edge.outbox_grace = Duration::from_millis(200);
+        // It is not asked whether it is there.
+        config.edge.ping_every = Duration::from_secs(3_600);
+    })
+    .await;
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    // Nothing else is to be told.
+    raw.hear("presence").await;
+    let (pings, mut sent) = (pings(1_000), 0);
+    // Far more than the sockets of both sides hold.
+    while sent < 64 << 20 && metric(&node, SLOW).await == 0 {
+        raw.push(&pings).await;
+        sent += pings.len();
+    }
+    assert_eq!(metric(&node, SLOW).await, 1, "{sent} bytes were read");
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn pings_of_the_websocket_are_answered_at_a_rate() {
+    let node = node(|config| config.edge.bytes_per_second = ByteSize::kib(16)).await;
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    raw.push(&pings(100)).await;
+    raw.send(r#"{"t":"ping","n":1}"#).await;
+    raw.hear("pong").await;
+    assert_eq!(metric(&node, HELD).await, 0);
+    raw.push(&pings(2_000)).await;
+    let held = async { while metric(&node, HELD).await == 0 {} };
+    timeout(PATIENCE, held).await.expect("they wait");
+    node.stop().await.expect("it stops");
 }
 
 #[tokio::test]

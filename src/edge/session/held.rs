@@ -24,9 +24,13 @@ use crate::shares::{Coming, Share};
 /// cores, and nobody waits for it.
 pub(in crate::edge::session) const COUNTED_MAX: Duration = Duration::from_secs(1);
 
-/// A frame whose turn has not come.
+/// What a control frame of the WebSocket counts for, in bytes: as much as the longest.
+const CONTROL_BYTES: u64 = 128;
+
+/// What a client has said and whose turn has not come.
 pub(in crate::edge::session) struct Held {
-    frame: Bytes,
+    /// There is none in a control frame, which is answered already.
+    frame: Option<Bytes>,
     /// When its sender may have sent it.
     from: Instant,
     coming: Option<Coming>,
@@ -42,13 +46,13 @@ impl Session {
         if matches!(message, Message::Close(_)) {
             return ControlFlow::Break(None);
         }
+        self.owes_pong |= message.is_ping();
         let frame = match payload(message, self.to.codec) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return ControlFlow::Continue(()),
+            Ok(frame) => frame,
             Err(farewell) => return ControlFlow::Break(Some(farewell)),
         };
         let (tenants, tenant) = (&self.shared.tenants, self.guest.tenant);
-        let bytes = frame.len() as u64;
+        let bytes = frame.as_ref().map_or(CONTROL_BYTES, |frame| frame.len() as u64);
         let wait = self.bytes.charge(bytes).max(tenants.bytes(tenant, bytes));
         if !wait.is_zero() {
             self.shared.metrics.held.inc();
@@ -56,11 +60,12 @@ impl Session {
             self.held = Some(Held { frame, from, coming: None });
             return ControlFlow::Continue(());
         }
+        let Some(frame) = frame else { return ControlFlow::Continue(()) };
         match tenants.turn(tenant, bytes) {
             Ok(share) => self.hear(frame, share).await,
             Err(coming) => {
                 let from = Instant::now();
-                self.held = Some(Held { frame, from, coming: Some(coming) });
+                self.held = Some(Held { frame: Some(frame), from, coming: Some(coming) });
                 ControlFlow::Continue(())
             }
         }
@@ -84,7 +89,7 @@ where
     }
 }
 
-/// Waits for the turn of what is held, and takes it.
+/// Waits for the turn of what is held, and takes it: a frame, or nothing where it is answered.
 ///
 /// # Cancel safety
 /// May be dropped and called again.
@@ -92,21 +97,22 @@ pub(in crate::edge::session) async fn due(
     held: &mut Option<Held>,
     shared: &Shared,
     tenant: Tenant,
-) -> (Bytes, Share) {
+) -> Option<(Bytes, Share)> {
     let Some(Held { frame, from, coming }) = held else { return pending().await };
-    let share = match coming {
-        Some(coming) => coming.await,
-        None => {
+    let share = match (coming, &frame) {
+        (Some(coming), _) => Some(coming.await),
+        (coming, frame) => {
             sleep_until(*from).await;
-            match shared.tenants.turn(tenant, frame.len() as u64) {
-                Ok(share) => share,
-                Err(later) => coming.insert(later).await,
+            let asked = frame.as_ref().map(|frame| frame.len() as u64);
+            match asked.map(|bytes| shared.tenants.turn(tenant, bytes)) {
+                Some(Err(later)) => Some(coming.insert(later).await),
+                taken => taken.and_then(Result::ok),
             }
         }
     };
-    let frame = std::mem::take(frame);
+    let frame = frame.take();
     *held = None;
-    (frame, share)
+    frame.zip(share)
 }
 
 /// Waits until a share is no longer counted.

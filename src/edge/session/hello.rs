@@ -25,6 +25,9 @@ use crate::wire::{ClientMessage, Codec, ErrorCode, Hello, decode_client};
 const EARLY_MAX: usize = 32;
 const EARLY_BYTES_MAX: usize = 64 << 10;
 
+/// How many pings of the WebSocket it may send before: each leaves a pong, until it is read.
+const EARLY_PINGS_MAX: usize = 256;
+
 /// What a socket yields.
 type Next = Option<Result<Message, Error>>;
 
@@ -128,6 +131,12 @@ where
 pub(in crate::edge::session) struct Early {
     pub(in crate::edge::session) messages: VecDeque<Message>,
     bytes: usize,
+    pings: usize,
+}
+
+/// Says that a client is to wait with what it says.
+fn too_much() -> Farewell {
+    Farewell::refused(ErrorCode::BadFrame, "too much was said before the welcome: wait for it")
 }
 
 impl Early {
@@ -141,13 +150,15 @@ impl Early {
                 // One passes whatever its size.
                 let bytes_max = if self.messages.is_empty() { usize::MAX } else { EARLY_BYTES_MAX };
                 if self.bytes > bytes_max || self.messages.len() == EARLY_MAX {
-                    let why = "too much was said before the welcome";
-                    return Err(Some(Farewell::refused(ErrorCode::BadFrame, why)));
+                    return Err(Some(too_much()));
                 }
                 self.messages.push_back(message);
                 Ok(None)
             }
-            Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(None),
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => {
+                self.pings += 1;
+                if self.pings > EARLY_PINGS_MAX { Err(Some(too_much())) } else { Ok(None) }
+            }
             Some(Err(error)) => Err(unreadable(&error)),
         }
     }
@@ -235,6 +246,10 @@ mod tests {
         let long = || Some(Ok(Message::text("!".repeat(EARLY_BYTES_MAX))));
         assert!(matches!(early.keep(long()), Ok(None)), "one passes");
         assert!(matches!(early.keep(long()), Err(Some(_))));
+        let mut early = Early::default();
+        let mut pings = || early.keep(Some(Ok(Message::Ping(Bytes::new()))));
+        assert!((0..EARLY_PINGS_MAX).all(|_| matches!(pings(), Ok(None))));
+        assert!(matches!(pings(), Err(Some(_))));
     }
 
     #[tokio::test]
