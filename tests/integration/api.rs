@@ -9,6 +9,7 @@ mod rights;
 
 use std::fmt::Display;
 
+use futures_util::future::join_all;
 use quire::node::Node;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method};
@@ -121,7 +122,7 @@ async fn a_document_is_created_once() {
     let node = node(|_| {}).await;
     let api = Api::of(&node);
     let creations = (0..8).map(|_| api.json("POST", "/v1/docs/a", NONE, json!({"text": "abc"})));
-    let mut all = futures_util::future::join_all(creations).await;
+    let mut all = join_all(creations).await;
     all.sort_by_key(|told| told.status);
     let first = all.remove(0).is(201);
     assert_eq!(first.value(), json!({"rev": 1}));
@@ -203,7 +204,25 @@ async fn a_text_is_imported_bare_or_as_json_and_only_over_what_was_seen() {
     let never = api.send("PUT", "/v1/docs/never", &expecting("*"), "x").await;
     never.problem(412, "precondition-failed");
     api.get("/v1/docs/never").await.problem(404, "no-document");
+    let unless = |tag: &'static str| [plain, ("if-none-match", tag)];
+    for tag in ["*", "\"rev-3\"", "\"x\", W/\"rev-3\""] {
+        put(&unless(tag), b"z").await.problem(412, "precondition-failed");
+    }
     assert_eq!(api.text("a").await, "y");
+    put(&unless("\"rev-2\""), b"z").await.is(200);
+    assert_eq!(api.text("a").await, "z");
+    // Of many who begin a document, one does.
+    let absent = unless("*");
+    let beginning = (0..16).map(async |nth: u8| {
+        let body = nth.to_string();
+        let told = api.send("PUT", "/v1/docs/new", &absent, body.clone()).await;
+        (told.status == 201).then_some(body).or_else(|| {
+            told.problem(412, "precondition-failed");
+            None
+        })
+    });
+    let begun: Vec<String> = join_all(beginning).await.into_iter().flatten().collect();
+    assert_eq!(begun, [api.text("new").await]);
     node.stop().await.expect("it stops");
 }
 

@@ -143,7 +143,8 @@ pub(crate) async fn placed(
     }
 }
 
-fn failed(detail: &str) -> Problem {
+/// Says that nothing was changed, and which condition does not hold.
+pub(crate) fn failed(detail: &str) -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, detail)
 }
 

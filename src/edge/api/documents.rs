@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access::Right;
 use crate::doc::{EventKind, Failure, Past, Refusal, check_first};
 use crate::edge::api::Answer;
-use crate::edge::api::apply::{Edit, Placed, placed};
+use crate::edge::api::apply::{Edit, Placed, failed, placed};
 use crate::edge::api::tag::{Form, Tag};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing, Whole};
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
@@ -134,8 +134,13 @@ fn prefers_text(headers: &HeaderMap) -> bool {
 /// Where there is no document, it is created.
 #[utoipa::path(
     put, path = "/v1/docs/{doc}", tag = "documents",
-    params(Named, ("If-Match" = Option<String>, Header,
-        description = "An `ETag` of the newest revision; a text that was written since is kept")),
+    params(
+        Named,
+        ("If-Match" = Option<String>, Header,
+            description = "An `ETag` of the newest revision; a text that was written since is kept"),
+        ("If-None-Match" = Option<String>, Header,
+            description = "`*`: only if there is no document"),
+    ),
     request_body(content((Import = "application/json"), (String = "text/plain"))),
     responses(
         (status = 200, description = "The text is durable", body = Changed,
@@ -155,7 +160,14 @@ pub(crate) async fn import(
     let author = doc.author(&author)?;
     let past = doc.past(Right::Read).await?;
     let base = past.head();
-    let placed = placed(&doc, &Tag::expected(&headers), base).await?;
+    if past.check_exists().is_ok() && Tag::unwanted(&headers, base) {
+        return Err(failed("If-None-Match names what is there: read it first"));
+    }
+    let mut placed = placed(&doc, &Tag::expected(&headers), base).await?;
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        // Nothing may come in between.
+        placed = Placed::OnHead;
+    }
     let (session, bytes) = (SessionId(rand::random()), text.len());
     let op = leading_to(&past, text).await?;
     let rev = Edit { session, author, base, op, bytes, placed }.write(&doc).await?;

@@ -9,9 +9,9 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::edge::validator::{Expected, is_had};
+use crate::edge::validator::{Expected, is_had, listed};
 use crate::types::Revision;
 
 /// Names an answer: equal tags of a document stand for equal bytes.
@@ -50,6 +50,12 @@ impl Tag {
     pub(crate) fn expected(headers: &HeaderMap) -> Expected<Revision> {
         Expected::read(headers, revision)
     }
+
+    /// Tells whether a request is made only if this revision is not what there is.
+    pub(crate) fn unwanted(headers: &HeaderMap, rev: Revision) -> bool {
+        let strong = |tag: &[u8]| revision(tag.strip_prefix(b"W/").unwrap_or(tag));
+        listed(headers, header::IF_NONE_MATCH).any(|tag| tag == b"*" || strong(tag) == Some(rev))
+    }
 }
 
 impl fmt::Display for Tag {
@@ -71,7 +77,7 @@ fn revision(tag: &[u8]) -> Option<Revision> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, header};
+    use axum::http::HeaderName;
 
     use super::*;
 

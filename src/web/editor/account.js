@@ -90,11 +90,15 @@ export class Account {
     this.#changed(login);
   }
 
-  /** Asks three times in the time that the login has: from half of it on it is made anew. */
+  /**
+   * Asks three times in the time that the login has: from half of it on it is made anew. Where
+   * nobody has answered yet, whose edits are not saved yet is not known either: it asks again.
+   */
   #later() {
     clearTimeout(this.#timer);
-    if (this.login.state !== 'in') return;
-    const pause = Math.min(Math.max(this.login.lasts / 3, ASK_MIN_MS), ASK_MAX_MS);
+    const { state, lasts } = this.login;
+    if (state !== 'in' && state !== 'unknown') return;
+    const pause = Math.min(Math.max((lasts ?? 0) / 3, ASK_MIN_MS), ASK_MAX_MS);
     this.#timer = setTimeout(() => this.ask(), pause);
   }
 }
