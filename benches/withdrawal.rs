@@ -71,7 +71,8 @@ async fn measure() {
     let cluster = Cluster::start(port).await;
     let floor = median(&mut cluster.acknowledgements().await);
     println!("an edit is acknowledged: median {:.2} ms", millis(floor));
-    let print = |what: &str, mut took: Vec<Duration>, goal: Duration| {
+    let mut late = Vec::new();
+    let mut print = |what: &str, mut took: Vec<Duration>, goal: Duration| {
         let (median, longest) = (median(&mut took), *took.last().expect("there are some"));
         println!(
             "{what}: median {:.1} ms, longest {:.1} ms of {} (goal: {:.0} ms); median {:.1} \
@@ -82,6 +83,9 @@ async fn measure() {
             millis(goal),
             median.div_duration_f64(floor)
         );
+        if longest > goal {
+            late.push(what.to_owned());
+        }
     };
     print("revoked by subject", cluster.revoked("revoke-subject").await, SOCKETS);
     print("revoked by token", cluster.revoked("revoke-token").await, SOCKETS);
@@ -91,6 +95,7 @@ async fn measure() {
     print("acknowledged until the cache is told", told, PAGES);
     print("told until every node shows it", shown, PAGES);
     print("node cut off", cluster.cut_off().await, SOCKETS);
+    assert!(late.is_empty(), "longer than the goal: {late:?}");
 }
 
 fn millis(time: Duration) -> f64 {
