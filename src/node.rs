@@ -7,6 +7,7 @@
 mod cluster;
 mod doors;
 mod issuer;
+mod keys;
 pub mod leave;
 pub mod links;
 mod metrics;
@@ -37,6 +38,7 @@ use crate::folder;
 use crate::listener::Bound;
 use crate::log::{self, Log};
 use crate::node::cluster::{Clustered, Joining, Listening, open_control, serve_alone};
+use crate::node::keys::KeyFiles;
 use crate::node::leave::Handed;
 use crate::node::metrics::Gauges;
 use crate::node::revoked::{Kept, Told};
@@ -72,6 +74,7 @@ pub struct Node {
     accepting: CancellationToken,
     /// Secures the clients' port, where it is not plain.
     tls: Option<edge::Tls>,
+    key_files: Option<KeyFiles>,
     shutdown_grace: Duration,
 }
 
@@ -318,7 +321,7 @@ impl Node {
         let health = clustered.as_ref().map(Clustered::health).unwrap_or_default();
         let accepting = CancellationToken::new();
         let revoked = told(&alone, &clustered);
-        let doors = doors::doors(config, clock, &registry, &edge_tasks, revoked)?;
+        let (doors, key_files) = doors::doors(config, clock, &registry, &edge_tasks, revoked)?;
         let shared = Arc::new(Shared {
             router: router.clone(),
             doors: Arc::new(doors),
@@ -359,6 +362,7 @@ impl Node {
             edge_tasks,
             accepting,
             tls,
+            key_files,
             shutdown_grace: config.edge.shutdown_grace,
         })
     }
@@ -368,10 +372,14 @@ impl Node {
         told(&self.alone, &self.clustered)
     }
 
-    /// Reads again what may change while it serves: the certificate of the clients' port.
+    /// Reads again what may change while it serves: the certificate of the clients' port, and the
+    /// keys of files.
     pub async fn reload(&self) {
         if let Some(tls) = &self.tls {
             tls.reload().await;
+        }
+        if let Some(keys) = &self.key_files {
+            keys.reload().await;
         }
     }
 

@@ -20,6 +20,7 @@ use crate::auth::error::BadJwks;
 use crate::auth::jwks;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
+use crate::auth::own::Own;
 use crate::auth::published::Published;
 use crate::auth::rotation::{Pace, Rotation};
 use crate::task::Tasks;
@@ -52,7 +53,7 @@ pub enum NotFetched {
 /// Holds the newest keys of an issuer.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    own: Arc<KeySet>,
+    own: Own,
     held: watch::Receiver<Held>,
     asks: mpsc::Sender<oneshot::Sender<()>>,
     pace: Pace,
@@ -67,13 +68,13 @@ struct Held {
 impl Remote {
     /// Starts to fetch; the keys that are configured stay beside those that come.
     pub fn start(
-        own: KeySet,
+        own: impl Into<Own>,
         fetch: Arc<dyn Fetch>,
         pace: Pace,
         metrics: Metrics,
         tasks: &Tasks,
     ) -> Self {
-        let own = Arc::new(own);
+        let own = own.into();
         let (publish, held) = watch::channel(Held::default());
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let rotation = Rotation::new(pace);
@@ -88,8 +89,8 @@ impl Remote {
     }
 
     /// Returns the keys that are configured.
-    pub fn own(&self) -> &KeySet {
-        &self.own
+    pub fn own(&self) -> Arc<KeySet> {
+        self.own.keys()
     }
 
     /// Returns all keys, or nothing if the fetched ones are not to be trusted.
@@ -125,7 +126,7 @@ impl Remote {
 }
 
 struct Refresher {
-    own: Arc<KeySet>,
+    own: Own,
     fetch: Arc<dyn Fetch>,
     pace: Pace,
     rotation: Rotation,
@@ -140,6 +141,10 @@ impl Refresher {
             let due = self.rotation.due(Instant::now());
             let ask = tokio::select! {
                 biased;
+                () = self.own.changed() => {
+                    self.publish(self.publish.borrow().fetched);
+                    continue;
+                }
                 () = sleep_until(due) => None,
                 ask = asked.recv() => match ask {
                     Some(ask) => Some(ask),
@@ -176,15 +181,20 @@ impl Refresher {
                 self.rotation.doubt(now);
             }
         }
-        let keys = Arc::new(self.published.behind(&self.own));
+        self.publish(Some(now));
+    }
+
+    /// Has all know the keys that there are, of which those of the issuer came then.
+    fn publish(&self, fetched: Option<Instant>) {
+        let keys = Arc::new(self.published.behind(&self.own.keys()));
         let ids = |held: &KeySet| -> Vec<_> {
             held.keys().iter().map(|key| (key.id().cloned(), key.algorithm())).collect()
         };
         if ids(&self.publish.borrow().keys) == ids(&keys) {
-            debug!(keys = keys.keys().len(), "the issuer's keys are the same");
+            debug!(keys = keys.keys().len(), "the keys are the same");
         } else {
-            info!(keys = keys.keys().len(), "the issuer has other keys");
+            info!(keys = keys.keys().len(), "there are other keys");
         }
-        self.publish.send_replace(Held { keys, fetched: Some(now) });
+        self.publish.send_replace(Held { keys, fetched });
     }
 }

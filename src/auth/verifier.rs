@@ -1,12 +1,10 @@
 //! What judges tokens on a node: the keys that are configured and those that are fetched, the
 //! policy, the clock, and the counters.
 
-use std::future::pending;
-use std::sync::Arc;
-
 use crate::auth::error::Refusal;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
+use crate::auth::own::Own;
 use crate::auth::remote::Remote;
 use crate::auth::token::{Claims, Policy, verify};
 use crate::clock::Clock;
@@ -28,7 +26,7 @@ pub struct Verifier {
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// All are configured.
-    Own(Arc<KeySet>),
+    Own(Own),
     /// Those of an issuer are fetched, beside those that are configured.
     Fetched(Remote),
 }
@@ -42,7 +40,7 @@ impl Keys {
     pub fn check(&self, claims: &Claims) -> Result<(), Refusal> {
         let has = |keys: &KeySet| claims.key.is_some_and(|key| keys.has(key));
         let trusted = match self {
-            Self::Own(keys) => has(keys),
+            Self::Own(own) => has(&own.keys()),
             Self::Fetched(remote) => remote.keys().is_none_or(|keys| has(&keys)),
         };
         trusted.then_some(()).ok_or(Refusal::KeyGone)
@@ -54,7 +52,7 @@ impl Keys {
     /// May be dropped and called again.
     pub async fn renewed(&mut self) {
         match self {
-            Self::Own(_) => pending().await,
+            Self::Own(own) => own.changed().await,
             Self::Fetched(remote) => remote.fetched().await,
         }
     }
@@ -86,10 +84,10 @@ impl Verifier {
     fn judge(&self, token: &str) -> Result<Claims, Refusal> {
         let judge = |keys: &KeySet| verify(token, keys, &self.policy, self.clock.now());
         match &self.keys {
-            Keys::Own(keys) => judge(keys),
+            Keys::Own(own) => judge(&own.keys()),
             Keys::Fetched(remote) => match remote.keys() {
                 Some(keys) => judge(&keys),
-                None => judge(remote.own()).map_err(|refusal| match refusal {
+                None => judge(&remote.own()).map_err(|refusal| match refusal {
                     Refusal::KeyUnknown | Refusal::KeyAlgorithm => Refusal::KeysStale,
                     other => other,
                 }),
@@ -101,6 +99,7 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::future::pending;
     use std::sync::Arc;
     use std::time::Duration;
 

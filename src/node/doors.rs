@@ -10,14 +10,15 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::auth::{
-    self, Csrf, Key, KeyId, KeySet, Keys, Logins, Pace, Remote, Repeats, Revocations, Secret,
-    Tickets, Verifier, jwks, listed,
+    self, Csrf, Keys, Logins, Pace, Remote, Repeats, Revocations, Secret, Tickets, Verifier, jwks,
+    listed,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Engine};
 use crate::edge::doors::{Doors, Endings, Guard, Origins};
 use crate::folder;
 use crate::node::issuer::Issuer;
+use crate::node::keys::KeyFiles;
 use crate::task::Tasks;
 use crate::telemetry;
 
@@ -27,7 +28,7 @@ const FILE_BYTES_MAX: u64 = jwks::JWKS_BYTES_MAX as u64;
 /// Where a node that is alone keeps the secret that it made.
 const SECRET_FILE: &str = "login-secret";
 
-/// Builds the doors of a node.
+/// Builds the doors of a node, and returns the files of keys that may be read again.
 ///
 /// # Errors
 /// Where a key or a secret cannot be had; the message says what to do next.
@@ -37,18 +38,18 @@ pub(in crate::node) fn doors(
     registry: &telemetry::Registry,
     tasks: &Tasks,
     revoked: watch::Receiver<Arc<Revocations>>,
-) -> anyhow::Result<Doors> {
+) -> anyhow::Result<(Doors, Option<KeyFiles>)> {
     let auth = &config.auth;
     let origins = Origins::read(listed(&auth.origins)).context("auth.origins")?;
     if !auth.has_keys() {
         warn!(address = %config.listen, "open: whoever reaches this node may do everything");
         let origins = if auth.open_public { origins } else { origins.only_here() };
-        return Ok(Doors::Open(origins));
+        return Ok((Doors::Open(origins), None));
     }
     let metrics = auth::Metrics::register(registry)?;
-    let own = keys(&auth.keys)?;
+    let (files, own) = KeyFiles::open(&auth.keys)?;
     let keys = if auth.jwks_url.is_empty() {
-        Keys::Own(Arc::new(own))
+        Keys::Own(own)
     } else {
         let issuer = Arc::new(Issuer::new(&auth.jwks_url)?);
         Keys::Fetched(Remote::start(own, issuer, Pace::default(), metrics.clone(), tasks))
@@ -62,7 +63,7 @@ pub(in crate::node) fn doors(
     let (current, previous) = secrets(config)?;
     let previous = previous.as_ref();
     let tickets = Tickets::new(config.node.clone(), (&current, previous), auth.tickets_max);
-    Ok(Doors::Guarded(Box::new(Guard {
+    let guard = Guard {
         verifier: Verifier { keys, policy, clock, metrics },
         logins: Logins::new(&current, previous, auth.idle_max),
         csrf: Csrf::new(&current, previous),
@@ -71,7 +72,8 @@ pub(in crate::node) fn doors(
         revoked,
         endings: endings(config)?,
         origins,
-    })))
+    };
+    Ok((Doors::Guarded(Box::new(guard)), Some(files)))
 }
 
 /// Returns what knows which logins have ended: as the node did before, where it keeps anything. One
@@ -89,28 +91,6 @@ fn endings(config: &Config) -> anyhow::Result<Endings> {
         opened => opened
             .with_context(|| format!("who has signed out is kept in {folder}: is it writable?")),
     }
-}
-
-/// Reads the keys of files, `FILE` or `KID=FILE` each.
-fn keys(list: &str) -> anyhow::Result<KeySet> {
-    let mut keys = Vec::new();
-    for entry in listed(list) {
-        let (id, file) = match entry.split_once('=') {
-            Some((id, file)) => {
-                let id: KeyId = id.parse().with_context(|| format!("auth.keys: {id:?}"))?;
-                (Some(id), file)
-            }
-            None => (None, entry),
-        };
-        let text = read(Path::new(file)).context("auth.keys")?;
-        if text.trim_ascii_start().starts_with(b"{") {
-            let named = jwks::parse(&text).with_context(|| format!("auth.keys: {file}"))?;
-            keys.extend(named.keys().iter().cloned());
-        } else {
-            keys.push(Key::read(id, &text).with_context(|| format!("auth.keys: {file}"))?);
-        }
-    }
-    KeySet::new(keys).context("auth.keys")
 }
 
 /// Returns the secret that seals cookies, and the one before while it is being replaced.
@@ -151,7 +131,8 @@ fn secrets(config: &Config) -> anyhow::Result<(Secret, Option<Secret>)> {
     Ok((Secret::read(&text).with_context(|| path.display().to_string())?, previous))
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// Reads a file that is as long as a key or a secret at most.
+pub(in crate::node) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let whole = || -> std::io::Result<Vec<u8>> {
         use std::io::Read;
         let mut text = Vec::new();

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::node::Node;
 
 /// Runs a node until the process is told to stop (SIGTERM, SIGINT) or cannot go on; a second
-/// signal ends it at once. SIGHUP has it read its certificate again.
+/// signal ends it at once. SIGHUP has it read its certificate and its keys again.
 ///
 /// # Errors
 /// Where it cannot start, or had to end; the message says what to do next.

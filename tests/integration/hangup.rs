@@ -1,19 +1,24 @@
-//! The real binary at SIGHUP: it reads its certificate again, and goes on.
+//! The real binary at SIGHUP: it reads its certificate and its keys again, and goes on.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use quire::auth::SigningKey;
 use rcgen::date_time_ymd;
+use reqwest::Method;
 use rustls::version::TLS13;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::certificates::{Authority, Folder, Shown};
+use crate::doors::{At, Browser, SECRET, bearer, closed, knock, signed};
 use crate::https::{NAME, der, dial};
 use crate::inner::PATIENCE;
 use crate::plain::until;
+use crate::raw::{Raw, hello};
 use crate::server::{Server, free_port};
 
 const USED: &str = "a new certificate is used from now on";
@@ -92,5 +97,50 @@ fn a_process_without_a_certificate_is_not_ended_by_it() {
     let server = Server::start(data.path(), free_port(), &[]);
     hang_up(&server);
     // It comes before the signal that this one sends.
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_process_that_is_hung_up_on_trusts_the_keys_that_are_there_now() {
+    const OTHER: &str = "another secret of these tests, long enough";
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, log) = (folder.path().join("key"), folder.path().join("log"));
+    fs::write(&file, SECRET).expect("it is written");
+    let keys = format!("auth.keys={}", file.display());
+    let to = File::create(&log).expect("it is made");
+    let set = [&*keys, "telemetry.log-format=json"];
+    let server = Server::start_with((&[], to.into()), &folder.path().join("data"), 0, &set);
+    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
+    let token = |secret: &str| {
+        let key = SigningKey::read(None, secret.as_bytes()).expect("a key");
+        signed(&key, "anna", &[("a", "write")], Duration::from_hours(1))
+    };
+    let (old, new) = (token(SECRET), token(OTHER));
+    let enters = async |token: &str| {
+        let (header, value) = bearer(token);
+        knock(&at, "/ws/a", &[(header, &*value)]).await
+    };
+    let browser = Browser::sign_in(&at, &old).await;
+    let session = async || {
+        let answer = browser.ask(&at, Method::GET, "/auth/session", &[]).await;
+        answer.status().as_u16()
+    };
+    let (header, value) = bearer(&old);
+    let mut open =
+        Raw::upgrade_with(&at, "/ws/a", &[(header, &value)]).await.expect("it is let in");
+    open.send(&hello('2', "")).await;
+    open.hear("welcome").await;
+    // A bad one changes nothing.
+    fs::write(&file, "short").expect("it is written");
+    hang_up(&server);
+    logged(&log, "new keys are not used", 1).await;
+    assert_eq!(enters(&old).await.0, "welcome");
+    assert_eq!((enters(&new).await, session().await), (closed("unauthenticated", 4401), 200));
+    fs::write(&file, OTHER).expect("it is written");
+    hang_up(&server);
+    assert_eq!(open.end().await.1, 4401, "nobody asked anything");
+    logged(&log, "the files of keys were read again", 1).await;
+    assert_eq!(enters(&new).await.0, "welcome");
+    assert_eq!((enters(&old).await, session().await), (closed("unauthenticated", 4401), 401));
     server.stop();
 }

@@ -129,7 +129,7 @@ async fn a_ticket_of_a_node_that_has_left_is_not_good_any_more() {
 fn guarded(node: NodeId) -> Doors {
     let key = Key::read(None, SECRET.as_bytes()).expect("a key");
     let metrics = auth::Metrics::register(&Registry::new()).expect("a new registry");
-    let keys = Keys::Own(Arc::new(KeySet::new(vec![key]).expect("one key")));
+    let keys = Keys::Own(KeySet::new(vec![key]).expect("one key").into());
     let (policy, seal) = (Policy::default(), Secret::read(SEAL.as_bytes()).expect("a secret"));
     Doors::Guarded(Box::new(Guard {
         verifier: Verifier { keys, policy, clock: Clock::wall(), metrics },

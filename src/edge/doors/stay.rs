@@ -121,7 +121,7 @@ mod tests {
 
     fn stay(clock: &Clock) -> (watch::Sender<Arc<Revocations>>, Stay) {
         let (publish, revoked) = watch::channel(Arc::default());
-        let keys = Keys::Own(Arc::new(KeySet::new(vec![key(1)]).unwrap()));
+        let keys = Keys::Own(KeySet::new(vec![key(1)]).unwrap().into());
         let held = (claims(), Timestamp(60_000));
         let stay = Stay::until(held, None, revoked, (keys, clock.clone()));
         (publish, stay)
