@@ -6,10 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 #[cfg(any(test, feature = "testing"))]
 use std::task::{Context, Poll, Waker};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -195,10 +196,68 @@ impl Tasks {
         }
     }
 
+    /// Runs work on a thread of its own, where it waits for no other work, as what ends a right
+    /// must not; it is for the caller to have little of it at once. On a runtime of one thread it
+    /// runs right here.
+    ///
+    /// # Panics
+    /// If the work panics, the panic goes on here; also where the system gives no thread.
+    pub async fn apart<T: Send + 'static>(
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return work();
+        }
+        let (tell, told) = oneshot::channel();
+        // Where nobody waits any more, nobody is told.
+        let work = move || drop(tell.send(work()));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        let thread = thread.expect("the system gives a thread");
+        match (told.await, thread) {
+            (Ok(value), _) => value,
+            (Err(_), thread) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => unreachable!("what ends without a panic tells"),
+            },
+        }
+    }
+
     /// Tells the group to stop and waits until every task has ended.
     pub async fn stop(&self) {
         self.token.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// Runs a future while all threads for blocking work are taken.
+///
+/// # Panics
+/// If it does not end.
+#[cfg(test)]
+pub(crate) fn without_free_threads<T>(future: impl Future<Output = T>) -> T {
+    use std::time::Duration;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    // It ends when its other half is dropped.
+    runtime.spawn_blocking(move || ended.recv().is_ok());
+    let within = async { tokio::time::timeout(Duration::from_secs(30), future).await };
+    let done = runtime.block_on(within);
+    drop(end);
+    done.expect("it waits for no thread")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_apart_waits_for_no_other_and_its_panic_goes_on() {
+        assert_eq!(without_free_threads(Tasks::apart("seven", || 7)), 7);
+        let fails = || without_free_threads(Tasks::apart("fails", || panic!("on purpose")));
+        let panic = std::panic::catch_unwind(fails).expect_err("it goes on");
+        assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
     }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::access::{Access, Asker, Right, Subject};
 use crate::doc::{Closed, EventKind, Failure, Handle, Join, Past, Refusal, Visit, Welcome, Write};
 use crate::edge::api::tag::Tag;
-use crate::edge::body::body_bytes;
+use crate::edge::body::{Room, body_bytes};
 use crate::edge::doors::Caller;
 use crate::edge::model::Import;
 use crate::edge::problem::Problem;
@@ -207,19 +207,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     }
 }
 
-/// A whole text, bare or in JSON.
-pub(crate) struct Whole(pub(crate) Import);
+/// A whole text, bare or in JSON, and the room that it takes.
+pub(crate) struct Whole(pub(crate) Import, pub(crate) Room);
 
 impl FromRequest<Arc<Shared>> for Whole {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
         let kind = kind(request.headers())?;
-        let (bytes, _room) = body_bytes(request, shared).await?;
+        let (bytes, room) = body_bytes(request, shared).await?;
         match kind {
-            Kind::Json => json(&bytes).map(Self),
+            Kind::Json => json(&bytes).map(|import| Self(import, room)),
             Kind::Text => match String::from_utf8(bytes.into()) {
-                Ok(text) => Ok(Self(Import { text, author: String::new() })),
+                Ok(text) => Ok(Self(Import { text, author: String::new() }, room)),
                 Err(_) => Err(Problem::bad_request("bad-body", "the body is not UTF-8")),
             },
             Kind::Unsaid => Err(unsupported("application/json or text/plain")),

@@ -39,6 +39,10 @@ pub struct Metrics {
     pub purges_dropped: IntCounter,
     /// Documents of which a cache has still to be told.
     pub purges_waiting: IntGauge,
+    /// Pieces of long work that are done for requests at the moment.
+    pub long_work: IntGauge,
+    /// Those that were begun.
+    pub long_work_begun: IntCounter,
     /// Pages of public documents that were made.
     pub pages_made: IntCounter,
     /// From a batch on the socket to its acknowledgement on the socket, in seconds.
@@ -86,6 +90,10 @@ pub(crate) enum Reason {
     Bodies,
     /// There was none among those of its user.
     UserBodies,
+    /// All places for long work were taken, and too many waited.
+    LongWork,
+    /// Those of its user were.
+    UserLongWork,
     /// What a request would write was longer than it may be: its operation, or the document then.
     TooLarge,
     /// More came over a socket before a hello than may.
@@ -97,7 +105,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 23] = [
         Self::Full,
         Self::Address,
         Self::Rate,
@@ -115,6 +123,8 @@ impl Reason {
         Self::LongBody,
         Self::Bodies,
         Self::UserBodies,
+        Self::LongWork,
+        Self::UserLongWork,
         Self::TooLarge,
         Self::Hello,
         Self::Farewell,
@@ -141,6 +151,8 @@ impl Reason {
             Self::LongBody => "long-body",
             Self::Bodies => "bodies",
             Self::UserBodies => "user-bodies",
+            Self::LongWork => "long-work",
+            Self::UserLongWork => "user-long-work",
             Self::TooLarge => "too-large",
             Self::Hello => "hello",
             Self::Farewell => "farewell",
@@ -179,6 +191,8 @@ impl Metrics {
             purges_given_up: purges.with_label_values(&["given-up"]),
             purges_dropped: purges.with_label_values(&["dropped"]),
             purges_waiting: IntGauge::new("quire_edge_purges_waiting", "Changes not told yet")?,
+            long_work: IntGauge::new("quire_edge_long_work", "Long work that is being done")?,
+            long_work_begun: IntCounter::new("quire_edge_long_work_total", "Long work begun")?,
             pages_made: IntCounter::new("quire_edge_pages_made_total", "Public pages made")?,
             refused: IntCounterVec::new(refused, &["reason"])?,
             tls_expires: IntGauge::new(
@@ -200,6 +214,8 @@ impl Metrics {
             metrics.refused.with_label_values(&[reason.label()]);
         }
         registry.register(Box::new(metrics.purges_waiting.clone()))?;
+        registry.register(Box::new(metrics.long_work.clone()))?;
+        registry.register(Box::new(metrics.long_work_begun.clone()))?;
         registry.register(Box::new(metrics.pages_made.clone()))?;
         Ok(metrics)
     }

@@ -20,6 +20,7 @@ pub mod doors;
 mod extract;
 mod headers;
 mod health;
+mod long;
 mod metrics;
 mod model;
 mod pages;

@@ -64,8 +64,12 @@ impl Problem {
 
     /// Refuses what a request would write: it is too long, which is counted.
     pub(crate) fn too_large(detail: &str) -> Self {
-        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
-        Self { reason: Some(Reason::TooLarge), ..problem }
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail).counted(Reason::TooLarge)
+    }
+
+    /// Says what it is counted under.
+    pub(crate) fn counted(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     /// Adds to what it says.

@@ -5,6 +5,7 @@ pub(in crate::edge) mod counted;
 pub(in crate::edge) mod opened;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod paces;
+pub(in crate::edge) mod places;
 
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -20,6 +21,7 @@ use crate::edge::port::remote::Remote;
 use crate::edge::tenants::counted::{Counted, Permit};
 use crate::edge::tenants::opened::{Held, Opened};
 use crate::edge::tenants::paces::Paces;
+use crate::edge::tenants::places::{Places, Whose};
 use crate::edge::{Config, Metrics};
 use crate::shares::{Coming, Share, Shares};
 use crate::task::cores;
@@ -66,6 +68,8 @@ pub struct Tenants {
     guesses: Paces,
     bytes: Paces,
     shares: Shares,
+    /// Where the long work of requests is done.
+    pub(in crate::edge) places: Places,
     metrics: Metrics,
     hash: RandomState,
 }
@@ -131,6 +135,7 @@ impl Tenants {
             guesses: Paces::new(config.address_requests_per_second.into()),
             bytes: Paces::new(config.user_bytes_per_second.as_u64()),
             shares: Shares::new(cores(), ON_WAY_BYTES_MAX),
+            places: Places::new(cores(), metrics),
             metrics: metrics.clone(),
             hash: RandomState::new(),
         }
@@ -151,6 +156,13 @@ impl Tenants {
             true => Tenant { key: rand::random(), kind: Kind::Nobody },
             false => Tenant { key: self.hash.hash_one(client(address)), kind: Kind::Address },
         }
+    }
+
+    /// Returns whose long work it is, what a caller asks for: of one that another node has let in,
+    /// nothing is known but the user.
+    pub(in crate::edge) fn whose(&self, tenant: Option<Tenant>, caller: &Caller) -> Whose {
+        let user = || caller.subject().map(|subject| self.hash.hash_one(subject));
+        tenant.map(|tenant| tenant.key).or_else(user)
     }
 
     /// Takes a place for a socket.

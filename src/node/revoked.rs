@@ -82,7 +82,8 @@ impl Followed {
     }
 
     async fn tell(&self, revoked: Arc<Revoked>, cut_off: bool) {
-        let read = Tasks::offload(move || read(&revoked)).await;
+        // What is offloaded may wait for what others ask for.
+        let read = Tasks::apart("revocations", move || read(&revoked)).await;
         let read = if cut_off { read.cut_off() } else { read };
         self.sender.send_if_modified(|told| {
             let new = **told != read;
@@ -227,6 +228,7 @@ mod tests {
     use crate::cluster::{
         Command, Founded, Operator, Order, REVOKED_BYTES_MAX, Record, Token, Void,
     };
+    use crate::task::without_free_threads;
     use crate::types::{Author, Offset, Timestamp};
 
     /// What the file is written to before it has its name.
@@ -279,6 +281,15 @@ mod tests {
         assert_eq!(news(&known, &control), None);
         assert_eq!(news(&Arc::new(Revoked::clone(&known)), &control), None);
         assert_eq!(news(&known, &Control::default()), None, "nothing is read yet");
+    }
+
+    #[test]
+    fn what_is_revoked_is_told_while_all_threads_work() {
+        let mut revoked = Revoked::default();
+        revoked.revoke(&id("j"), Timestamp(99), Timestamp(0)).unwrap();
+        let followed = Followed { sender: watch::Sender::default() };
+        without_free_threads(followed.tell(Arc::new(revoked), false));
+        assert!(stops(&followed.told(), "a", "j", 60));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod crowd;
 mod doors;
 mod doubt;
 mod erase;
+mod flood;
 mod forks;
 mod full_disk;
 mod guarded;

@@ -12,6 +12,7 @@ use crate::edge::api::Answer;
 use crate::edge::api::apply::{Edit, Placed, failed, placed};
 use crate::edge::api::tag::{Form, Tag};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing, Whole};
+use crate::edge::long::Long;
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
@@ -79,11 +80,20 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn text(
     doc: Doc,
+    long: Long,
     Asked(at): Asked<AtRev>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    match at.rev {
+        // It is at hand.
+        None => text_at(doc, None, headers).await,
+        Some(rev) => long.work(text_at(doc, Some(rev.0), headers)).await,
+    }
+}
+
+async fn text_at(doc: Doc, rev: Option<Revision>, headers: HeaderMap) -> Answer<Response> {
     let past = doc.existing(Right::Read).await?;
-    let (rev, head) = (at.rev.map_or(past.head(), |rev| rev.0), past.head());
+    let (rev, head) = (rev.unwrap_or(past.head()), past.head());
     past.check_revision(rev)?;
     let form = if prefers_text(&headers) { Form::Bare } else { Form::Json { head } };
     let tag = Tag { rev, form };
@@ -153,28 +163,38 @@ fn prefers_text(headers: &HeaderMap) -> bool {
 )]
 pub(crate) async fn import(
     doc: Doc,
+    long: Long,
     headers: HeaderMap,
     _: Asked<Nothing>,
-    Whole(Import { text, author }): Whole,
+    Whole(Import { text, author }, room): Whole,
 ) -> Answer<Made<Changed>> {
     let author = doc.author(&author)?;
-    let past = doc.past(Right::Read).await?;
-    let base = past.head();
-    if past.check_exists().is_ok() && Tag::unwanted(&headers, base) {
-        return Err(failed("If-None-Match names what is there: read it first"));
-    }
-    let mut placed = placed(&doc, &Tag::expected(&headers), base).await?;
-    if headers.contains_key(header::IF_NONE_MATCH) {
-        // Nothing may come in between.
-        placed = Placed::OnHead;
-    }
-    let (session, bytes) = (SessionId(rand::random()), text.len());
-    let op = leading_to(&past, text).await?;
-    let rev = Edit { session, author, base, op, bytes, placed }.write(&doc).await?;
+    let comparing = async move {
+        let past = doc.past(Right::Read).await?;
+        let base = past.head();
+        let exists = past.check_exists().is_ok();
+        if exists && Tag::unwanted(&headers, base) {
+            return Err(failed("If-None-Match names what is there: read it first"));
+        }
+        let mut placed = placed(&doc, &Tag::expected(&headers), base).await?;
+        if headers.contains_key(header::IF_NONE_MATCH) {
+            // Nothing may come in between.
+            placed = Placed::OnHead;
+        }
+        let (session, bytes) = (SessionId(rand::random()), text.len());
+        let op = leading_to(&past, text).await?;
+        // What waits for a place takes it, too.
+        drop(room);
+        let edit = Edit { session, author, base, op, bytes, placed };
+        Ok((doc, exists, edit))
+    };
+    // The log is not waited for at a place that others need.
+    let (doc, exists, edit) = long.work(comparing).await?;
+    let rev = edit.write(&doc).await?;
     let (tag, changed) = (Tag::newest(rev), Changed { rev: rev.0 });
-    match past.check_exists() {
-        Ok(()) => Ok(Made::changed(tag, changed)),
-        Err(_) => Ok(Made::created(doc.id, tag, changed)),
+    match exists {
+        true => Ok(Made::changed(tag, changed)),
+        false => Ok(Made::created(doc.id, tag, changed)),
     }
 }
 

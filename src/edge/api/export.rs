@@ -10,6 +10,7 @@ use crate::edge::api::tag::{Form, Tag};
 use crate::edge::api::versions::version_row;
 use crate::edge::api::{Answer, rows};
 use crate::edge::extract::{Asked, Doc, Fresh};
+use crate::edge::long::Long;
 use crate::edge::model::{Export, Exporting, Format, Named};
 use crate::edge::problem::Problem;
 use crate::types::Revision;
@@ -35,16 +36,33 @@ const PAGE_ROWS: usize = 1_000;
         (Export = "application/json"),
     )))
 )]
-pub(crate) async fn export(doc: Doc, Asked(asked): Asked<Exporting>) -> Answer<Response> {
+pub(crate) async fn export(
+    doc: Doc,
+    long: Long,
+    Asked(asked): Asked<Exporting>,
+) -> Answer<Response> {
     let format = asked.format.unwrap_or(Format::Text);
     if format != Format::Json && (asked.from.is_some() || asked.limit.is_some()) {
         let detail = "from and limit: only with format=json, which has a history";
         return Err(Problem::unfit("bad-query", detail));
     }
-    let (mut answer, ending) = match format {
-        Format::Text => (text(&doc, &asked, "text/plain; charset=utf-8").await?, "txt"),
-        Format::Markdown => (text(&doc, &asked, "text/markdown; charset=utf-8").await?, "md"),
-        Format::Json => (Fresh(all(&doc, &asked).await?).into_response(), "json"),
+    let exporting = async move {
+        let (answer, noted) = match format {
+            Format::Text => text(&doc, &asked, "text/plain; charset=utf-8").await?,
+            Format::Markdown => text(&doc, &asked, "text/markdown; charset=utf-8").await?,
+            Format::Json => all(&doc, &asked).await?,
+        };
+        Ok((doc, answer, noted))
+    };
+    let (doc, mut answer, noted) = long.work(exporting).await?;
+    // The log is not waited for at a place that others need.
+    if let Some(rev) = noted {
+        doc.note_export(rev).await?;
+    }
+    let ending = match format {
+        Format::Text => "txt",
+        Format::Markdown => "md",
+        Format::Json => "json",
     };
     let name = format!("attachment; filename=\"{}.{ending}\"", doc.id);
     let name = HeaderValue::from_str(&name).expect("a document's id is visible ASCII");
@@ -52,25 +70,25 @@ pub(crate) async fn export(doc: Doc, Asked(asked): Asked<Exporting>) -> Answer<R
     Ok(answer)
 }
 
-async fn text(doc: &Doc, asked: &Exporting, kind: &'static str) -> Answer<Response> {
+/// What is answered, and the export of which revision is noted before.
+type Exported = (Response, Option<Revision>);
+
+async fn text(doc: &Doc, asked: &Exporting, kind: &'static str) -> Answer<Exported> {
     let past = doc.existing(Right::Read).await?;
     let rev = asked.rev.map_or(past.head(), |rev| rev.0);
     let mut answer = bare(past.text_at(rev).await?, kind);
-    doc.note_export(rev).await?;
     let tag = Tag { rev, form: Form::Bare };
     answer.headers_mut().insert(header::ETAG, tag.value());
-    Ok(answer)
+    Ok((answer, Some(rev)))
 }
 
-async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
+async fn all(doc: &Doc, asked: &Exporting) -> Answer<Exported> {
     let rows_max = rows(asked.limit, PAGE_ROWS, PAGE_ROWS)?;
     let past = doc.existing(Right::History).await?;
     let rev = asked.rev.map_or(past.head(), |rev| rev.0);
     past.check_revision(rev)?;
     // Who has the history from its beginning has the text as well.
-    if asked.from.is_none_or(|from| from.0 <= past.oldest().next()) {
-        doc.note_export(rev).await?;
-    }
+    let is_whole = asked.from.is_none_or(|from| from.0 <= past.oldest().next());
     let (text, versions) = match asked.from {
         Some(_) => (None, None),
         None => {
@@ -81,12 +99,13 @@ async fn all(doc: &Doc, asked: &Exporting) -> Answer<Export> {
     let from = asked.from.map_or(Revision(1), |from| from.0);
     let mut page = past.page(from, rows_max).await?;
     page.rows.retain(|row| row.rev <= rev);
-    Ok(Export {
+    let export = Export {
         doc: doc.id.to_string(),
         rev: rev.0,
         text,
         versions,
         revisions: page.rows.into_iter().map(revision_row).collect(),
         next: page.next.filter(|next| *next <= rev).map(|next| next.0),
-    })
+    };
+    Ok((Fresh(export).into_response(), is_whole.then_some(rev)))
 }

@@ -11,6 +11,7 @@ use crate::edge::api::tag::Tag;
 use crate::edge::api::versions::version_row;
 use crate::edge::api::{Answer, page, rows, spelled};
 use crate::edge::extract::{Asked, Body, Doc, Fresh, Made, Nothing};
+use crate::edge::long::Long;
 use crate::edge::model::{
     Between, BlameBody, Blaming, Changed, Cut, CutBody, Difference, History, HunkRow, Listing,
     Named, Restore, RevisionRow, Span, VerifyBody,
@@ -30,17 +31,24 @@ const PAGE_PIECES: (usize, usize) = (1_000, 10_000);
     responses((status = 200, description = "A page of them, and all named versions",
         body = History))
 )]
-pub(crate) async fn history(doc: Doc, Asked(listing): Asked<Listing>) -> Answer<Fresh<History>> {
+pub(crate) async fn history(
+    doc: Doc,
+    long: Long,
+    Asked(listing): Asked<Listing>,
+) -> Answer<Fresh<History>> {
     let rows = rows(listing.limit, PAGE_ROWS.0, PAGE_ROWS.1)?;
-    let past = doc.existing(Right::History).await?;
-    let from = listing.from.map_or(Revision(1), |from| from.0);
-    let page = past.page(from, rows).await?;
-    Ok(Fresh(History {
-        head: past.head().0,
-        revisions: page.rows.into_iter().map(revision_row).collect(),
-        versions: past.versions().iter().map(version_row).collect(),
-        next: page.next.map(|rev| rev.0),
-    }))
+    let listed = async move {
+        let past = doc.existing(Right::History).await?;
+        let from = listing.from.map_or(Revision(1), |from| from.0);
+        let page = past.page(from, rows).await?;
+        Ok(Fresh(History {
+            head: past.head().0,
+            revisions: page.rows.into_iter().map(revision_row).collect(),
+            versions: past.versions().iter().map(version_row).collect(),
+            next: page.next.map(|rev| rev.0),
+        }))
+    };
+    long.work(listed).await
 }
 
 pub(in crate::edge::api) fn revision_row(row: Row) -> RevisionRow {
@@ -60,12 +68,19 @@ pub(in crate::edge::api) fn revision_row(row: Row) -> RevisionRow {
     get, path = "/v1/docs/{doc}/blame", tag = "history", params(Named, Blaming),
     responses((status = 200, description = "A page of pieces", body = BlameBody))
 )]
-pub(crate) async fn blame(doc: Doc, Asked(asked): Asked<Blaming>) -> Answer<Fresh<BlameBody>> {
+pub(crate) async fn blame(
+    doc: Doc,
+    long: Long,
+    Asked(asked): Asked<Blaming>,
+) -> Answer<Fresh<BlameBody>> {
     let rows = rows(asked.limit, PAGE_PIECES.0, PAGE_PIECES.1)?;
-    let past = doc.existing(Right::History).await?;
-    let rev = asked.rev.map_or(past.head(), |rev| rev.0);
-    let (spans, next) = page(past.blame(rev).await?, asked.from, rows);
-    Ok(Fresh(BlameBody { rev: rev.0, spans: spans.into_iter().map(span).collect(), next }))
+    let blamed = async move {
+        let past = doc.existing(Right::History).await?;
+        let rev = asked.rev.map_or(past.head(), |rev| rev.0);
+        let (spans, next) = page(past.blame(rev).await?, asked.from, rows);
+        Ok(Fresh(BlameBody { rev: rev.0, spans: spans.into_iter().map(span).collect(), next }))
+    };
+    long.work(blamed).await
 }
 
 fn span(blamed: Blamed) -> Span {
@@ -83,11 +98,20 @@ fn span(blamed: Blamed) -> Span {
     get, path = "/v1/docs/{doc}/diff", tag = "history", params(Named, Between),
     responses((status = 200, description = "A page of pieces", body = Difference))
 )]
-pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Fresh<Difference>> {
+pub(crate) async fn diff(
+    doc: Doc,
+    long: Long,
+    Asked(between): Asked<Between>,
+) -> Answer<Fresh<Difference>> {
     let rows = rows(between.limit, PAGE_PIECES.0, PAGE_PIECES.1)?;
-    let past = doc.existing(Right::History).await?;
-    let (from, to) = (between.from.0, between.to.map_or(past.head(), |to| to.0));
-    let (_, hunks) = past.diff(from, to).await?;
+    let from = between.from.0;
+    let compared = async move {
+        let past = doc.existing(Right::History).await?;
+        let to = between.to.map_or(past.head(), |to| to.0);
+        let (_, hunks) = past.diff(from, to).await?;
+        Ok((to, page(hunks, between.piece, rows)))
+    };
+    let (to, (hunks, next)) = long.work(compared).await?;
     let row = |Hunk { kind, text }| {
         let kind = match kind {
             HunkKind::Same => "same",
@@ -96,7 +120,6 @@ pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Fre
         };
         HunkRow { kind, text }
     };
-    let (hunks, next) = page(hunks, between.piece, rows);
     let hunks = hunks.into_iter().map(row).collect();
     Ok(Fresh(Difference { from: from.0, to: to.0, hunks, next }))
 }
@@ -109,12 +132,16 @@ pub(crate) async fn diff(doc: Doc, Asked(between): Asked<Between>) -> Answer<Fre
 pub(crate) async fn verify(
     State(shared): State<Arc<Shared>>,
     doc: Doc,
+    long: Long,
     _: Asked<Nothing>,
 ) -> Answer<Fresh<VerifyBody>> {
-    doc.existing(Right::History).await?;
-    let rebuilt = shared.router.rebuild(&doc.id).await?;
-    let past = doc.existing(Right::History).await?;
-    let verified = past.verify((rebuilt.head(), rebuilt.text())).await?;
+    let verified = async move {
+        doc.existing(Right::History).await?;
+        let rebuilt = shared.router.rebuild(&doc.id).await?;
+        let past = doc.existing(Right::History).await?;
+        Ok(past.verify((rebuilt.head(), rebuilt.text())).await?)
+    };
+    let verified = long.work(verified).await?;
     Ok(Fresh(VerifyBody {
         rev: verified.rev.0,
         text_hash: format!("{:016x}", verified.text_hash),
@@ -133,14 +160,19 @@ pub(crate) async fn verify(
 )]
 pub(crate) async fn restore(
     doc: Doc,
+    long: Long,
     _: Asked<Nothing>,
     Body(restore): Body<Restore>,
 ) -> Answer<Made<Changed>> {
-    let past = doc.existing(Right::History).await?;
-    let (base, rev) = (past.head(), restore.rev.0);
-    Doc::check_named(&past, rev)?;
-    let text = past.text_at(rev).await?;
-    let op = leading_to(&past, text).await?;
+    let rev = restore.rev.0;
+    let comparing = async move {
+        let past = doc.existing(Right::History).await?;
+        Doc::check_named(&past, rev)?;
+        let text = past.text_at(rev).await?;
+        let op = leading_to(&past, text).await?;
+        Ok((doc, past.head(), op))
+    };
+    let (doc, base, op) = long.work(comparing).await?;
     let author = doc.author(&restore.author)?;
     let rev = doc.write(Write::Restore { author, base, op, rev }).await?;
     Ok(Made::changed(Tag::newest(rev), Changed { rev: rev.0 }))

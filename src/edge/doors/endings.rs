@@ -127,7 +127,8 @@ impl Endings {
             }
             written
         };
-        if let Err(error) = Tasks::offload(write).await {
+        // One at a time, and whoever signs out waits for nothing that others ask for.
+        if let Err(error) = Tasks::apart("sign-outs", write).await {
             warn!(%error, "not written down who has signed out: is the disk full?");
         }
     }
@@ -190,6 +191,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::task::without_free_threads;
 
     fn login(number: usize) -> LoginId {
         LoginId((number as u128).to_be_bytes())
@@ -217,6 +219,15 @@ mod tests {
         drop((one, other));
         assert!(endings.known.lock().open.is_empty(), "nothing is left of what has gone");
         assert!(is_over(&endings.bind(login(1))));
+    }
+
+    #[test]
+    fn it_is_written_down_while_all_threads_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let endings = Endings::open(folder.path(), &node("a")).unwrap();
+        without_free_threads(endings.end(vec![login(1)]));
+        drop(endings);
+        assert!(Endings::open(folder.path(), &node("a")).unwrap().has(login(1)));
     }
 
     #[tokio::test]
