@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use quire::client::{Document, Options};
 use quire::text::Operation;
 use quire::types::DocId;
+use reqwest::{Method, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -54,11 +55,21 @@ const SECONDS: u64 = 10;
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// The hostile, by what they do.
-const NOISE: [(&str, u64); 6] =
-    [("small", 150), ("large", 50), ("slow", 100), ("knock", 75), ("garbage", 75), ("silent", 50)];
+const NOISE: [(&str, u64); 7] = [
+    ("small", 130),
+    ("large", 40),
+    ("slow", 90),
+    ("knock", 70),
+    ("garbage", 70),
+    ("silent", 50),
+    ("history", 50),
+];
 
 /// The text of a large edit: nearly all that one may have.
 const LARGE: usize = 250 << 10;
+
+/// How many lines a text has whose history is read: about a megabyte.
+const LINES: usize = 60_000;
 
 /// What is measured at the moment: the quiet node, the node while another one of the machine is
 /// noisy, the noisy node, or nothing.
@@ -261,8 +272,9 @@ async fn noise(words: &[String]) {
         for number in 0..count {
             let doc = match *name {
                 // They read what is written most.
-                "slow" => docs[200 + usize::try_from(number).expect("short") % 50].clone(),
+                "slow" => docs[200 + usize::try_from(number).expect("short") % 40].clone(),
                 "large" => docs[200 + usize::try_from(number).expect("short")].clone(),
+                "history" => docs[300 + usize::try_from(number).expect("short")].clone(),
                 _ => docs[usize::try_from(number).expect("short")].clone(),
             };
             hostile.spawn(annoy(kind, address, (doc, number % users), done.clone()));
@@ -294,6 +306,10 @@ async fn hostility(
     (doc, user): (&DocId, u64),
     done: &AtomicU64,
 ) -> Result<(), String> {
+    if kind == "history" {
+        let read = read_on(&format!("http://{address}/v1/docs/{doc}"), user, done).await;
+        return read.map_err(|error| error.to_string());
+    }
     let mut line = Line::open(address).await;
     line.send(knock(doc, user).as_bytes()).await?;
     if line.answered().await?.is_none_or(|(status, _)| status != 101) {
@@ -332,6 +348,34 @@ fn knock(doc: &DocId, user: u64) -> String {
          upgrade: websocket\r\nsec-websocket-version: 13\r\n\
          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
+}
+
+/// Has two texts compared, and the document verified, as fast as it is answered.
+async fn read_on(url: &str, user: u64, done: &AtomicU64) -> reqwest::Result<()> {
+    let client = reqwest::Client::new();
+    let ask = async |method: Method, path: &str, body: String| {
+        let asked = client.request(method, format!("{url}{path}")).body(body);
+        let asked = asked.header("forwarded", format!("for=192.0.2.{}", 1 + user));
+        let answer = asked.header("content-type", "text/plain").send().await?;
+        let status = answer.status();
+        // To its end, so that the connection goes on.
+        answer.bytes().await.map(|_| status)
+    };
+    loop {
+        for path in ["/diff?from=1&to=2&limit=1", "/verify"] {
+            match ask(Method::GET, path, String::new()).await? {
+                StatusCode::OK => drop(done.fetch_add(1, Ordering::Relaxed)),
+                StatusCode::NOT_FOUND => drop(ask(Method::PUT, "", lines()).await?),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Returns lines in no order: to compare them takes as much work as a comparison may.
+fn lines() -> String {
+    let line = |_| format!("line {:011}\n", rand::random_range(0..5_000));
+    (0..LINES).map(line).collect()
 }
 
 fn text(payload: &[u8]) -> Vec<u8> {
