@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::edge::Remote;
-use crate::edge::doors::Refused;
+use crate::edge::doors::{Caller, Refused};
 use crate::edge::metrics::Reason;
 use crate::edge::port::activity::Activity;
 use crate::edge::problem::Problem;
@@ -36,6 +36,8 @@ pub(crate) struct Room {
 ///
 /// It is paid for by whom the request counts for, where that is known: another node that carries
 /// it has paid already. What comes too fast waits unread, and for as long its time does not run.
+/// Nothing is done with it where its sender may not stay until it has come: this is the one way to
+/// a body, and what was waited for before it, a turn and the document, counts as well.
 pub(crate) async fn body_bytes(
     request: Request,
     shared: &Arc<Shared>,
@@ -48,13 +50,15 @@ pub(crate) async fn body_bytes(
     let from = request.extensions().get::<Remote>().map(|remote| remote.address);
     let room = room(bytes.min(most), (tenant, from), shared)?;
     let activity = request.extensions().get::<Arc<Activity>>().cloned();
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::anonymous);
     let pieces = request.into_body().into_data_stream();
     let charge = |bytes| {
         // What waits here is no connection that nobody uses.
         activity.iter().for_each(|activity| activity.ask());
         tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared))
     };
-    match whole(pieces, most, shared.config.body_timeout, charge).await {
+    let reading = whole(pieces, most, shared.config.body_timeout, charge);
+    match shared.doors.as_long_as_let_in(&caller, reading).await? {
         Ok(bytes) => Ok((bytes, room)),
         Err(Cut::Late) => {
             refused(shared, Reason::SlowBody, from);

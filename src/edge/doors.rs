@@ -21,6 +21,7 @@ pub(in crate::edge) mod stay;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -221,6 +222,33 @@ impl Doors {
         let Self::Guarded(guard) = self else { return Ok(()) };
         let sent = headers.get(CSRF_HEADER).and_then(|sent| sent.to_str().ok());
         guard.check_csrf(caller, headers, sent)
+    }
+
+    /// Waits for the rest of a request, for no longer than its caller may stay; whether they may
+    /// still is judged once more when it has come.
+    ///
+    /// # Errors
+    /// [`Refused`], where what they were let in by is over.
+    pub(in crate::edge) async fn as_long_as_let_in<T>(
+        &self,
+        caller: &Caller,
+        rest: impl Future<Output = T>,
+    ) -> Result<T, Refused> {
+        let mut stay = self.stay(caller);
+        let come = tokio::select! {
+            biased;
+            over = stay.ended() => Err(over),
+            rest = rest => Ok(rest),
+        };
+        // No timer tells of a clock that was put right, or of a machine that has slept.
+        let over = match (come, stay.ended().now_or_never()) {
+            (Ok(rest), None) => return Ok(rest),
+            (Ok(_), Some(over)) | (Err(over), _) => over,
+        };
+        Err(match self {
+            Self::Open(_) => over,
+            Self::Guarded(guard) => guard.refuse(over),
+        })
     }
 
     /// Returns what tells when a caller has to go.

@@ -18,6 +18,7 @@ mod flood;
 mod forks;
 mod full_disk;
 mod guarded;
+mod halves;
 mod hangup;
 mod heads;
 mod history;

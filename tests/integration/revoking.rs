@@ -280,7 +280,7 @@ async fn sent_away(cluster: &Cluster, sockets: &mut [Raw], (doc, token): (&str, 
 }
 
 /// Returns the id that a token has.
-fn token_id(token: &str) -> String {
+pub(crate) fn token_id(token: &str) -> String {
     let payload = token.split('.').nth(1).expect("it has three parts");
     let payload = URL_SAFE_NO_PAD.decode(payload).expect("it is encoded");
     let payload: Value = serde_json::from_slice(&payload).expect("JSON");
