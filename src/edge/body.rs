@@ -19,8 +19,8 @@ use crate::edge::metrics::Reason;
 use crate::edge::port::activity::Activity;
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
-use crate::edge::tenants::{BodyPermit, Tenant};
 use crate::edge::trail::turned_away;
 
 /// When a request may come again that finds no room for its body.
@@ -29,7 +29,7 @@ const ROOM_RETRY: Duration = Duration::from_secs(1);
 /// The room that a body takes until it is dropped, among all bodies and among those of its tenant.
 pub(crate) struct Room {
     _all: OwnedSemaphorePermit,
-    _own: BodyPermit,
+    _own: Permit<u64>,
 }
 
 /// Reads a body, and returns the room that it takes among all bodies.

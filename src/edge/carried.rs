@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request as Asked, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -156,9 +156,13 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let content_type = kind_of(request.headers());
     let headers = carried(request.headers(), &ASKED);
-    let body = match body_bytes(request, &shared).await {
-        Ok((body, _room)) => Blob(body),
-        Err(problem) => return problem.into_response(),
+    // What only asks has none that is read.
+    let body = match request.method().is_safe() {
+        true => Blob(Bytes::new()),
+        false => match body_bytes(request, &shared).await {
+            Ok((body, _room)) => Blob(body),
+            Err(problem) => return problem.into_response(),
+        },
     };
     let carried = Request { method: method.to_string(), target, content_type, headers, who, body };
     match shared.router.carry(&owner, carried).await {

@@ -224,6 +224,19 @@ impl Doors {
         guard.check_csrf(caller, headers, sent)
     }
 
+    /// Refuses somebody who has shown nothing what changes something: a document lets all read it
+    /// at most.
+    ///
+    /// # Errors
+    /// [`Refused::Nobody`].
+    pub(in crate::edge) fn check_known(&self, caller: &Caller) -> Result<(), Refused> {
+        match (self, &caller.principal) {
+            (Self::Guarded(guard), Principal::Anonymous) => Err(guard.refuse(Refused::Nobody)),
+            (Self::Guarded(_), Principal::Known { .. } | Principal::Anybody)
+            | (Self::Open(_), _) => Ok(()),
+        }
+    }
+
     /// Waits for the rest of a request, for no longer than its caller may stay; whether they may
     /// still is judged once more when it has come.
     ///

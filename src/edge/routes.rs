@@ -16,7 +16,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::edge::api::documents::{create, import, text};
 use crate::edge::carried::carry;
-use crate::edge::doors::layer::{admit, at_a_rate, own_pages};
+use crate::edge::doors::layer::{admit, at_a_rate, known_writers, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::metrics::Reason;
@@ -93,6 +93,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .route("/auth/session", get(login::session).post(login::sign_in).route_layer(rate.clone()))
         .method_not_allowed_fallback(no_method);
     let documents = documents(shared.clone())
+        .layer(from_fn_with_state(shared.clone(), known_writers))
         .layer(written_down)
         .layer(from_fn_with_state(shared.clone(), admit));
     let unasked = Routes::new()

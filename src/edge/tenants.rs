@@ -58,9 +58,8 @@ enum Kind {
 pub struct Tenants {
     sockets: Counted<u64>,
     documents: Opened,
-    /// The room of their bodies, in KiB. Bodies are read before it is known whether whoever sends
-    /// them may: all those of whom nothing is known have the room of one user together.
-    bodies: Counted<Option<u64>>,
+    /// The room of their bodies, in KiB.
+    bodies: Counted<u64>,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -73,9 +72,6 @@ pub struct Tenants {
     metrics: Metrics,
     hash: RandomState,
 }
-
-/// What a body of a tenant takes of the room.
-pub(in crate::edge) type BodyPermit = Permit<Option<u64>>;
 
 /// Why a tenant gets nothing more, and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -192,12 +188,11 @@ impl Tenants {
     }
 
     /// Takes room for a body of so many KiB.
-    pub(in crate::edge) fn body(&self, tenant: Tenant, kib: usize) -> Result<BodyPermit, Spent> {
-        match tenant.kind {
-            Kind::Nobody => Ok(Permit::free()),
-            Kind::User => self.bodies.take_many(&Some(tenant.key), kib).ok_or(Spent::Bodies),
-            Kind::Address => self.bodies.take_many(&None, kib).ok_or(Spent::Bodies),
+    pub(in crate::edge) fn body(&self, tenant: Tenant, kib: usize) -> Result<Permit<u64>, Spent> {
+        if tenant.kind == Kind::Nobody {
+            return Ok(Permit::free());
         }
+        self.bodies.take_many(&tenant.key, kib).ok_or(Spent::Bodies)
     }
 
     /// Tells whether credentials that come from an address are looked at.

@@ -65,7 +65,7 @@ impl Half {
         Self { stream, rest: rest.to_owned(), what }
     }
 
-    /// Checks that it is refused as whoever comes now is, and not before.
+    /// Checks that it is refused as whoever comes now is.
     async fn is_refused(&mut self, who: &str) {
         let answer = rest(&mut self.stream).await;
         assert_eq!(statuses(&answer), [401], "{}: {answer}", self.what);
@@ -180,4 +180,34 @@ async fn what_comes_when_its_token_has_expired_is_not_applied() {
         assert_eq!(statuses(&rest(&mut stream).await), [200], "{} {}", write.0, write.1);
     }
     node.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_shows_nothing_is_answered_before_a_body_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::with(&["a", "b", "c"], tokens(folder.path())).await;
+    for node in &cluster.nodes {
+        for (method, path) in [
+            ("PUT", DOC),
+            ("POST", DOC),
+            ("DELETE", DOC),
+            ("PATCH", DOC),
+            ("PUT", "/v1/docs/notes/rights"),
+            ("POST", "/v1/docs/notes/ops"),
+            ("POST", "/v1/docs/notes/undelete"),
+            // What only asks has no body.
+            ("GET", DOC),
+        ] {
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+                 content-length: 33554432\r\n\r\n"
+            );
+            let answer = rest(&mut say(node.address, head.as_bytes()).await).await;
+            assert_eq!(statuses(&answer), [401], "{method} {path}: {answer}");
+            assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+            assert!(answer.contains(r#""code":"unauthenticated""#), "{answer}");
+        }
+        let counted = metric(node, "quire_auth_refused_total{reason=\"nobody\"} ").await;
+        assert_eq!(counted, 7);
+    }
 }

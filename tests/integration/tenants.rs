@@ -250,6 +250,53 @@ async fn a_body_that_finds_no_room_among_all_is_put_off() {
 }
 
 #[tokio::test]
+async fn whoever_shows_nothing_finds_out_before_room_for_a_body_is_looked_for() {
+    let (_folder, node) = limited(|config| {
+        config.edge.body_bytes_max = ByteSize::mib(1);
+        config.edge.bodies_bytes_max = ByteSize::mib(1);
+    })
+    .await;
+    let head = |who: &str| {
+        format!(
+            "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\n{who}content-length: 1048576\r\n\
+             expect: 100-continue\r\n\r\n"
+        )
+    };
+    let eve = format!("authorization: Bearer {}\r\n", hour("eve", &[("b", "write")]));
+    let mut all = say(node.address, head(&eve).as_bytes()).await;
+    until(&mut all, "100 Continue").await;
+    until(&mut say(node.address, head("").as_bytes()).await, "401 Unauthorized").await;
+    assert_eq!(refused(&node, "bodies").await, 0);
+    drop(all);
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn bodies_from_one_address_leave_room_for_those_from_others() {
+    let node = node(|config| {
+        behind_a_proxy(config);
+        config.edge.body_bytes_max = ByteSize::mib(1);
+        config.edge.bodies_bytes_max = ByteSize::mib(4);
+    })
+    .await;
+    let announce = async |address: &str, wanted: &str| {
+        let head = format!(
+            "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {address}\r\n\
+             content-length: 1048576\r\nexpect: 100-continue\r\n\r\n"
+        );
+        let mut stream = say(node.address, head.as_bytes()).await;
+        until(&mut stream, wanted).await;
+        stream
+    };
+    let one = announce("198.51.100.1", "100 Continue").await;
+    announce("198.51.100.1", "429 Too Many Requests").await;
+    let other = announce("198.51.100.2", "100 Continue").await;
+    refusals(&node, "user-bodies", 1).await;
+    drop((one, other));
+    node.stop().await.expect("it stops");
+}
+
+#[tokio::test]
 async fn who_is_told_to_go_and_goes_on_is_cut_off() {
     let (_folder, node) = limited(|config| {
         config.edge.hello_bytes_max = ByteSize::kib(1);

@@ -65,6 +65,22 @@ pub(in crate::edge) async fn admit(
     }
 }
 
+/// Refuses what changes a document where nobody has shown who they are: before its body is read,
+/// and before the document is opened.
+pub(in crate::edge) async fn known_writers(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !request.method().is_safe()
+        && let Err(refused) = shared.doors.check_known(&caller)
+    {
+        return refused.into_response();
+    }
+    next.run(request).await
+}
+
 /// Has credentials judged. Where too many of their address were refused, no token and no ticket is:
 /// guessing is slow, and costs no more than that. A login is opened all the same, which costs
 /// little: whoever shares an address with somebody who guesses goes on.

@@ -54,10 +54,8 @@ async fn a_document_says_who_may_do_what_and_who_asks_is_held_to_it() {
     ] {
         mia.ask(method, path, body).await.problem(403, "forbidden");
         let told = nobody.send(method, path, &[("content-type", "application/json")], "").await;
-        if method == "GET" || method == "DELETE" {
-            assert_eq!(told.header("www-authenticate"), "Bearer", "{path}");
-            told.problem(401, "unauthenticated");
-        }
+        assert_eq!(told.header("www-authenticate"), "Bearer", "{path}");
+        told.problem(401, "unauthenticated");
     }
     let all = json!({"owner": "olga", "public": true,
         "members": {"mia": ["read", "write"], "max": ["read", "write", "history", "admin"]}});
