@@ -39,26 +39,26 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 pub(crate) async fn held_to_the_table(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let row = matched.and_then(|path| find(path.as_str())).unwrap_or(&ELSEWHERE);
-    let secure = is_secure(&request);
+    let to = request.extensions().get::<Remote>().copied();
     let mut answer = next.run(request).await;
-    let status = answer.status();
-    dress(answer.headers_mut(), row, status);
-    if secure {
-        let value = HeaderValue::from_static(TLS_ONLY);
-        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
-    }
+    answer_with(&mut answer, row, to);
     answer
 }
 
-/// Gives an answer its headers that no route has given.
-pub(crate) fn of_a_refusal(answer: &mut Response) {
-    let status = answer.status();
-    dress(answer.headers_mut(), &ELSEWHERE, status);
+/// Gives an answer that no route has given its headers.
+pub(crate) fn of_a_refusal(answer: &mut Response, to: Remote) {
+    answer_with(answer, &ELSEWHERE, Some(to));
 }
 
-/// Tells whether a request came over TLS, to this port or to a proxy that is trusted to say so.
-fn is_secure(request: &Request) -> bool {
-    request.extensions().get::<Remote>().is_some_and(|peer| peer.secure)
+/// Gives an answer its headers, and where it goes over TLS, from this port or from a proxy that is
+/// trusted to say so, for how long to come so again.
+fn answer_with(answer: &mut Response, row: &Row, to: Option<Remote>) {
+    let status = answer.status();
+    dress(answer.headers_mut(), row, status);
+    if to.is_some_and(|peer| peer.secure) {
+        let value = HeaderValue::from_static(TLS_ONLY);
+        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
 }
 
 fn dress(headers: &mut HeaderMap, row: &Row, status: StatusCode) {

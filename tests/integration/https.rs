@@ -189,6 +189,17 @@ async fn who_comes_over_tls_is_to_come_so_again() {
             stream.write_all(ask.as_bytes()).await.expect("it is open");
             assert_eq!(hsts(&rest(&mut stream).await), ["max-age=31536000"], "{path}");
         }
+        // No route is asked: there are two hosts, a name and a password, or no host.
+        for (target, host) in
+            [("/livez", "localhost\r\nHost: evil"), ("/livez", "u:p@localhost"), ("*", "a b")]
+        {
+            let mut stream = site.dial(&["http/1.1"], &[version]).await.expect("they agree");
+            let ask = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await.expect("it is open");
+            let answer = rest(&mut stream).await;
+            assert_eq!(statuses(&answer), [400], "{host}: {answer}");
+            assert_eq!(hsts(&answer), ["max-age=31536000"], "{host}");
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use axum::Router as Routes;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+    request::Parts,
 };
 use axum::response::IntoResponse;
 use hyper::service::Service;
@@ -58,7 +59,7 @@ impl Entry {
                 turned_away(&self.metrics, Reason::Head, self.peer.address);
                 is_last = true;
                 let mut answer = problem.into_response();
-                headers::of_a_refusal(&mut answer);
+                headers::of_a_refusal(&mut answer, self.client(&head.headers));
                 Ok(answer)
             }
         };
@@ -73,13 +74,18 @@ impl Entry {
         Ok(answer)
     }
 
+    /// Returns who a request comes from: a proxy that is trusted says for whom it speaks.
+    fn client(&self, headers: &HeaderMap) -> Remote {
+        let trusted = &self.config.trusted_proxies;
+        if !trusted.contain(self.peer.address) {
+            return self.peer;
+        }
+        forwarded::client(self.peer, headers, self.config.proxy_header, trusted)
+    }
+
     /// Has a request carry who it comes from, and what keeps its place.
     async fn introduce(&self, head: &mut Parts) {
-        let mut peer = self.peer;
-        let trusted = &self.config.trusted_proxies;
-        if trusted.contain(peer.address) {
-            peer = forwarded::client(peer, &head.headers, self.config.proxy_header, trusted);
-        }
+        let (peer, trusted) = (self.client(&head.headers), &self.config.trusted_proxies);
         forwarded::strip(&mut head.headers);
         let mut admitted = self.admitted.clone();
         // A connection is counted under its own address. One that becomes a socket of somebody
@@ -160,7 +166,6 @@ mod tests {
     use std::net::IpAddr;
 
     use axum::body::to_bytes;
-    use axum::http::HeaderMap;
     use futures_util::future::join_all;
     use prometheus::{Histogram, HistogramOpts};
 
