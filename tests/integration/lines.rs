@@ -13,6 +13,7 @@ use crate::doors::{At, Browser, SECRET, bearer, hour, knock, token};
 use crate::inner::PATIENCE;
 use crate::raw::{Raw, hello};
 use crate::server::{Server, free_port, quire};
+use crate::slow::metric_at;
 
 const CLIENT: &str = "198.51.100.7";
 
@@ -87,6 +88,12 @@ impl Watched {
         let given = reqwest::Client::new().post(format!("http://{}/v1/commands", self.admin));
         let given = given.body(json!({ "by": "ada", "ask": ask }).to_string()).send().await;
         assert!(given.expect("it answers").status().is_success());
+    }
+
+    /// Returns how often somebody was refused for a reason.
+    async fn refusals(&self, reason: &str) -> u64 {
+        let row = format!("quire_auth_refused_total{{reason=\"{reason}\"}} ");
+        metric_at(self.at.0, &row).await
     }
 
     /// Returns what the lines say that have come since it was asked before.
@@ -273,6 +280,11 @@ async fn every_kind_of_refused_entry_leaves_one_line() {
         let asking = async || ask(&nobody, (Method::POST, "/auth/session"), header).await;
         watched.refused(&format!("not signed in {reason}"), asking).await;
     }
+    let twice = &[cookie("x"), cookie("y")];
+    let counted = watched.refusals("cookies").await;
+    let asking = async || ask(&nobody, (Method::GET, "/auth/session"), twice).await;
+    watched.refused("not signed in cookies", asking).await;
+    assert!(watched.refusals("cookies").await > counted);
     sockets(&watched, &anna.1, &eve.1).await;
     let how = (Method::DELETE, "/auth/session", &Value::Null);
     let answer = watched.ask(&browser, how, &[csrf(&browser)]).await;

@@ -1,5 +1,6 @@
 //! Clients whose sockets do not take their data: caught up without a gap, then sent away.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,11 @@ async fn write(writer: &mut Raw, from: u64) {
 }
 
 pub(crate) async fn metric(node: &Node, name: &str) -> u64 {
-    let answer = reqwest::get(format!("http://{}/metrics", node.address)).await;
+    metric_at(node.address, name).await
+}
+
+pub(crate) async fn metric_at(address: SocketAddr, name: &str) -> u64 {
+    let answer = reqwest::get(format!("http://{address}/metrics")).await;
     let text = answer.expect("it answers").text().await.expect("it is text");
     // A row with labels is there once it counts something.
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -66,22 +66,24 @@ pub(in crate::edge) async fn session(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Doors::Guarded(guard) = &*shared.doors else { return Ok(open()) };
-    let (cookies, now) = (Cookies::read(&headers)?, guard.verifier.clock.now());
-    // Who only asks is not refused.
-    let Some(cookie) = cookies.login() else { return Err(Refused::Nobody) };
+    let now = guard.verifier.clock.now();
     let opening = async {
+        let cookies = Cookies::read(&headers).map_err(|bad| guard.refuse(bad))?;
+        let Some(cookie) = cookies.login() else { return Ok(None) };
         let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
-        guard.check_login(&opened.login).map(|()| opened)
+        guard.check_login(&opened.login).map(|()| Some((opened, cookies)))
     };
     let from = remote.map(|Extension(remote)| remote);
     let told = |refused: &Refused| not_signed_in(&shared.metrics.lines, *refused, address);
     let opened = judged(&shared, (from, false), opening).await.inspect_err(told)?;
+    // Who only asks is not refused.
+    let Some((opened, cookies)) = opened else { return Err(Refused::Nobody) };
     let login = opened.login;
     let csrf = cookies.csrf().unwrap_or_default();
     if !opened.renew && guard.csrf.lasts(csrf, login.id, now) {
         return Ok(Fresh(guard.told(&login)).into_response());
     }
-    guard.answer(&login)
+    guard.answer(&login).inspect_err(told)
 }
 
 /// Answers `DELETE /auth/session`: the browser forgets its login, and what that has opened
