@@ -20,6 +20,10 @@ pub struct Metrics {
     pub lagged: IntCounter,
     /// Batches over a rate.
     pub rate_limited: IntCounter,
+    /// Carets over a rate: nobody was told of them.
+    pub carets_dropped: IntCounter,
+    /// Pings over a rate: they were not answered.
+    pub pings_dropped: IntCounter,
     /// Frames, and pieces of bodies, that waited because their client or its user had sent much
     /// before.
     pub held: IntCounter,
@@ -172,6 +176,9 @@ impl Metrics {
         let purges = Opts::new("quire_edge_purges_total", "Changes told to caches, by outcome");
         let purges = IntCounterVec::new(purges, &["outcome"])?;
         registry.register(Box::new(purges.clone()))?;
+        let dropped = Opts::new("quire_edge_dropped_total", "Messages over a rate, by what it was");
+        let dropped = IntCounterVec::new(dropped, &["what"])?;
+        registry.register(Box::new(dropped.clone()))?;
         let closes = Opts::new("quire_edge_closes_total", "Sessions sent away, by reason");
         let refused = Opts::new("quire_edge_refused_total", "What the port refused, by reason");
         let metrics = Self {
@@ -184,6 +191,8 @@ impl Metrics {
             moves: IntCounter::new("quire_edge_moves_total", "Sessions that followed a document")?,
             lagged: IntCounter::new("quire_edge_lagged_total", "Slow sockets that caught up")?,
             rate_limited: IntCounter::new("quire_edge_rate_limited_total", "Batches over a rate")?,
+            carets_dropped: dropped.with_label_values(&["caret"]),
+            pings_dropped: dropped.with_label_values(&["ping"]),
             held: IntCounter::new("quire_edge_held_total", "Frames that waited, over a rate")?,
             queued: IntCounter::new("quire_edge_queued_total", "Work whose turn was not at once")?,
             purges_sent: purges.with_label_values(&["sent"]),

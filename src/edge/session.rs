@@ -333,6 +333,7 @@ impl Session {
             Ok(ClientMessage::Cursor { rev, sel }) => {
                 let sel = sel.map(|sel| (sel.anchor, sel.head));
                 if self.cursors.take().is_err() {
+                    self.shared.metrics.carets_dropped.inc();
                     return ControlFlow::Continue(());
                 }
                 self.placed = Some((rev, sel));
@@ -340,6 +341,7 @@ impl Session {
             }
             Ok(ClientMessage::Ping { n }) => {
                 if self.pings.take().is_err() {
+                    self.shared.metrics.pings_dropped.inc();
                     return ControlFlow::Continue(());
                 }
                 self.tell(&ServerMessage::Pong { n });

@@ -254,6 +254,40 @@ async fn presence_tells_names_and_carets_that_move_with_the_text() {
 }
 
 #[tokio::test]
+async fn carets_and_pings_over_their_rates_are_dropped_and_counted() {
+    const MANY: u64 = 1_000;
+    let node = node(|config| config.edge.cursors_per_second = 1).await;
+    let dropped = async |what: &str| {
+        metric(&node, &format!("quire_edge_dropped_total{{what=\"{what}\"}} ")).await
+    };
+    let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
+    for _ in 0..MANY {
+        raw.send(r#"{"t":"cursor","rev":0,"sel":[0,0]}"#).await;
+    }
+    // Once it is acknowledged, what was sent before has been looked at.
+    raw.send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    raw.hear("ack").await;
+    let carets = dropped("caret").await;
+    assert!(carets > 0 && carets < MANY, "{carets}");
+    assert_eq!(dropped("ping").await, 0);
+    for n in 0..MANY {
+        raw.send(&json!({"t": "ping", "n": n}).to_string()).await;
+    }
+    raw.send(r#"{"t":"op","seq":2,"base":1,"op":["x",1]}"#).await;
+    let mut answered = 0;
+    loop {
+        match raw.next().await["t"].as_str() {
+            Some("pong") => answered += 1,
+            Some("ack") => break,
+            other => assert_eq!(other, Some("presence")),
+        }
+    }
+    assert!(answered > 0 && answered < MANY, "{answered}");
+    assert_eq!(dropped("ping").await, MANY - answered);
+    assert_eq!(dropped("caret").await, carets);
+}
+
+#[tokio::test]
 async fn a_rate_is_told_and_the_batch_can_be_sent_again() {
     let node = node(|config| config.edge.ops_per_second = 1).await;
     let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
