@@ -115,7 +115,7 @@ impl Bound {
 }
 
 /// Serves one connection over HTTP/1.1 until it ends; after `ending` it ends with the request that
-/// it is at, after `cut`, which begins then, at once.
+/// it is at, after `cut` at once.
 pub(crate) async fn serve<I, S>(
     io: I,
     service: S,
@@ -173,9 +173,10 @@ async fn run<C>(
 ) where
     C: Future<Output = hyper::Result<()>>,
 {
-    tokio::pin!(serving);
+    tokio::pin!(serving, cut);
     let served = tokio::select! {
         served = &mut serving => served,
+        () = &mut cut => return,
         () = ending => {
             end(serving.as_mut());
             tokio::select! {

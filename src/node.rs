@@ -330,6 +330,7 @@ impl Node {
             doc_chars_max: config.document.doc_chars_max,
             erasing: Semaphore::new(1),
             bodies: Arc::new(Semaphore::new(config.edge.bodies_kib())),
+            answers: edge::Answers::new(&config.edge),
             pages: edge::Pages::default(),
             metrics: edge_metrics,
             health: health.clone(),

@@ -207,14 +207,17 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("edge.body-timeout", r#""60s""#, millis(100, H),
         "Time for the body of an HTTP request."),
     opt("edge.idle-timeout", r#""75s""#, millis(100, H),
-        "Time after the head of its last request after which a connection ends. One whose answer \
-         then takes another such time for less than 64 KiB is cut. Not of WebSockets."),
+        "Time after the head of its last request after which a connection ends, and for which it \
+         may take nothing of its answers. Below 4 KiB a second it is cut. Not of WebSockets."),
     opt("edge.streams-max", "100", count("requests", 1, 1_000),
         "Requests at once of one connection over HTTP/2."),
     opt("edge.body-bytes-max", r#""32MiB""#, kib(1, GIB),
         "Bytes of the body of an HTTP request."),
     opt("edge.bodies-bytes-max", r#""256MiB""#, kib(MIB, TIB),
         "Bytes of all bodies that are being read at once; above, requests are put off."),
+    opt("edge.answers-bytes-max", r#""256MiB""#, kib(MIB, TIB),
+        "Bytes of all answers that are being sent at once, and of texts on their way to sockets; \
+         above, requests are put off. A user or an address has an eighth of it, or one answer."),
     opt("edge.trusted-proxies", r#""""#, Kind::Networks,
         "Proxies in front of the node, whose word on their clients is taken as the next two \
          options say, and whose own connections are not counted by address."),

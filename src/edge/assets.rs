@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use crate::edge::answers::Lasting;
 use crate::edge::assets::coding::Coding;
 use crate::edge::model::Named;
 use crate::edge::problem::Problem;
@@ -133,5 +134,6 @@ fn whole(path: &str, file: EmbeddedFile) -> Response {
     };
     let mut answer = Response::new(body);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer.extensions_mut().insert(Lasting);
     answer
 }

@@ -135,7 +135,7 @@ fn room(
 }
 
 /// Counts what is refused, and writes it down where it is known who sent it.
-fn refused(shared: &Shared, reason: Reason, from: Option<IpAddr>) {
+pub(in crate::edge) fn refused(shared: &Shared, reason: Reason, from: Option<IpAddr>) {
     match from {
         Some(from) => turned_away(&shared.metrics, reason, from),
         None => shared.metrics.refuse(reason),

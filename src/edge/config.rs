@@ -91,6 +91,8 @@ pub struct Config {
     pub body_bytes_max: ByteSize,
     /// Bytes of all bodies that are being read at once: 1 MiB to 1 TiB; default 256 MiB.
     pub bodies_bytes_max: ByteSize,
+    /// Bytes of all answers that are being sent at once: 1 MiB to 1 TiB; default 256 MiB.
+    pub answers_bytes_max: ByteSize,
     /// Proxies whose word on their clients is taken; none by default.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Networks,
@@ -137,6 +139,12 @@ impl Config {
         usize::try_from(kib).unwrap_or(usize::MAX).clamp(self.body_kib(), Semaphore::MAX_PERMITS)
     }
 
+    /// Returns the room of all answers in KiB.
+    pub(crate) fn answers_kib(&self) -> usize {
+        let kib = self.answers_bytes_max.as_u64().div_ceil(1_024);
+        usize::try_from(kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    }
+
     /// Returns the room of the longest body, in KiB.
     pub(crate) fn body_kib(&self) -> usize {
         let kib = self.body_bytes_max.as_u64().div_ceil(1_024);
@@ -176,6 +184,7 @@ impl Default for Config {
             streams_max: 100,
             body_bytes_max: ByteSize::mib(32),
             bodies_bytes_max: ByteSize::mib(256),
+            answers_bytes_max: ByteSize::mib(256),
             trusted_proxies: Networks::default(),
             proxy_protocol: false,
             proxy_header: ProxyHeader::None,

@@ -98,6 +98,10 @@ pub(crate) enum Reason {
     LongWork,
     /// Those of its user were.
     UserLongWork,
+    /// There was no room for an answer among all that were on their way.
+    Answers,
+    /// There was none among those to its user or address.
+    UserAnswers,
     /// What a request would write was longer than it may be: its operation, or the document then.
     TooLarge,
     /// More came over a socket before a hello than may.
@@ -109,7 +113,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 25] = [
         Self::Full,
         Self::Address,
         Self::Rate,
@@ -129,6 +133,8 @@ impl Reason {
         Self::UserBodies,
         Self::LongWork,
         Self::UserLongWork,
+        Self::Answers,
+        Self::UserAnswers,
         Self::TooLarge,
         Self::Hello,
         Self::Farewell,
@@ -157,6 +163,8 @@ impl Reason {
             Self::UserBodies => "user-bodies",
             Self::LongWork => "long-work",
             Self::UserLongWork => "user-long-work",
+            Self::Answers => "answers",
+            Self::UserAnswers => "user-answers",
             Self::TooLarge => "too-large",
             Self::Hello => "hello",
             Self::Farewell => "farewell",

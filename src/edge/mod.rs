@@ -11,6 +11,7 @@
 //! A session translates between the client protocol and one document; it holds no document state
 //! but the revision that its client stands at.
 
+mod answers;
 mod api;
 mod assets;
 mod body;
@@ -35,6 +36,7 @@ mod tenants;
 mod trail;
 mod validator;
 
+pub use answers::Answers;
 pub use api::openapi::description;
 pub use carried::Carried;
 pub use config::{Config, ProxyHeader};

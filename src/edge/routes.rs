@@ -22,7 +22,10 @@ use crate::edge::headers::held_to_the_table;
 use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
 use crate::edge::trail::write_down;
-use crate::edge::{Config, Health, Metrics, Pages, Readiness, Tenants, api, assets, pages, socket};
+use crate::edge::{
+    Answers, Config, Health, Metrics, Pages, Readiness, Tenants, answers, api, assets, pages,
+    socket,
+};
 use crate::router::Router;
 use crate::task::Tasks;
 use crate::wire::{Allowance, Limits};
@@ -48,6 +51,8 @@ pub struct Shared {
     pub erasing: Semaphore,
     /// The room of all bodies that are being read, in KiB.
     pub bodies: Arc<Semaphore>,
+    /// The room of all answers that are on their way.
+    pub answers: Answers,
     /// The pages of public documents that are being made.
     pub pages: Pages,
     /// What is counted at the edge.
@@ -118,6 +123,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .merge(documents)
         .fallback(nothing.layer(rate))
         .layer(from_fn_with_state(shared.clone(), own_pages))
+        .layer(from_fn_with_state(shared.clone(), answers::held))
         .layer(cors(&shared.doors))
         .layer(from_fn(held_to_the_table))
         .with_state(shared)

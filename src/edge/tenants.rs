@@ -30,8 +30,9 @@ use crate::types::DocId;
 /// How much is on its way to the log and back at once, in bytes.
 const ON_WAY_BYTES_MAX: u64 = 320 << 10;
 
-/// Which part of the room of all bodies a tenant may take, or else one body of any length.
-const BODIES_OF_ALL: usize = 8;
+/// Which part of the room of all bodies a tenant may take, or else one body of any length; and of
+/// all answers.
+const PART_OF_ALL: usize = 8;
 
 /// For how long a piece that is no batch takes a share at most: it may read what is stored.
 const READING_MAX: Duration = Duration::from_millis(20);
@@ -54,12 +55,23 @@ enum Kind {
     Nobody,
 }
 
+impl Tenant {
+    /// Tells whether it is known who it is.
+    pub(in crate::edge) fn is_user(self) -> bool {
+        self.kind == Kind::User
+    }
+}
+
 /// Keeps account of what tenants take.
 pub struct Tenants {
     sockets: Counted<u64>,
     documents: Opened,
     /// The room of their bodies, in KiB.
     bodies: Counted<u64>,
+    /// The room of answers that are on their way to them, in KiB.
+    answers: Counted<u64>,
+    /// The part of one, in KiB.
+    answers_kib: usize,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -85,6 +97,9 @@ pub(in crate::edge) enum Spent {
     /// It sends as much at once as it may send.
     #[error("you send too much at once: wait until it was taken")]
     Bodies,
+    /// It has as much on its way to it as it may have.
+    #[error("you read too much at once: take the answers that you have asked for, then ask again")]
+    Answers,
     /// It asks too often; it may ask again after so long.
     #[error("too many requests: make fewer")]
     Requests(Duration),
@@ -102,7 +117,7 @@ impl Spent {
         match self {
             // Some of them end, or they do not: nobody knows when.
             Self::Sockets | Self::Documents => Duration::from_secs(10),
-            Self::Bodies => Duration::from_secs(1),
+            Self::Bodies | Self::Answers => Duration::from_secs(1),
             Self::Requests(wait) | Self::Address(wait) | Self::Guesses(wait) => wait,
         }
     }
@@ -112,6 +127,7 @@ impl Spent {
         match self {
             Self::Sockets | Self::Requests(_) => Reason::User,
             Self::Bodies => Reason::UserBodies,
+            Self::Answers => Reason::UserAnswers,
             Self::Documents => Reason::Documents,
             Self::Address(_) => Reason::AddressRequests,
             Self::Guesses(_) => Reason::Guesses,
@@ -122,10 +138,13 @@ impl Spent {
 impl Tenants {
     /// Lets tenants take what the limits say.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
+        let answers_kib = (config.answers_kib() / PART_OF_ALL).max(1);
         Self {
             sockets: Counted::new(config.sockets_per_user),
             documents: Opened::new(config.documents_per_user),
-            bodies: Counted::new((config.bodies_kib() / BODIES_OF_ALL).max(config.body_kib())),
+            bodies: Counted::new((config.bodies_kib() / PART_OF_ALL).max(config.body_kib())),
+            answers: Counted::new(answers_kib),
+            answers_kib,
             requests: Paces::new(config.requests_per_second.into()),
             unknown: Paces::new(config.address_requests_per_second.into()),
             guesses: Paces::new(config.address_requests_per_second.into()),
@@ -193,6 +212,14 @@ impl Tenants {
             return Ok(Permit::free());
         }
         self.bodies.take_many(&tenant.key, kib).ok_or(Spent::Bodies)
+    }
+
+    /// Takes room for an answer of so many KiB: one that is longer than a part takes all of it.
+    pub(in crate::edge) fn answer(&self, tenant: Tenant, kib: usize) -> Result<Permit<u64>, Spent> {
+        if tenant.kind == Kind::Nobody {
+            return Ok(Permit::free());
+        }
+        self.answers.take_many(&tenant.key, kib.min(self.answers_kib)).ok_or(Spent::Answers)
     }
 
     /// Tells whether credentials that come from an address are looked at.

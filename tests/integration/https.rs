@@ -133,7 +133,7 @@ impl Site {
         line.unwrap_or_else(|| panic!("{name}")).trim().parse().expect("a number")
     }
 
-    async fn refused(&self, reason: &str) -> u64 {
+    pub(crate) async fn refused(&self, reason: &str) -> u64 {
         self.metric(&format!("quire_edge_refused_total{{reason=\"{reason}\"}}")).await
     }
 }
@@ -433,7 +433,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// Reads a frame of HTTP/2, and returns its kind, its stream, and what it holds.
-async fn next_frame(from: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32, Vec<u8>)> {
+pub(crate) async fn next_frame(from: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     from.read_exact(&mut head).await.ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);

@@ -61,5 +61,6 @@ mod tenants;
 mod tickets;
 mod tidy;
 mod trail;
+mod unread;
 mod verbs;
 mod versions;

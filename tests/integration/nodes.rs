@@ -181,6 +181,7 @@ async fn member(
         doc_chars_max: settings.doc.doc_chars_max,
         erasing: Semaphore::new(1),
         bodies: Arc::new(Semaphore::new(1 << 20)),
+        answers: edge::Answers::new(&settings.edge),
         pages: edge::Pages::default(),
         metrics: edge.clone(),
         health: Health::default(),

@@ -59,10 +59,11 @@ pub(in crate::edge) async fn admit(
         request.extensions_mut().insert(tenant);
     }
     let answered = next.run(request);
-    match tenant {
-        Some(tenant) => shared.tenants.in_turn(tenant, answered).await,
-        None => answered.await,
-    }
+    let Some(tenant) = tenant else { return answered.await };
+    let mut answer = shared.tenants.in_turn(tenant, answered).await;
+    // What it takes until it was sent counts for the same.
+    answer.extensions_mut().insert(tenant);
+    answer
 }
 
 /// Refuses what changes a document where nobody has shown who they are: before its body is read,

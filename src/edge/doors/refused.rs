@@ -89,6 +89,7 @@ impl Refused {
             Self::Spent(Spent::Sockets) => "sockets",
             Self::Spent(Spent::Documents) => "documents",
             Self::Spent(Spent::Bodies) => "bodies",
+            Self::Spent(Spent::Answers) => "answers",
             Self::Spent(Spent::Requests(_)) => "requests",
             Self::Spent(Spent::Address(_)) => "address-requests",
             Self::Spent(Spent::Guesses(_)) => "guesses",

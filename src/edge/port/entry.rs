@@ -192,7 +192,7 @@ mod tests {
         Entry {
             peer: Remote { address: ip(from), secure: true },
             admitted: Admitted::for_test(),
-            activity: Arc::new(Activity::new()),
+            activity: Arc::new(Activity::new(std::time::Duration::from_secs(10), 1)),
             gate: Arc::new(Gate::new(0, 1)),
             config: Config { trusted_proxies, proxy_header, ..Config::default() },
             metrics: Metrics::register(&telemetry::registry(), acks).unwrap(),

@@ -190,8 +190,10 @@ impl Port {
 
     async fn serve(&self, line: Line, permit: OwnedSemaphorePermit) {
         let Line { stream, peer, place, http2 } = line;
-        let (shared, activity) = (&self.shared, Arc::new(Activity::new()));
+        let shared = &self.shared;
         let (config, metrics) = (&shared.config, &shared.metrics);
+        let answers_max = if http2 { config.streams_max } else { 1 };
+        let activity = Arc::new(Activity::new(config.idle_timeout, answers_max));
         let entry = Arc::new(Entry {
             peer,
             admitted: Admitted { connection: Arc::new((permit, place)), behind: None },
@@ -205,9 +207,9 @@ impl Port {
             let entry = entry.clone();
             async move { entry.answer(request).await }
         });
-        let ending = activity.idle(config.idle_timeout, &shared.token);
+        let ending = activity.idle(&shared.token);
         let cut = async {
-            activity.stalled(config.idle_timeout).await;
+            activity.stalled().await;
             turned_away(metrics, Reason::SlowReader, peer.address);
         };
         let bytes_max = usize::try_from(config.head_bytes_max.as_u64()).unwrap_or(usize::MAX);

@@ -107,6 +107,16 @@ impl<S> Strict<S> {
         Self { stage: Stage::Preface(PREFACE_BYTES), ..begun }
     }
 
+    /// Has it be known how much the socket has taken.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(bytes)) => self.activity.wrote(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.activity.block(),
+        }
+        written
+    }
+
     /// Looks at what has come, and spoils what is badly made.
     fn look(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
@@ -298,9 +308,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
-        self.activity.wrote(written);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -308,9 +317,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices))?;
-        self.activity.wrote(written);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -351,7 +359,7 @@ mod tests {
         let mut all = Vec::new();
         for cut in 0..=bytes.len() {
             let (first, second) = bytes.split_at(cut);
-            let activity = Arc::new(Activity::new());
+            let activity = Arc::new(Activity::new(SPAN, 1));
             let mut strict = Strict::http1(first.chain(second), HEADS, activity, (HERE, metrics()));
             let mut read = Vec::new();
             strict.read_to_end(&mut read).await.unwrap();
@@ -446,7 +454,7 @@ mod tests {
             for piece in [1, 100, request.len()] {
                 let metrics = metrics();
                 let known = (HERE, metrics.clone());
-                let (activity, bytes) = (Arc::new(Activity::new()), request.as_bytes());
+                let (activity, bytes) = (Arc::new(Activity::new(SPAN, 1)), request.as_bytes());
                 let mut strict = Strict::http1(bytes, HEADS, activity, known);
                 let mut buffer = vec![0; piece];
                 let mut read = Vec::<u8>::new();
@@ -469,7 +477,7 @@ mod tests {
         let metrics = metrics();
         let slow = || metrics.refused.with_label_values(&["slow-head"]).get();
         let (mut client, server) = tokio::io::duplex(1_024);
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(SPAN, 1));
         let mut strict = Strict::http1(server, HEADS, activity, (HERE, metrics.clone()));
         let mut read = [0; 256];
         let write = async |client: &mut tokio::io::DuplexStream, text: &str| {
@@ -487,7 +495,7 @@ mod tests {
         for make in [Strict::http1, Strict::http2] {
             let (mut client, server) = tokio::io::duplex(1_024);
             write(&mut client, "P").await;
-            let activity = Arc::new(Activity::new());
+            let activity = Arc::new(Activity::new(SPAN, 1));
             let mut strict = make(server, HEADS, activity, (HERE, metrics.clone()));
             assert_eq!(strict.read(&mut read).await.unwrap(), 1);
             assert!(strict.read(&mut read).await.is_err());
