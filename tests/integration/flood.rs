@@ -63,8 +63,9 @@ async fn of_node(cluster: &Cluster, node: &str, name: &str) -> DocId {
 async fn flood(urls: [String; 2], token: String, number: u64, answers: Arc<AtomicU64>) {
     let client = Client::new();
     for round in number.. {
-        let asked = client.get(&urls[usize::from(round % 3 == 0)]).bearer_auth(&token).send();
-        if number % 2 == 0 {
+        let asked =
+            client.get(&urls[usize::from(round.is_multiple_of(3))]).bearer_auth(&token).send();
+        if number.is_multiple_of(2) {
             // It has been sent by then, or not: both are good.
             let _ = timeout(Duration::from_millis(round % 20), asked).await;
             continue;
@@ -99,7 +100,7 @@ async fn who_has_much_of_a_history_read_holds_up_neither_others_nor_revocations(
     let (mut flooding, answers) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
     for number in 0..ASKING {
         // A third comes in at another node, and is carried to the owner.
-        let node = if number % 3 == 0 { other } else { owner };
+        let node = if number.is_multiple_of(3) { other } else { owner };
         let url = |what| format!("http://{}/v1/docs/{large}/{what}", node.address);
         let urls = [url("diff?from=1&to=2&limit=1"), url("verify")];
         flooding.spawn(flood(urls, eve.clone(), number, answers.clone()));
