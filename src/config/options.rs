@@ -195,7 +195,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("edge.outbox-age-max", r#""10s""#, millis(100, 10 * M),
         "Time for which they may wait; above, they are replaced by one catch-up."),
     opt("edge.outbox-grace", r#""30s""#, millis(S, H),
-        "Time in which a second catch-up closes, and for which a socket may stand still."),
+        "Time in which a second catch-up closes, and for each of which a socket that is behind \
+         takes 4 KiB a second."),
     opt("edge.shutdown-grace", r#""10s""#, millis(0, 10 * M),
         "Time for connections and documents to end when the process is told to stop."),
     opt("edge.handshake-timeout", r#""5s""#, millis(100, 5 * M),

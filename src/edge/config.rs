@@ -63,8 +63,8 @@ pub struct Config {
     /// Time for which they may wait: 100 ms to 10 m; default 10 s.
     #[serde(with = "humantime_serde")]
     pub outbox_age_max: Duration,
-    /// Time after a catch-up in which a second one closes the connection, and for which a socket
-    /// may stand still: 1 s to 1 h; default 30 s.
+    /// Time after a catch-up in which a second one closes the connection, and for each of which a
+    /// socket that is behind takes 4 KiB a second: 1 s to 1 h; default 30 s.
     #[serde(with = "humantime_serde")]
     pub outbox_grace: Duration,
     /// Time for connections to end at shutdown: 0 s to 10 m; default 10 s.

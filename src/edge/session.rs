@@ -35,6 +35,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, error};
 
 use crate::doc::{self, Batch, Closed, Event, Mode, NotTaken, Socket};
+use crate::edge::answers::{Room, room};
 use crate::edge::doors::{Caller, Refused};
 use crate::edge::metrics::Reason;
 use crate::edge::routes::Shared;
@@ -189,6 +190,8 @@ struct Session {
     /// Since when it has left it unanswered whether it is there.
     asked: Option<Instant>,
     frames: Vec<Bytes>,
+    /// What they take of the room of all answers, where they welcome the client.
+    room: Room,
 }
 
 async fn greet<S>(
@@ -234,6 +237,7 @@ where
     let (conn, stands_at, mode) = (welcome.conn, welcome.head, welcome.mode);
     let to = Addressee { session: hello.session, conn, codec, welcomed: stands_at };
     let frame = to.welcome(welcome, shared.allowance());
+    let room = room_for(&frame, guest.tenant, shared).inspect_err(|_| handle.leave(conn))?;
     let session = Session {
         shared: shared.clone(),
         handle,
@@ -264,8 +268,17 @@ where
         others: BTreeSet::new(),
         asked: None,
         frames: vec![frame],
+        room,
     };
     Ok(session)
+}
+
+/// Takes room for what welcomes a client, until it was sent.
+fn room_for(frame: &Bytes, tenant: Tenant, shared: &Shared) -> Result<Room, Option<Farewell>> {
+    room(frame.len() as u64, tenant, shared).map_err(|none| {
+        shared.metrics.refuse(none.reason());
+        Some(Farewell::from(none))
+    })
 }
 
 fn outbox(shared: &Shared) -> Arc<Outbox> {
@@ -485,7 +498,7 @@ impl Session {
     }
 
     /// Writes every frame, and the pong that is owed: nothing is read before it is written, so that
-    /// they are never many. A socket that takes nothing for a whole grace is given up.
+    /// they are never many. A socket that takes too little in a whole grace is given up.
     async fn send<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Option<Farewell>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -501,20 +514,10 @@ impl Session {
             }
             socket.flush().await
         };
-        tokio::pin!(write);
-        let mut before = self.traffic.written();
-        loop {
-            match timeout(self.shared.config.outbox_grace, &mut write).await {
-                Ok(Ok(())) => break,
-                Ok(Err(_)) => return Err(None),
-                Err(_) => {
-                    let now = self.traffic.written();
-                    if now == before {
-                        return Err(Some(slow()));
-                    }
-                    before = now;
-                }
-            }
+        match self.traffic.in_time(self.shared.config.outbox_grace, write).await {
+            Some(Ok(())) => self.room = Room::default(),
+            Some(Err(_)) => return Err(None),
+            None => return Err(Some(slow())),
         }
         if let Some(flight) = self.in_flight.take_if(|flight| flight.acknowledged) {
             self.shared.metrics.ack_sent.observe(flight.received.elapsed().as_secs_f64());

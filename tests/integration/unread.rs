@@ -16,7 +16,7 @@ use crate::doors::{guarded, hour};
 use crate::https::{PREFACE, Site, frame, get, next_frame, site};
 use crate::inner::PATIENCE;
 use crate::plain::{refused, until};
-use crate::raw::node;
+use crate::raw::{Raw, hello, node};
 
 /// More than sockets hold, in characters.
 const LONG: usize = 9_000_000;
@@ -108,6 +108,54 @@ async fn answers_to_one_user_leave_room_for_those_to_others() {
     node.stop().await.expect("it stops");
 }
 
+/// Opens the document over a socket, and reads no more than that it is open.
+async fn unread_socket(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small one");
+    let mut stream = socket.connect(address).await.expect("it listens");
+    let upgrade = "GET /ws/a HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: quire.v1\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.expect("it is open");
+    until(&mut stream, "HTTP/1.1 101 ").await;
+    let hello = hello('1', "");
+    // Under a mask that changes nothing.
+    let length = 0x80 | u8::try_from(hello.len()).expect("short");
+    let said = [&[0x81, length, 0, 0, 0, 0], hello.as_bytes()].concat();
+    stream.write_all(&said).await.expect("it is open");
+    stream
+}
+
+#[tokio::test]
+async fn a_text_on_its_way_to_a_socket_takes_room_as_answers_do() {
+    let node = node(|config| config.edge.answers_bytes_max = ByteSize::mib(16)).await;
+    put(&node, "", LONG).await;
+    let slow = unread_socket(node.address).await;
+    let taken =
+        async { while ask(node.address, "").await.status() != StatusCode::SERVICE_UNAVAILABLE {} };
+    timeout(PATIENCE, taken).await.expect("it takes its room");
+    let (error, code) = Raw::say(&node, "a", &hello('2', "")).await.end().await;
+    assert_eq!((error["code"].as_str(), code), (Some("unavailable"), 4503), "{error}");
+    assert_eq!(error["retry_ms"], 1_000, "{error}");
+    assert!(error["msg"].to_string().contains("too much is being read"), "{error}");
+    drop(slow);
+    let again = async {
+        loop {
+            let next = Raw::say(&node, "a", &hello('3', "")).await.next().await;
+            if next["t"] == "welcome" {
+                return next["text"].as_str().expect("a text").len();
+            }
+            assert_eq!(next["code"], "unavailable", "{next}");
+        }
+    };
+    assert_eq!(timeout(PATIENCE, again).await.expect("there is room again"), LONG);
+    // A welcome that was read takes none.
+    let (_reader, _) = Raw::join(&node, "a", '4', "").await;
+    let asked = async { while ask(node.address, "").await.status() != StatusCode::OK {} };
+    timeout(PATIENCE, asked).await.expect("its room is free");
+    node.stop().await.expect("it stops");
+}
+
 /// Asks for the document over HTTP/2 so many times, with windows of no bytes, and goes on asking
 /// until the connection ends.
 async fn ask_and_take_nothing(site: &Site, times: u32) {
@@ -119,7 +167,7 @@ async fn ask_and_take_nothing(site: &Site, times: u32) {
     (0..times).for_each(|nth| said.extend(frame(1, 5, 2 * nth + 1, document)));
     writing.write_all(&said).await.expect("it is open");
     let asking = async {
-        let mut now_and_then = interval(Duration::from_millis(200));
+        let mut now_and_then = interval(Duration::from_millis(500));
         let mut number = 2 * times + 1;
         let live = b"\x82\x87\x04\x06/livez\x01\x09localhost";
         while writing.write_all(&frame(1, 5, number, live)).await.is_ok() {

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tracing::debug;
 
 use crate::doc;
+use crate::edge::answers::{NoRoom, ROOM_RETRY};
 use crate::edge::doors::Refused;
 use crate::edge::refusal;
 use crate::edge::session::frames::message;
@@ -58,6 +59,18 @@ impl From<Refused> for Farewell {
             *retry = refused.retry().map(Millis::from);
         }
         farewell
+    }
+}
+
+impl From<NoRoom> for Farewell {
+    fn from(none: NoRoom) -> Self {
+        match none {
+            NoRoom::Own(spent) => Refused::from(spent).into(),
+            NoRoom::All => {
+                let (reason, retry) = (none.to_string(), ROOM_RETRY);
+                Self::of(&doc::Refusal::Unavailable { reason, retry }, None)
+            }
+        }
     }
 }
 

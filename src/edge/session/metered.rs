@@ -6,8 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::edge::port::activity::TAKEN_PER_SECOND;
 
 /// Counts the bytes of a socket.
 #[derive(Debug)]
@@ -50,6 +54,26 @@ impl Traffic {
     pub(crate) fn allow(&self, bytes: u64) {
         let readable = self.read.load(Ordering::Relaxed).saturating_add(bytes);
         self.readable.store(readable, Ordering::Relaxed);
+    }
+
+    /// Waits until something is written; for nothing more where the socket takes less of it in a
+    /// grace than at the rate that a client takes at least.
+    pub(crate) async fn in_time<T>(
+        &self,
+        grace: Duration,
+        writing: impl Future<Output = T>,
+    ) -> Option<T> {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let least = (millis.saturating_mul(TAKEN_PER_SECOND) / 1_000).max(1);
+        tokio::pin!(writing);
+        loop {
+            let before = self.written();
+            match timeout(grace, &mut writing).await {
+                Ok(written) => return Some(written),
+                Err(_) if self.written() - before < least => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Returns how many bytes may be read.
@@ -103,5 +127,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    /// Writes for 10 graces, so many bytes a second.
+    async fn written(each_second: u64) -> (Option<()>, Duration) {
+        let (traffic, began) = (Traffic::new(0), Instant::now());
+        let writing = async {
+            for _ in 0..10 * GRACE.as_secs() {
+                traffic.written.fetch_add(each_second, Ordering::Relaxed);
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        (traffic.in_time(GRACE, writing).await, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_takes_so_much_in_each_grace() {
+        assert_eq!(written(TAKEN_PER_SECOND).await, (Some(()), 10 * GRACE));
+        for slow in [0, 1, TAKEN_PER_SECOND - 1] {
+            let (done, time) = written(slow).await;
+            // What is written in the second that is both in one grace and the next counts once.
+            assert!(done.is_none() && time <= 2 * GRACE, "{slow}: {time:?}");
+        }
     }
 }
