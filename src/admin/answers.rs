@@ -34,4 +34,8 @@ impl Answers for Branched {
             Err(_) => Response { status: 500, content_type: None, headers, body: Blob("".into()) },
         }
     }
+
+    fn is_of_nodes(&self, request: &Request) -> bool {
+        self.rest.is_of_nodes(request)
+    }
 }

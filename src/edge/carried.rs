@@ -101,6 +101,10 @@ impl Answers for Carried {
             Err(_) => problem("the answer could not be read"),
         }
     }
+
+    fn is_of_nodes(&self, request: &Request) -> bool {
+        between::is_of_nodes(request)
+    }
 }
 
 fn problem(detail: &str) -> Response {

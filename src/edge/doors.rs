@@ -36,7 +36,7 @@ use crate::relay::Who;
 use crate::router::Router;
 use crate::types::{Author, DocId, SessionId, Timestamp};
 
-pub use between::catch_up;
+pub use between::{behind, catch_up, tell_all};
 pub use endings::Endings;
 pub use origin::{BadOrigin, Origins};
 pub(in crate::edge) use refused::Refused;

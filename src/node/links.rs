@@ -50,7 +50,8 @@ pub async fn give_up(member: member::Handle, peers: Peers, down: watch::Sender<R
 }
 
 /// Asks who has signed out whenever a node has come up since `control`: the newcomers, or all
-/// others where this node is one. Those that did not answer, `silent` ones before, are asked again.
+/// others where this node is one. Those that did not answer, `silent` ones before, are asked again;
+/// these, and those that were not told that somebody has signed out, are told again, too.
 pub async fn catch_up(
     member: member::Handle,
     mut control: Arc<Control>,
@@ -59,7 +60,7 @@ pub async fn catch_up(
 ) {
     let mut silent = Silent::new(silent);
     loop {
-        let asked = tokio::select! {
+        let again = tokio::select! {
             newer = member.newer(control.at()) => {
                 let Ok(newer) = newer else { return };
                 let come = newer.up().filter(|(node, now)| !control.is_up(node, now.boot));
@@ -69,15 +70,21 @@ pub async fn catch_up(
                 }
                 control = newer;
                 silent.have_come(&come);
-                come
+                doors::catch_up(&shared, come).await
+            }
+            behind = doors::behind(&shared) => {
+                silent.missed(behind);
+                continue;
             }
             () = sleep_until(silent.due), if !silent.nodes.is_empty() => {
                 // By what newcomers are told from: whoever is left out here comes once more.
                 let up: Vec<NodeId> = control.up().map(|(node, _)| node.clone()).collect();
-                silent.again(&up)
+                let nodes = silent.again(&up);
+                let telling = doors::tell_all(&shared, nodes.clone());
+                let (untold, unheard) = tokio::join!(telling, doors::catch_up(&shared, nodes));
+                [untold, unheard].concat()
             }
         };
-        let again = doors::catch_up(&shared, asked).await;
         silent.add(again);
     }
 }
@@ -102,6 +109,15 @@ impl Silent {
             self.nodes.extend(nodes);
             self.due = Instant::now() + jittered(self.pause);
         }
+    }
+
+    /// Has nodes asked soon that were not told just now, where they are not among those that are
+    /// silent anyway.
+    fn missed(&mut self, behind: Vec<NodeId>) {
+        if behind.iter().any(|node| !self.nodes.contains(node)) {
+            (self.pause, self.due) = (AGAIN.0, Instant::now() + jittered(AGAIN.0));
+        }
+        self.nodes.extend(behind);
     }
 
     /// Forgets nodes that are asked now, because they have come: whoever is silent then is asked
@@ -167,5 +183,14 @@ mod tests {
         assert_eq!(silent.again(&up), up[..1], "the other one is asked as it has come");
         silent.add(up.clone());
         check(&silent, 2);
+        silent.again(&up);
+        silent.add(up.clone());
+        check(&silent, 4);
+        silent.missed(up.clone());
+        check(&silent, 4);
+        assert_eq!(silent.again(&up), up, "they are told then, too");
+        silent.missed(up.clone());
+        check(&silent, 1);
+        assert_eq!(silent.again(&up), up);
     }
 }

@@ -59,4 +59,8 @@ pub use tls::Tls;
 pub trait Answers: Send + Sync {
     /// Answers one; it is never passed on again.
     async fn answer(&self, request: Request) -> Response;
+
+    /// Tells whether a node asks for itself, and not for a client: such a request has room of its
+    /// own, so that no clients keep it out.
+    fn is_of_nodes(&self, request: &Request) -> bool;
 }

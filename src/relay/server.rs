@@ -30,9 +30,11 @@ use crate::types::{DocId, NodeId, Revision};
 const LINKS_MAX: usize = 1_024;
 const SUBSCRIPTIONS_MAX: usize = 1 << 20;
 
-/// How many requests of one link are worked on at once, and how many hand-offs: no request keeps a
-/// shard from moving.
+/// How many requests of one link are worked on at once, how many of what nodes ask for themselves,
+/// and how many hand-offs: no request of a client keeps a sign-out from being told, or a shard from
+/// moving.
 const REQUESTS_MAX: usize = 64;
+const OF_NODES_MAX: usize = 1_024;
 const HAND_OFFS_MAX: usize = 1_024;
 
 /// The most components of an operation, as for clients.
@@ -166,9 +168,10 @@ async fn link(
     let (writer, counted) = (outgoing.clone(), ports.metrics.clone());
     ports.tasks.spawn("peer writer", async move { writer.write_to(socket, &counted).await });
     let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let of_nodes = Arc::new(Semaphore::new(OF_NODES_MAX));
     let hand_offs = Arc::new(Semaphore::new(HAND_OFFS_MAX));
     let (node, boot, subs) = (peer.node, peer.boot, BTreeMap::new());
-    let mut serving = Serving { ports, node, boot, outgoing, requests, hand_offs, subs };
+    let mut serving = Serving { ports, node, boot, outgoing, requests, of_nodes, hand_offs, subs };
     let why = serving.run(frames).await;
     serving.outgoing.end.cancel();
     serving.ports.metrics.links_in.dec();
@@ -183,6 +186,7 @@ struct Serving {
     boot: u64,
     outgoing: Arc<Outgoing>,
     requests: Arc<Semaphore>,
+    of_nodes: Arc<Semaphore>,
     hand_offs: Arc<Semaphore>,
     subs: BTreeMap<u64, Entrance>,
 }
@@ -300,7 +304,8 @@ impl Serving {
 
     /// Works on something that has one answer.
     fn call(&self, call: u64, ask: Ask) {
-        let room = match ask {
+        let room = match &ask {
+            Ask::Request(request) if self.ports.answers.is_of_nodes(request) => &self.of_nodes,
             Ask::Request(_) => &self.requests,
             _ => &self.hand_offs,
         };

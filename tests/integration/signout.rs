@@ -1,22 +1,29 @@
 //! Signing out: what a login has opened ends with it, at every node, and nothing else does.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quire::auth::SigningKey;
 use quire::config::{Config, Engine};
-use quire::node::Node;
+use quire::log::Memory;
+use quire::relay::{Blob, PeerError, Request, Who};
+use quire::testing::{Faults, FaultyLog};
+use quire::types::LogId;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::doors::{Browser, bearer, closed, guarded, hour, knock, signed};
 use crate::inner::PATIENCE;
+use crate::nodes::{Nodes, Settings, name};
 use crate::operators::Cluster;
 use crate::proxy::{Line, Proxy};
 use crate::raw::{Listens, Raw, hello};
 use crate::server::free_port;
-use crate::tickets::{cluster, cluster_in, tokens};
+use crate::tickets::{self, cluster, cluster_in, tokens};
 
 /// Knocks with the cookies of a browser.
 async fn visit(browser: &Browser, node: &impl Listens) -> (String, u16) {
@@ -31,7 +38,7 @@ async fn sign_out(browser: &Browser, node: &impl Listens) {
 }
 
 /// Asks a node for a ticket with a login, and returns the path that it opens.
-async fn ticket_of(browser: &Browser, node: &Node) -> String {
+async fn ticket_of(browser: &Browser, node: &impl Listens) -> String {
     let csrf = [("x-csrf-token", browser.csrf.clone())];
     let answer = browser.ask(node, Method::POST, "/auth/ticket", &csrf).await;
     let ticket: Value = answer.json().await.expect("JSON");
@@ -49,6 +56,12 @@ async fn enter(
     raw.send(&hello(digit, "")).await;
     raw.hear("welcome").await;
     raw
+}
+
+/// Opens `a` with the cookies of a browser, and is welcomed.
+async fn open(browser: &Browser, node: &impl Listens, digit: char) -> Raw {
+    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    enter(node, "/ws/a", digit, &[("cookie", &*cookies), ("sec-websocket-protocol", &*offer)]).await
 }
 
 #[tokio::test]
@@ -209,6 +222,82 @@ async fn a_node_that_could_not_say_who_has_signed_out_is_asked_again() {
     timeout(PATIENCE, heard).await.expect("it asks again");
     assert_eq!(shown(&goes).await, StatusCode::UNAUTHORIZED);
     assert_eq!(shown(&stays).await, StatusCode::OK);
+}
+
+/// Starts two nodes, of which the first reaches the second by a line only.
+async fn two_with_a_line(folder: &Path) -> (Cluster, Proxy) {
+    let peer = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let line = Proxy::to(peer, Line::Open).await;
+    let mut cluster = Cluster::with(&["a"], tokens(folder)).await;
+    cluster.config.peer_listen = Some(peer);
+    let at = line.url.strip_prefix("http://").expect("plain");
+    cluster.config.cluster.advertise_peer = at.to_owned();
+    cluster.start("b").await;
+    cluster.settled().await;
+    (cluster, line)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_not_told_of_a_sign_out_is_told_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, line) = two_with_a_line(folder.path()).await;
+    let token = hour("anna", &[("a", "write")]);
+    let [one, other] = [0, 1].map(|number| &cluster.nodes[number]);
+    let (goes, stays) = (Browser::sign_in(one, &token).await, Browser::sign_in(one, &token).await);
+    let mut sockets = [open(&goes, other, '2').await, open(&stays, other, '3').await];
+    line.set(Line::Cut);
+    sign_out(&goes, one).await;
+    assert_eq!(visit(&goes, other).await, closed("welcome", 0), "it has not heard of it");
+    line.set(Line::Open);
+    // Both were up all the time: nobody comes who would be asked.
+    let (told, code) = sockets[0].end().await;
+    assert_eq!((&told["code"], code), (&"unauthenticated".into(), 4401));
+    assert_eq!(visit(&goes, other).await, closed("unauthenticated", 4401));
+    sockets[1].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
+    sockets[1].hear("ack").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_carried_keep_no_sign_out_from_being_told() {
+    let log = Arc::new(Memory::new(LogId(1), 1));
+    let log = Arc::new(FaultyLog::new(log, 0, Faults::default()));
+    let doors = Some(tickets::guarded as fn(_) -> _);
+    let nodes = Nodes::start(1, Settings { log: Some(log.clone()), doors, ..Settings::default() });
+    let nodes = nodes.await;
+    let [owner, other] = [&nodes.all[0], &nodes.all[1]];
+    let token = hour("anna", &[("a", "write")]);
+    let (goes, stays) =
+        (Browser::sign_in(other, &token).await, Browser::sign_in(other, &token).await);
+    assert_eq!(visit(&goes, owner).await, closed("welcome", 0));
+    let ticket = ticket_of(&stays, owner).await;
+    // What is written now becomes durable when nobody waits any more.
+    let delay_max = Duration::from_hours(24 * 365);
+    log.set(Faults { slow: 1_000, delay_max, ..Faults::default() });
+    let mut carried = JoinSet::new();
+    let refused = async {
+        loop {
+            let peers = other.peers.clone();
+            let put = Request {
+                method: "PUT".to_owned(),
+                target: format!("/v1/docs/doc-{}", carried.len()),
+                content_type: Some("application/json".to_owned()),
+                headers: Vec::new(),
+                who: Who::anything(),
+                body: Blob(r#"{"text":"x"}"#.into()),
+            };
+            carried.spawn(async move { peers.carry(&name(0), put).await });
+            match timeout(Duration::from_millis(5), carried.join_next()).await {
+                Ok(Some(Ok(Err(PeerError::Refused(why))))) => return why,
+                Ok(ended) => panic!("{ended:?}"),
+                Err(_) => {}
+            }
+        }
+    };
+    let why = timeout(PATIENCE, refused).await.expect("there is no room at last");
+    assert!(why.contains("too many requests"), "{why}");
+    sign_out(&goes, other).await;
+    assert_eq!(visit(&goes, owner).await, closed("unauthenticated", 4401));
+    assert_eq!(knock(other, &ticket, &[]).await, closed("welcome", 0));
 }
 
 /// Whoever has stolen a key has signed in with it as well.

@@ -126,7 +126,7 @@ async fn a_ticket_of_a_node_that_has_left_is_not_good_any_more() {
 }
 
 /// Returns what lets in whoever has a token or a ticket, at a node of the cluster with [`SEAL`].
-fn guarded(node: NodeId) -> Doors {
+pub(crate) fn guarded(node: NodeId) -> Doors {
     let key = Key::read(None, SECRET.as_bytes()).expect("a key");
     let metrics = auth::Metrics::register(&Registry::new()).expect("a new registry");
     let keys = Keys::Own(KeySet::new(vec![key]).expect("one key").into());

@@ -9,13 +9,16 @@
 //!                                  ├─ a member's ► hash ══ link ══► taken there ═► holder
 //!                                  └─ nobody's ──► bad
 //! sign-out ─► ended here ─► each member that is up: login ══ link ══► ended there
+//!                    (where it does not answer, all that have ended, again until it does)
 //! a node comes up ─► each member that is up: which have ended? ══ link ══► learnt here
 //!                    (again where it does not answer, until it does)
 //! ```
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -31,7 +34,7 @@ use crate::types::{Author, NodeId};
 /// Where one node asks another to take a ticket.
 const TAKE: &str = "/auth/ticket/take";
 
-/// Where one node tells another that a login has ended.
+/// Where one node tells another which logins have ended: one, or all that it knows.
 const END: &str = "/auth/session/end";
 
 /// Where one node asks another which logins have ended.
@@ -76,6 +79,7 @@ impl Guard {
 }
 
 /// Ends a login here, and then at every other node that is up; waits for those that answer soon.
+/// The others are [`behind`].
 ///
 /// # Cancel safety
 /// It ends everywhere, also where nobody waits for that any more.
@@ -83,17 +87,47 @@ pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, login: LoginId) {
     let Shared { router, doors, .. } = &**shared;
     let (router, doors) = (router.clone(), doors.clone());
     let telling = shared.tasks.spawn("sign-out", async move {
-        let tell = async |node| {
-            let told = timeout(ASKED_MAX, router.carry(&node, request(END, &login.0))).await;
-            if !matches!(told, Ok(Ok(Response { status: DONE, .. }))) {
-                warn!(node = %node.0, "not told that somebody has signed out: it may let them in");
-            }
-        };
-        let others = join_all(router.others().into_iter().map(tell));
-        tokio::join!(biased; end_here(&doors, &login.0), others);
+        let others = router.others();
+        let (_, missed) =
+            tokio::join!(biased; end_here(&doors, &login.0), told(&router, others, &login.0));
+        if let Doors::Guarded(guard) = &*doors {
+            guard.endings.missed(missed);
+        }
     });
     // It is awaited to the end of the process, or was cancelled with it.
     let _ = telling.await;
+}
+
+/// Waits until there are nodes that were not told of a login, and returns them: whoever has them
+/// sees to it that they are.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+pub async fn behind(shared: &Shared) -> Vec<NodeId> {
+    match &*shared.doors {
+        Doors::Guarded(guard) => guard.endings.behind().await,
+        Doors::Open(_) => pending().await,
+    }
+}
+
+/// Tells other nodes of all logins that have ended, as far as they are known here. It takes no
+/// longer than a node may take for it; returns those that did not answer.
+pub async fn tell_all(shared: &Shared, nodes: Vec<NodeId>) -> Vec<NodeId> {
+    let Doors::Guarded(guard) = &*shared.doors else { return Vec::new() };
+    let ended = guard.endings.spelled();
+    told(&shared.router, nodes, &ended).await
+}
+
+/// Tells nodes of logins that have ended; returns those that did not answer.
+async fn told(router: &Router, nodes: Vec<NodeId>, ended: &[u8]) -> Vec<NodeId> {
+    let tell = async |node: NodeId| {
+        if answered(router, &node, request(END, ended)).await.is_some() {
+            return None;
+        }
+        warn!(node = %node.0, "not told that somebody has signed out: it is told again");
+        Some(node)
+    };
+    join_all(nodes.into_iter().map(tell)).await.into_iter().flatten().collect()
 }
 
 /// Asks other nodes which logins have ended: whoever was not up was not told. It takes no longer
@@ -101,19 +135,22 @@ pub(in crate::edge::doors) async fn end(shared: &Arc<Shared>, login: LoginId) {
 pub async fn catch_up(shared: &Shared, nodes: Vec<NodeId>) -> Vec<NodeId> {
     let Doors::Guarded(guard) = &*shared.doors else { return Vec::new() };
     let ask = async |node: NodeId| {
-        let asked = timeout(ASKED_MAX, shared.router.carry(&node, request(ENDED, &[]))).await;
-        match asked {
-            Ok(Ok(Response { status: DONE, body, .. })) => {
-                guard.endings.learn(&body.0).await;
-                None
-            }
-            Ok(Ok(_) | Err(_)) | Err(_) => {
-                warn!(node = %node.0, "does not say who has signed out: they may be let in");
-                Some(node)
-            }
+        if let Some(ended) = answered(&shared.router, &node, request(ENDED, &[])).await {
+            guard.endings.learn(&ended).await;
+            return None;
         }
+        warn!(node = %node.0, "does not say who has signed out: they may be let in");
+        Some(node)
     };
     join_all(nodes.into_iter().map(ask)).await.into_iter().flatten().collect()
+}
+
+/// Returns what a node answers that has done in time what it was asked.
+async fn answered(router: &Router, node: &NodeId, request: Request) -> Option<Bytes> {
+    match timeout(ASKED_MAX, router.carry(node, request)).await {
+        Ok(Ok(Response { status: DONE, body, .. })) => Some(body.0),
+        Ok(Ok(_) | Err(_)) | Err(_) => None,
+    }
 }
 
 fn request(target: &str, body: &[u8]) -> Request {
@@ -128,7 +165,12 @@ fn request(target: &str, body: &[u8]) -> Request {
     }
 }
 
-/// Does what another node asks: takes a ticket of this one, ends a login, or says which have ended;
+/// Tells whether a request is one of what nodes ask each other here.
+pub(in crate::edge) fn is_of_nodes(request: &Request) -> bool {
+    matches!(&*request.target, TAKE | END | ENDED)
+}
+
+/// Does what another node asks: takes a ticket of this one, ends logins, or says which have ended;
 /// nothing where it asks for something else.
 pub(in crate::edge) async fn answer_carried(doors: &Doors, request: &Request) -> Option<Response> {
     let done = match &*request.target {
@@ -148,9 +190,9 @@ fn take(doors: &Doors, hash: &[u8]) -> Option<Holder> {
     guard.tickets.lock().take(&hash, Instant::now()).ok()
 }
 
-async fn end_here(doors: &Doors, login: &[u8]) -> Option<()> {
+async fn end_here(doors: &Doors, ended: &[u8]) -> Option<()> {
     let Doors::Guarded(guard) = doors else { return None };
-    guard.endings.end(vec![LoginId(login.try_into().ok()?)]).await;
+    guard.endings.learn(ended).await;
     Some(())
 }
 

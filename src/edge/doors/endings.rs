@@ -1,17 +1,19 @@
 //! Logins that were ended, here or at another node: what they had opened here goes at once, and
 //! their cookies open nothing here any more, whoever has copied one, also after a restart of the
-//! node. A node that was not up when a login ended asks the others for what it has missed.
+//! node. A node that was not up when a login ended asks the others for what it has missed; one that
+//! was, and did not answer, is told again.
 
 mod kept;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -30,6 +32,8 @@ pub struct Endings {
     known: Arc<Mutex<Known>>,
     /// None where the node keeps nothing. Whoever has it writes for all who wait for it.
     kept: Option<Arc<tokio::sync::Mutex<Kept>>>,
+    /// Nodes that were not told of some, and that nobody sees to yet.
+    behind: watch::Sender<BTreeSet<NodeId>>,
 }
 
 #[derive(Default)]
@@ -136,6 +140,22 @@ impl Endings {
     /// Returns all that are known, in the order in which they ended, as one node tells another.
     pub(in crate::edge::doors) fn spelled(&self) -> Vec<u8> {
         kept::spelled(self.known.lock().ages.make_contiguous())
+    }
+
+    /// Notes nodes that were not told of a login.
+    pub(in crate::edge::doors) fn missed(&self, nodes: Vec<NodeId>) {
+        self.behind.send_modify(|behind| behind.extend(nodes));
+    }
+
+    /// Waits until there are nodes that were not told, and forgets them.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(in crate::edge::doors) async fn behind(&self) -> Vec<NodeId> {
+        let mut behind = self.behind.subscribe();
+        // It is here as long as this.
+        let _ = behind.wait_for(|behind| !behind.is_empty()).await;
+        self.behind.send_replace(BTreeSet::new()).into_iter().collect()
     }
 
     /// Learns what another node knows.

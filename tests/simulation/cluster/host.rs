@@ -99,6 +99,10 @@ impl Answers for Nobody {
             body: relay::Blob(bytes::Bytes::new()),
         }
     }
+
+    fn is_of_nodes(&self, _request: &Request) -> bool {
+        false
+    }
 }
 
 pub(crate) fn name(node: usize) -> NodeId {
