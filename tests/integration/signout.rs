@@ -258,6 +258,22 @@ async fn a_node_that_was_not_told_of_a_sign_out_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_of_a_login_that_has_ended_is_not_given_out_by_who_knows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, line) = two_with_a_line(folder.path()).await;
+    let token = hour("anna", &[("a", "write")]);
+    let [one, other] = [0, 1].map(|number| &cluster.nodes[number]);
+    let (goes, stays) = (Browser::sign_in(one, &token).await, Browser::sign_in(one, &token).await);
+    let tickets = [ticket_of(&goes, one).await, ticket_of(&stays, one).await];
+    line.set(Line::Cut);
+    sign_out(&goes, one).await;
+    // The other node has not heard of it, and asks the one that has issued the ticket.
+    assert_eq!(visit(&goes, other).await, closed("welcome", 0));
+    assert_eq!(knock(other, &tickets[0], &[]).await, closed("unauthenticated", 4401));
+    assert_eq!(knock(other, &tickets[1], &[]).await, closed("welcome", 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_carried_keep_no_sign_out_from_being_told() {
     let log = Arc::new(Memory::new(LogId(1), 1));
     let log = Arc::new(FaultyLog::new(log, 0, Faults::default()));

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::access::Rights;
-use crate::auth::{BadTicket, Holder, Issued, LoginId, TicketHash};
+use crate::auth::{BadTicket, Holder, Issued, LoginId, Refusal, TicketHash};
 use crate::edge::doors::{Doors, Guard, Refused};
 use crate::edge::routes::Shared;
 use crate::relay::{Blob, Request, Response, Who};
@@ -61,7 +61,7 @@ impl Guard {
         let issued = self.tickets.lock().read(ticket);
         let Issued { by, hash } = issued.map_err(Refused::Ticket)?;
         if by == *self.tickets.lock().node() {
-            return self.tickets.lock().take(&hash, Instant::now()).map_err(Refused::Ticket);
+            return self.take(&hash).map_err(Refused::Ticket);
         }
         // What a node had issued is forgotten with it.
         if !router.is_up(&by) {
@@ -75,6 +75,17 @@ impl Guard {
             Ok(Ok(Response { status: NONE, .. })) => Err(Refused::Ticket(BadTicket)),
             Ok(Ok(_) | Err(_)) | Err(_) => Err(Refused::Away),
         }
+    }
+
+    /// Takes a ticket of this node. One of a login that is known here to have ended opens nothing,
+    /// nor what is known to hold no more: another node may not have heard of it.
+    fn take(&self, hash: &TicketHash) -> Result<Holder, BadTicket> {
+        let holder = self.tickets.lock().take(hash, Instant::now())?;
+        let has_ended = holder.login.is_some_and(|login| self.endings.has(login));
+        let over = |judged| matches!(judged, Err(Refusal::Revoked | Refusal::KeyGone));
+        let is_over = over(self.revoked.borrow().check(&holder.claims))
+            || over(self.verifier.keys.check(&holder.claims));
+        if has_ended || is_over { Err(BadTicket) } else { Ok(holder) }
     }
 }
 
@@ -187,7 +198,7 @@ pub(in crate::edge) async fn answer_carried(doors: &Doors, request: &Request) ->
 fn take(doors: &Doors, hash: &[u8]) -> Option<Holder> {
     let Doors::Guarded(guard) = doors else { return None };
     let hash = hash.try_into().ok().map(TicketHash)?;
-    guard.tickets.lock().take(&hash, Instant::now()).ok()
+    guard.take(&hash).ok()
 }
 
 async fn end_here(doors: &Doors, ended: &[u8]) -> Option<()> {
