@@ -160,11 +160,11 @@ pub(crate) async fn carry(State(shared): State<Arc<Shared>>, request: Asked, nex
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let content_type = kind_of(request.headers());
     let headers = carried(request.headers(), &ASKED);
-    // What only asks has none that is read.
-    let body = match request.method().is_safe() {
-        true => Blob(Bytes::new()),
+    // What only asks has none that is read. Any other takes its room until it is answered.
+    let (body, _room) = match request.method().is_safe() {
+        true => (Blob(Bytes::new()), None),
         false => match body_bytes(request, &shared).await {
-            Ok((body, _room)) => Blob(body),
+            Ok((body, room)) => (Blob(body), Some(room)),
             Err(problem) => return problem.into_response(),
         },
     };
