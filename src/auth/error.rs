@@ -102,8 +102,9 @@ pub enum Refusal {
     /// Its algorithm is not the one of the key.
     #[error("the token's algorithm is not the one that its key is for: sign with a fitting key")]
     KeyAlgorithm,
-    /// The issuer's keys could not be fetched for so long that they are not trusted any more.
-    #[error("the issuer's keys could not be fetched for too long: try again later")]
+    /// The issuer's keys could not be fetched yet, or for so long that they are not trusted any
+    /// more.
+    #[error("the issuer's keys could not be fetched yet, or not for too long: try again later")]
     KeysStale,
     /// It was not signed with the key, or changed afterwards.
     #[error("the token's signature is wrong: get a new one from its issuer")]

@@ -33,15 +33,19 @@ pub enum Keys {
 
 impl Keys {
     /// Asks whether the key that has signed a token is still trusted. Where the issuer's keys are
-    /// not known it is: only what is known to be taken back ends what was let in.
+    /// not known, nobody knows of one that is none of our own: it may have been taken back.
     ///
     /// # Errors
-    /// [`Refusal::KeyGone`].
+    /// [`Refusal::KeyGone`], or [`Refusal::KeysStale`] where that is not known.
     pub fn check(&self, claims: &Claims) -> Result<(), Refusal> {
         let has = |keys: &KeySet| claims.key.is_some_and(|key| keys.has(key));
         let trusted = match self {
             Self::Own(own) => has(&own.keys()),
-            Self::Fetched(remote) => remote.keys().is_none_or(|keys| has(&keys)),
+            Self::Fetched(remote) if has(&remote.own()) => true,
+            Self::Fetched(remote) => {
+                let keys = remote.keys().ok_or(Refusal::KeysStale)?;
+                has(&keys)
+            }
         };
         trusted.then_some(()).ok_or(Refusal::KeyGone)
     }
@@ -79,6 +83,23 @@ impl Verifier {
             Err(refusal) => self.metrics.refuse(refusal.reason()),
         }
         judged
+    }
+
+    /// Judges the key behind what was made of a token. Where the issuer's keys are not known it
+    /// waits for them, as a token does.
+    ///
+    /// # Errors
+    /// As [`Keys::check`].
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn check(&self, claims: &Claims) -> Result<(), Refusal> {
+        let checked = self.keys.check(claims);
+        if let (Err(Refusal::KeysStale), Keys::Fetched(remote)) = (checked, &self.keys) {
+            remote.refresh().await;
+            return self.keys.check(claims);
+        }
+        checked
     }
 
     fn judge(&self, token: &str) -> Result<Claims, Refusal> {
@@ -166,6 +187,12 @@ mod tests {
     impl World {
         /// Starts with what the issuer answers, and waits until the first fetch is done.
         async fn start(answers: &[Answer]) -> Self {
+            let world = Self::begin(answers);
+            sleep(Duration::from_millis(1)).await;
+            world
+        }
+
+        fn begin(answers: &[Answer]) -> Self {
             let answers = Mutex::new(answers.iter().copied().collect());
             let issuer = Arc::new(Issuer { answers, ..Issuer::default() });
             let metrics = Metrics::register(&Registry::new()).expect("a new registry");
@@ -181,9 +208,19 @@ mod tests {
                 clock: Clock::fixed(Timestamp(1_800_000_000_000)),
                 metrics,
             };
-            let world = Self { issuer, verifier, tasks };
-            sleep(Duration::from_millis(1)).await;
-            world
+            Self { issuer, verifier, tasks }
+        }
+
+        /// Returns what the fixture's token of this algorithm says, which has to be good.
+        async fn claims(&self, algorithm: usize) -> Claims {
+            let token = TOKENS.lines().nth(algorithm).expect("a token of each");
+            self.verifier.verify(token).await.expect("it is good")
+        }
+
+        /// Judges a login of these claims.
+        async fn check(&self, claims: &Claims) -> Result<(), Refusal> {
+            let checked = timeout(Duration::from_mins(1), self.verifier.check(claims)).await;
+            checked.expect("a verdict comes in time")
         }
 
         /// Judges the fixture's token of this algorithm.
@@ -309,14 +346,37 @@ mod tests {
     async fn keys_that_cannot_be_renewed_are_trusted_for_a_while() {
         for fails in [Answer::Refuses, Answer::Hangs, Answer::Keys("<html>")] {
             let world = World::start(&[Answer::Keys(JWKS), fails]).await;
+            let login = world.claims(RS256).await;
             sleep(Duration::from_hours(24) - Duration::from_secs(1)).await;
-            assert_eq!(world.judge(RS256).await, Ok(()));
+            assert_eq!((world.judge(RS256).await, world.check(&login).await), (Ok(()), Ok(())));
             sleep(Duration::from_secs(2)).await;
-            assert_eq!(world.judge(RS256).await, Err(Refusal::KeysStale));
+            let stale = Err(Refusal::KeysStale);
+            assert_eq!((world.judge(RS256).await, world.check(&login).await), (stale, stale));
             assert_eq!(world.judge(HS256).await, Ok(()), "a key of our own does not age");
             world.issuer.answers.lock().push_front(Answer::Keys(JWKS));
             sleep(Duration::from_mins(1)).await;
-            assert_eq!(world.judge(RS256).await, Ok(()), "the issuer is back");
+            assert_eq!((world.judge(RS256).await, world.check(&login).await), (Ok(()), Ok(())));
+            world.tasks.stop().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_login_nobody_knows_before_the_first_keys_are_there() {
+        let world = World::start(&[Answer::Keys(JWKS)]).await;
+        let (own, theirs) = (world.claims(HS256).await, world.claims(RS256).await);
+        world.tasks.stop().await;
+        // After a restart, at which the issuer may have taken keys back.
+        for (answer, expected) in [
+            (Answer::Refuses, Err(Refusal::KeysStale)),
+            (Answer::Hangs, Err(Refusal::KeysStale)),
+            (Answer::Keys(ONLY_P256), Err(Refusal::KeyGone)),
+            (Answer::Keys(JWKS), Ok(())),
+        ] {
+            let world = World::begin(&[answer]);
+            assert_eq!(world.check(&own).await, Ok(()), "a key of our own");
+            let before = tokio::time::Instant::now();
+            assert_eq!(world.check(&theirs).await, expected, "it waits for the first fetch");
+            assert!(before.elapsed() <= Pace::default().fetch_max);
             world.tasks.stop().await;
         }
     }

@@ -292,7 +292,7 @@ impl Guard {
         let Some(login) = cookies.login() else { return Ok(Caller::anonymous()) };
         let opened = self.logins.open(login, self.verifier.clock.now());
         let login = opened.map_err(|bad| self.refuse(bad.into()))?.login;
-        self.check_login(&login)?;
+        self.check_login(&login).await?;
         let until = login.claims.expires;
         Ok(Caller::known(login.claims, until, By::Login(login.id)))
     }
@@ -307,34 +307,36 @@ impl Guard {
         let token = token.ok_or_else(|| self.refuse(Refused::Credentials))?;
         // What is refused there is counted there.
         let claims = self.verifier.verify(token).await.map_err(Refused::Token)?;
-        self.check_holds(&claims)?;
+        self.check_holds(&claims).await?;
         Ok(claims)
     }
 
     async fn ticket_caller(&self, ticket: &str, router: &Router) -> Result<Caller, Refused> {
         let taken = self.taken(ticket, router).await;
         let Holder { claims, login } = taken.map_err(|refused| self.refuse(refused))?;
-        self.check_holds(&claims)?;
+        self.check_holds(&claims).await?;
         let until = self.verifier.policy.ends(&claims);
         Ok(Caller::known(claims, until, login.map_or(By::Token, By::TicketOf)))
     }
 
     /// Refuses a login that was ended, or whose token holds no more.
-    fn check_login(&self, login: &Login) -> Result<(), Refused> {
+    async fn check_login(&self, login: &Login) -> Result<(), Refused> {
+        self.check_holds(&login.claims).await?;
         if self.endings.has(login.id) {
             return Err(self.refuse(NoLogin::Ended.into()));
         }
-        self.check_holds(&login.claims)
+        Ok(())
     }
 
     /// Refuses what was good once and is not any more, because it was revoked or its key is gone.
-    fn check_holds(&self, claims: &Claims) -> Result<(), Refused> {
-        self.holds(claims).map_err(|over| self.refuse(Refused::Token(over)))
+    async fn check_holds(&self, claims: &Claims) -> Result<(), Refused> {
+        self.holds(claims).await.map_err(|over| self.refuse(Refused::Token(over)))
     }
 
-    fn holds(&self, claims: &Claims) -> Result<(), Refusal> {
-        self.revoked.borrow().check(claims)?;
-        self.verifier.keys.check(claims)
+    async fn holds(&self, claims: &Claims) -> Result<(), Refusal> {
+        self.verifier.check(claims).await?;
+        // What is revoked while keys are waited for counts, too.
+        self.revoked.borrow().check(claims)
     }
 
     fn check_csrf(

@@ -9,10 +9,13 @@ use quire::auth::SigningKey;
 use quire::config::{Config, Engine};
 use quire::log::Memory;
 use quire::relay::{Blob, PeerError, Request, Who};
+use quire::task::Tasks;
 use quire::testing::{Faults, FaultyLog};
 use quire::types::LogId;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -341,4 +344,74 @@ async fn a_login_is_good_as_long_as_the_key_behind_it() {
         assert_eq!(visit(&browser, &node).await, expected, "with {key}");
         node.stop().await.expect("it stops");
     }
+}
+
+/// Returns an issuer that answers with what it publishes, or with an error where that is nothing.
+async fn issuer(tasks: &Tasks) -> (watch::Sender<Option<String>>, String) {
+    let (publish, published) = watch::channel(None);
+    let answer = async move || {
+        let keys: Option<String> = published.borrow().clone();
+        keys.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    let routes = axum::Router::new().route("/keys", axum::routing::get(answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tasks.spawn("issuer", async { axum::serve(listener, routes).await.expect("it serves") });
+    (publish, format!("http://{address}/keys"))
+}
+
+#[tokio::test]
+async fn a_login_is_not_good_while_nobody_knows_of_the_key_behind_it() {
+    let (folder, tasks) = (tempfile::tempdir().expect("a folder"), Tasks::new());
+    let (publish, address) = issuer(&tasks).await;
+    let seal = folder.path().join("seal");
+    std::fs::write(&seal, "a fourth secret, of the logins of this test").expect("it is written");
+    let start = || {
+        guarded(folder.path(), |config: &mut Config| {
+            config.auth.jwks_url = address.clone();
+            config.auth.secret_file = seal.display().to_string();
+        })
+    };
+    let auth = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/auth");
+    let all = std::fs::read_to_string(auth.join("jwks.json")).expect("it is there");
+    let mut less: Value = serde_json::from_str(&all).expect("JSON");
+    less["keys"].as_array_mut().expect("a list").retain(|key| key["kid"] != "ed25519");
+    let pem = std::fs::read(auth.join("ed25519.pem")).expect("it is there");
+    let key = SigningKey::read("ed25519".parse().ok(), &pem).expect("a key");
+    let token = signed(&key, "anna", &[("a", "write")], Duration::from_hours(1));
+    publish.send_replace(Some(all.clone()));
+    let node = start().await;
+    let theirs = Browser::sign_in(&node, &token).await;
+    let own = Browser::sign_in(&node, &hour("ben", &[("a", "write")])).await;
+    node.stop().await.expect("it stops");
+
+    // The issuer is down, and may have taken the key back meanwhile.
+    publish.send_replace(None);
+    let node = start().await;
+    let unavailable = closed("unavailable", 4503);
+    assert_eq!(visit(&theirs, &node).await, unavailable);
+    let program = format!("Bearer {token}");
+    assert_eq!(knock(&node, "/ws/a", &[("authorization", &program)]).await, unavailable);
+    let csrf = [("x-csrf-token", theirs.csrf.clone())];
+    for (method, path) in [
+        (Method::GET, "/auth/session"),
+        (Method::GET, "/v1/docs/a"),
+        (Method::PUT, "/v1/docs/a/rights"),
+        (Method::POST, "/auth/ticket"),
+    ] {
+        let answer = theirs.ask(&node, method, path, &csrf).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(answer.headers().contains_key("retry-after"), "{path}");
+    }
+    assert_eq!(visit(&own, &node).await, closed("welcome", 0), "by a key of a file");
+    node.stop().await.expect("it stops");
+
+    let withdrawn = (less.to_string(), closed("unauthenticated", 4401));
+    for (published, expected) in [withdrawn, (all, closed("welcome", 0))] {
+        publish.send_replace(Some(published));
+        let node = start().await;
+        assert_eq!(visit(&theirs, &node).await, expected, "it waits for the first keys");
+        node.stop().await.expect("it stops");
+    }
+    tasks.token().cancel();
 }

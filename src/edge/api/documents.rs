@@ -147,7 +147,7 @@ fn prefers_text(headers: &HeaderMap) -> bool {
     params(
         Named,
         ("If-Match" = Option<String>, Header,
-            description = "An `ETag` of the newest revision; a text that was written since is kept"),
+            description = "An `ETag` of the newest revision: what was written since is kept"),
         ("If-None-Match" = Option<String>, Header,
             description = "`*`: only if there is no document"),
     ),

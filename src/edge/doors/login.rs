@@ -44,7 +44,7 @@ pub(in crate::edge) async fn sign_in(
     let from = remote.map(|Extension(remote)| remote);
     let claims = judged(&shared, (from, true), guard.bearer(&headers)).await.inspect_err(told)?;
     let id = LoginId(rand::random());
-    let login = match guard.opened(&headers) {
+    let login = match guard.opened(&headers).await {
         Some(before) => before.continued(claims, id),
         None => Login { id, claims },
     };
@@ -71,7 +71,7 @@ pub(in crate::edge) async fn session(
         let cookies = Cookies::read(&headers).map_err(|bad| guard.refuse(bad))?;
         let Some(cookie) = cookies.login() else { return Ok(None) };
         let opened = guard.logins.open(cookie, now).map_err(|bad| guard.refuse(bad.into()))?;
-        guard.check_login(&opened.login).map(|()| Some((opened, cookies)))
+        guard.check_login(&opened.login).await.map(|()| Some((opened, cookies)))
     };
     let from = remote.map(|Extension(remote)| remote);
     let told = |refused: &Refused| not_signed_in(&shared.metrics.lines, *refused, address);
@@ -131,11 +131,11 @@ pub(in crate::edge) async fn ticket(
 
 impl Guard {
     /// Returns the login that a request has, where it is good.
-    fn opened(&self, headers: &HeaderMap) -> Option<Login> {
+    async fn opened(&self, headers: &HeaderMap) -> Option<Login> {
         let cookie = Cookies::read(headers).ok()?.login()?;
         let login = self.logins.open(cookie, self.verifier.clock.now()).ok()?.login;
-        let goes_on = !self.endings.has(login.id);
-        (goes_on && self.holds(&login.claims).is_ok()).then_some(login)
+        let holds = self.holds(&login.claims).await.is_ok();
+        (holds && !self.endings.has(login.id)).then_some(login)
     }
 
     /// Tells a browser who it is signed in as, and gives it the cookies of that.

@@ -17,6 +17,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// When to come again, to another node if there is one, where this one does not hear of what is
 /// revoked, in milliseconds.
 const CUT_OFF_RETRY: RangeInclusive<u64> = 200..=2_000;
+/// When to come again where the issuer's keys are not known, in milliseconds: they are asked for
+/// every 30 s.
+const KEYS_RETRY: RangeInclusive<u64> = 2_000..=10_000;
 
 /// Tells why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +126,7 @@ impl Refused {
     pub(in crate::edge) fn code(self) -> ErrorCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => ErrorCode::Forbidden,
-            Self::Token(Refusal::CutOff) => ErrorCode::Unavailable,
+            Self::Token(Refusal::CutOff | Refusal::KeysStale) => ErrorCode::Unavailable,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -147,6 +150,9 @@ impl Refused {
             Self::Token(Refusal::CutOff) => {
                 Some(Duration::from_millis(rand::random_range(CUT_OFF_RETRY)))
             }
+            Self::Token(Refusal::KeysStale) => {
+                Some(Duration::from_millis(rand::random_range(KEYS_RETRY)))
+            }
             _ => None,
         }
     }
@@ -154,7 +160,7 @@ impl Refused {
     fn status(self) -> StatusCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => StatusCode::FORBIDDEN,
-            Self::Token(Refusal::CutOff) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(Refusal::CutOff | Refusal::KeysStale) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)

@@ -1,5 +1,6 @@
 //! For how long somebody stays who was let in: until what they hold expires, is revoked, was ended
-//! with their login, or was signed with a key that is taken back.
+//! with their login, or was signed with a key that is taken back, or may have been: where the
+//! issuer's keys could not be fetched for so long that nobody knows.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -100,6 +101,7 @@ mod tests {
     use super::*;
     use crate::auth::{Fetch, Key, KeySet, Metrics, NotFetched, Pace, Remote};
     use crate::task::Tasks;
+    use crate::wire::ErrorCode;
 
     /// A key, and another one.
     fn key(byte: u8) -> Key {
@@ -164,14 +166,18 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_ends_when_the_key_of_the_token_is_taken_back() {
+    /// Returns how long two stay, by our own key and by one of an issuer, whose first keys are
+    /// there.
+    async fn fetched(issuer: impl Fetch, tasks: &Tasks) -> [Stay; 2] {
         let clock = Clock::starting_at(Timestamp(0));
-        let (_publish, revoked) = watch::channel(Arc::default());
-        let (own, tasks) = (KeySet::new(vec![key(1)]).unwrap(), Tasks::new());
+        let (publish, revoked) = watch::channel(Arc::default());
+        let token = tasks.token().clone();
+        tasks.spawn("revocations", async move {
+            token.run_until_cancelled(publish.closed()).await;
+        });
+        let own = KeySet::new(vec![key(1)]).unwrap();
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let issuer = Arc::new(Issuer(AtomicU8::new(1)));
-        let remote = Remote::start(own, issuer, Pace::default(), metrics, &tasks);
+        let remote = Remote::start(own, Arc::new(issuer), Pace::default(), metrics, tasks);
         let keys = Keys::Fetched(remote.clone());
         let own = claims();
         keys.check(&own).expect("nothing was fetched yet");
@@ -179,12 +185,44 @@ mod tests {
         let fetched = remote.keys().unwrap();
         let theirs = fetched.keys().iter().find(|key| key.id().is_some()).unwrap();
         let theirs = Claims { key: Some(theirs.thumbprint()), ..Claims::clone(&own) };
-        let until = Timestamp(24 * 3_600_000);
-        let stay = |claims: &Arc<Claims>| {
+        let until = Timestamp(48 * 3_600_000);
+        [own, Arc::new(theirs)].map(|claims| {
             let given = (keys.clone(), clock.clone());
-            Stay::until((Arc::clone(claims), until), None, revoked.clone(), given)
-        };
-        let (mut stays, mut goes) = (stay(&own), stay(&Arc::new(theirs)));
+            Stay::until((claims, until), None, revoked.clone(), given)
+        })
+    }
+
+    /// Is an issuer that answers once, and then not any more.
+    struct Gone(Issuer);
+
+    #[async_trait]
+    impl Fetch for Gone {
+        async fn fetch(&self) -> Result<Bytes, NotFetched> {
+            let first = self.0.0.load(Ordering::Relaxed) == 1;
+            if first { self.0.fetch().await } else { Err(NotFetched::Late) }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_on_without_the_issuer_until_nobody_knows_of_the_key() {
+        let tasks = Tasks::new();
+        let [mut stays, mut goes] = fetched(Gone(Issuer(AtomicU8::new(1))), &tasks).await;
+        let before = tokio::time::Instant::now();
+        let ended = goes.ended().await;
+        assert_eq!(ended, Refused::Token(Refusal::KeysStale));
+        let (lasted, stale) = (before.elapsed(), Pace::default().stale_after);
+        assert!(lasted + LOOK_AGAIN >= stale && lasted <= stale + LOOK_AGAIN, "{lasted:?}");
+        // Nothing is known against them: they come again.
+        assert_eq!((ended.code(), ended.is_guess()), (ErrorCode::Unavailable, false));
+        assert!(ended.retry().is_some());
+        assert!(stays.ended().now_or_never().is_none(), "by a key of our own");
+        tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_when_the_key_of_the_token_is_taken_back() {
+        let tasks = Tasks::new();
+        let [mut stays, mut goes] = fetched(Issuer(AtomicU8::new(1)), &tasks).await;
         assert!(goes.ended().now_or_never().is_none());
         // The name is the same, and the key behind it another one.
         assert_eq!(goes.ended().await, Refused::Token(Refusal::KeyGone));
