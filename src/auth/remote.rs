@@ -8,6 +8,7 @@
 //! asking.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -142,7 +143,7 @@ impl Refresher {
             let ask = tokio::select! {
                 biased;
                 () = self.own.changed() => {
-                    self.publish(self.publish.borrow().fetched);
+                    self.renew();
                     continue;
                 }
                 () = sleep_until(due) => None,
@@ -161,7 +162,14 @@ impl Refresher {
 
     async fn refresh(&mut self) {
         self.rotation.begin(Instant::now());
-        let document = timeout(self.pace.fetch_max, self.fetch.fetch()).await;
+        let fetch = self.fetch.clone();
+        let mut fetching = pin!(timeout(self.pace.fetch_max, fetch.fetch()));
+        let document = loop {
+            tokio::select! {
+                document = &mut fetching => break document,
+                () = self.own.changed() => self.renew(),
+            }
+        };
         let document = document.unwrap_or(Err(NotFetched::Late));
         let answer = document.and_then(|document| Ok(jwks::parse(&document)?));
         self.metrics.fetched(answer.is_ok());
@@ -182,6 +190,13 @@ impl Refresher {
             }
         }
         self.publish(Some(now));
+    }
+
+    /// Has all know the keys that are configured now, beside those that were fetched.
+    fn renew(&self) {
+        // It is not to be borrowed while it is replaced.
+        let fetched = self.publish.borrow().fetched;
+        self.publish(fetched);
     }
 
     /// Has all know the keys that there are, of which those of the issuer came then.

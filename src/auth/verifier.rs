@@ -126,6 +126,7 @@ mod tests {
 
     use async_trait::async_trait;
     use bytes::Bytes;
+    use futures_util::FutureExt;
     use parking_lot::Mutex;
     use prometheus::Registry;
     use tokio::time::{advance, sleep, timeout};
@@ -193,12 +194,16 @@ mod tests {
         }
 
         fn begin(answers: &[Answer]) -> Self {
+            let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
+            Self::beside(KeySet::new(vec![secret]).expect("one key"), answers)
+        }
+
+        /// Begins with keys that are configured.
+        fn beside(own: impl Into<Own>, answers: &[Answer]) -> Self {
             let answers = Mutex::new(answers.iter().copied().collect());
             let issuer = Arc::new(Issuer { answers, ..Issuer::default() });
             let metrics = Metrics::register(&Registry::new()).expect("a new registry");
             let tasks = Tasks::new();
-            let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
-            let own = KeySet::new(vec![secret]).expect("one key");
             let pace = Pace::default();
             let remote = Remote::start(own, issuer.clone(), pace, metrics.clone(), &tasks);
             let verifier = Verifier {
@@ -258,6 +263,32 @@ mod tests {
         world.asked(2);
         assert_eq!(world.judge(ES256).await, Ok(()));
         world.asked(2);
+        world.tasks.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_of_files_are_replaced_beside_those_that_are_fetched() {
+        let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
+        let (publish, own) = Own::new(KeySet::default());
+        let world = World::beside(own, &[Answer::Keys(JWKS), Answer::Hangs]);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.judge(HS256).await, Err(Refusal::KeyUnknown));
+        let mut keys = world.verifier.keys.clone();
+        keys.renewed().now_or_never();
+        let put = async |keys: &mut Keys, set: &KeySet| {
+            publish.send_replace(Arc::new(set.clone()));
+            timeout(Duration::from_secs(1), keys.renewed()).await.expect("they are told");
+        };
+        let with = KeySet::new(vec![secret]).expect("one key");
+        put(&mut keys, &with).await;
+        assert_eq!((world.judge(HS256).await, world.judge(RS256).await), (Ok(()), Ok(())));
+        let claims = world.claims(HS256).await;
+        // Also while the issuer lets it wait.
+        sleep(Pace::default().age_max).await;
+        world.asked(2);
+        put(&mut keys, &KeySet::default()).await;
+        assert_eq!(keys.check(&claims), Err(Refusal::KeyGone));
+        assert_eq!(world.judge(RS256).await, Ok(()));
         world.tasks.stop().await;
     }
 

@@ -184,7 +184,18 @@ impl Doors {
     pub(in crate::edge) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
         match self {
             Self::Open(_) => Ok(Caller::anybody()),
-            Self::Guarded(guard) => guard.caller(headers).await,
+            Self::Guarded(guard) => guard.caller(headers, Comes::In).await,
+        }
+    }
+
+    /// Finds out who asks to be signed out: it is not waited for what a login is good for.
+    ///
+    /// # Errors
+    /// As [`Self::caller`].
+    pub(in crate::edge) async fn leaver(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+        match self {
+            Self::Open(_) => Ok(Caller::anybody()),
+            Self::Guarded(guard) => guard.caller(headers, Comes::Out).await,
         }
     }
 
@@ -204,7 +215,7 @@ impl Doors {
         let Self::Guarded(guard) = self else { return Ok(Caller::anybody()) };
         let caller = match ticket_in(query) {
             Some(ticket) => guard.ticket_caller(ticket, router).await?,
-            None => guard.caller(headers).await?,
+            None => guard.caller(headers, Comes::In).await?,
         };
         guard.check_csrf(&caller, headers, sent)?;
         Ok(caller)
@@ -281,8 +292,16 @@ impl Doors {
 /// Where a page's CSRF token is sent beside its cookie.
 const CSRF_HEADER: &str = "x-csrf-token";
 
+/// What a caller asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    In,
+    /// Only to have their login ended.
+    Out,
+}
+
 impl Guard {
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+    async fn caller(&self, headers: &HeaderMap, comes: Comes) -> Result<Caller, Refused> {
         if headers.contains_key(header::AUTHORIZATION) {
             let claims = self.bearer(headers).await?;
             let until = self.verifier.policy.ends(&claims);
@@ -292,7 +311,12 @@ impl Guard {
         let Some(login) = cookies.login() else { return Ok(Caller::anonymous()) };
         let opened = self.logins.open(login, self.verifier.clock.now());
         let login = opened.map_err(|bad| self.refuse(bad.into()))?.login;
-        self.check_login(&login).await?;
+        match (self.check_login(&login).await, comes) {
+            (Ok(()), _) => {}
+            // Nobody is let in by it.
+            (Err(Refused::Token(Refusal::KeysStale | Refusal::CutOff)), Comes::Out) => {}
+            (Err(refused), _) => return Err(refused),
+        }
         let until = login.claims.expires;
         Ok(Caller::known(login.claims, until, By::Login(login.id)))
     }

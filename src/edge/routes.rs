@@ -16,7 +16,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::edge::api::documents::{create, import, text};
 use crate::edge::carried::carry;
-use crate::edge::doors::layer::{admit, at_a_rate, known_writers, own_pages};
+use crate::edge::doors::layer::{admit, admit_out, at_a_rate, known_writers, own_pages};
 use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::metrics::Reason;
@@ -91,9 +91,14 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
     let written_down = from_fn_with_state(shared.clone(), write_down);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
-        .route("/auth/session", delete(login::sign_out))
         .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
+        .merge(
+            Routes::new()
+                .route("/auth/session", delete(login::sign_out))
+                .layer(written_down.clone())
+                .layer(from_fn_with_state(shared.clone(), admit_out)),
+        )
         // These judge what they are sent by themselves.
         .route("/auth/session", get(login::session).post(login::sign_in).route_layer(rate.clone()))
         .method_not_allowed_fallback(no_method);

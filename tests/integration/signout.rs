@@ -382,6 +382,7 @@ async fn a_login_is_not_good_while_nobody_knows_of_the_key_behind_it() {
     publish.send_replace(Some(all.clone()));
     let node = start().await;
     let theirs = Browser::sign_in(&node, &token).await;
+    let leaving = Browser::sign_in(&node, &token).await;
     let own = Browser::sign_in(&node, &hour("ben", &[("a", "write")])).await;
     node.stop().await.expect("it stops");
 
@@ -404,6 +405,12 @@ async fn a_login_is_not_good_while_nobody_knows_of_the_key_behind_it() {
         assert!(answer.headers().contains_key("retry-after"), "{path}");
     }
     assert_eq!(visit(&own, &node).await, closed("welcome", 0), "by a key of a file");
+    // To go, nobody needs to be known.
+    let csrf = [("x-csrf-token", leaving.csrf.clone())];
+    for (csrf, status) in [(&[][..], StatusCode::FORBIDDEN), (&csrf, StatusCode::NO_CONTENT)] {
+        let answer = leaving.ask(&node, Method::DELETE, "/auth/session", csrf).await;
+        assert_eq!(answer.status(), status);
+    }
     node.stop().await.expect("it stops");
 
     let withdrawn = (less.to_string(), closed("unauthenticated", 4401));

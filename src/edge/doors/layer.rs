@@ -32,27 +32,52 @@ pub(in crate::edge) async fn own_pages(
 /// Finds out who asks; what changes something needs a CSRF token beside a login.
 pub(in crate::edge) async fn admit(
     State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (headers, is_safe) = (request.headers().clone(), request.method().is_safe());
+    let judging = async {
+        let caller = shared.doors.caller(&headers).await?;
+        if !is_safe {
+            shared.doors.check_csrf(&caller, &headers)?;
+        }
+        Ok(caller)
+    };
+    admitted(&shared, judging, request, next).await
+}
+
+/// Finds out who asks to be signed out.
+pub(in crate::edge) async fn admit_out(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers().clone();
+    let judging = async {
+        let caller = shared.doors.leaver(&headers).await?;
+        shared.doors.check_csrf(&caller, &headers)?;
+        Ok(caller)
+    };
+    admitted(&shared, judging, request, next).await
+}
+
+async fn admitted(
+    shared: &Arc<Shared>,
+    judging: impl Future<Output = Result<Caller, Refused>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let remote = request.extensions().get::<Remote>().copied();
-    let (headers, is_safe) = (request.headers(), request.method().is_safe());
-    let judging = async {
-        let caller = shared.doors.caller(headers).await?;
-        if !is_safe {
-            shared.doors.check_csrf(&caller, headers)?;
-        }
-        Ok(caller)
-    };
+    let headers = request.headers();
     let shows = headers.contains_key(header::AUTHORIZATION);
-    let caller = match judged(&shared, (remote, shows), judging).await {
+    let caller = match judged(shared, (remote, shows), judging).await {
         Ok(caller) => caller,
-        Err(refused) => return refused_entry(&shared, refused, &request).into_response(),
+        Err(refused) => return refused_entry(shared, refused, &request).into_response(),
     };
     let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
     if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
         shared.metrics.refuse(spent.reason());
-        return refused_entry(&shared, spent.into(), &request).into_response();
+        return refused_entry(shared, spent.into(), &request).into_response();
     }
     request.extensions_mut().insert(caller);
     if let Some(tenant) = tenant {
