@@ -287,13 +287,16 @@ impl Past {
         };
         let mut checkpoint = None;
         if let Some(snapshot) = stored.map(|loaded| loaded.snapshot) {
-            let text = Segment::decode(&snapshot.live).map(|segment| segment.text_hash());
-            equal &= text.is_ok_and(|hash| hash == snapshot.text_hash);
-            if (self.cut..=self.head).contains(&snapshot.revision) {
-                let text = self.text_at(snapshot.revision).await?;
-                equal &= Segment::new(snapshot.revision, &text).text_hash() == snapshot.text_hash;
+            let (rev, hash) = (snapshot.revision, snapshot.text_hash);
+            let decoded = move || Segment::decode(&snapshot.live).map(|one| one.text_hash());
+            let stored = Tasks::offload(decoded).await;
+            equal &= stored.is_ok_and(|stored| stored == hash);
+            if (self.cut..=self.head).contains(&rev) {
+                let text = self.text_at(rev).await?;
+                let hashed = move || Segment::new(rev, &text).text_hash();
+                equal &= Tasks::offload(hashed).await == hash;
             }
-            checkpoint = Some(snapshot.revision);
+            checkpoint = Some(rev);
         }
         let text_hash = self.live.text_hash();
         Ok(Verified { rev: self.head, text_hash, checkpoint, replayed, equal })
