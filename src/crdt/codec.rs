@@ -38,6 +38,11 @@ const SEAL_FACTOR: u64 = 4;
 
 const ZSTD_LEVEL: i32 = 3;
 
+/// How long a segment is before compression when it is sealed whatever it is compressed to, in
+/// bytes: that much is kept in memory. For each character of its base text twice the longest.
+const SEAL_PLAIN_BYTES: u64 = 32 << 20;
+const SEAL_PLAIN_FACTOR: u64 = 8;
+
 /// Holds an encoded segment and what its parts take of it.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -47,13 +52,20 @@ pub struct Encoded {
     pub base_bytes: u64,
     /// What is left for the operations and the revision table.
     pub operation_bytes: u64,
+    /// All of it before compression.
+    pub plain_bytes: u64,
+    /// The length of the base text, in characters.
+    pub base_chars: u64,
 }
 
 impl Encoded {
     /// Tells whether the segment is to be sealed and a new one begun with its text: its
-    /// operations take more than four times its base text, and more than `bytes_min`.
+    /// operations take more than four times its base text, and more than `bytes_min`. Where they
+    /// are hardly anything compressed, they take 32 MiB before it, and far more than the base text.
     pub fn is_due_to_seal(&self, bytes_min: u64) -> bool {
+        let plain_max = SEAL_PLAIN_BYTES.max(self.base_chars.saturating_mul(SEAL_PLAIN_FACTOR));
         self.operation_bytes > bytes_min.max(self.base_bytes.saturating_mul(SEAL_FACTOR))
+            || self.plain_bytes > plain_max
     }
 }
 
@@ -75,6 +87,8 @@ impl Segment {
         Encoded {
             base_bytes: self.base_bytes,
             operation_bytes: (bytes.len() as u64).saturating_sub(self.base_bytes),
+            plain_bytes: size.into(),
+            base_chars: self.base_chars(),
             bytes: bytes.into(),
         }
     }
@@ -315,13 +329,38 @@ mod tests {
     #[test]
     fn a_segment_is_sealed_when_its_operations_outweigh_its_base() {
         let due = |base_bytes, operation_bytes| {
-            Encoded { bytes: Bytes::new(), base_bytes, operation_bytes }.is_due_to_seal(64 * 1024)
+            let (bytes, plain_bytes, base_chars) = (Bytes::new(), 0, 0);
+            let encoded = Encoded { bytes, base_bytes, operation_bytes, plain_bytes, base_chars };
+            encoded.is_due_to_seal(64 * 1024)
         };
         assert!(!due(0, 64 * 1024));
         assert!(due(0, 64 * 1024 + 1));
         assert!(!due(100_000, 400_000));
         assert!(due(100_000, 400_001));
         assert!(!due(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn a_segment_is_sealed_when_it_is_long_whatever_it_is_compressed_to() {
+        let text = |letter: &str| letter.repeat(5 << 20);
+        let mut segment = Segment::new(Revision(3), &text("a"));
+        let write = |segment: &mut Segment, seq: u64, letter: &str| {
+            let op = Operation::builder().delete(5 << 20).insert(&text(letter)).build();
+            segment.append(&op, &meta(seq)).unwrap();
+        };
+        for (seq, letter) in (1..).zip(["b", "c", "d", "e", "f", "g"]) {
+            write(&mut segment, seq, letter);
+        }
+        let check = |segment: &Segment, due: bool| {
+            let encoded = segment.encode();
+            assert!(encoded.operation_bytes < 64 * 1024, "{}", encoded.operation_bytes);
+            assert_eq!(encoded.is_due_to_seal(64 * 1024), due, "{}", encoded.plain_bytes);
+        };
+        // Of 5 MiB of base text that is above 40 MiB: six texts and it are less.
+        check(&segment, false);
+        write(&mut segment, 7, "h");
+        check(&segment, true);
+        check(&segment.successor(), false);
     }
 
     #[test]

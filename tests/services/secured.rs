@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::server::QUIRE;
 
-/// Reads the log as it can be read with these settings of Kafka's client; tells how that ended and
-/// what was said.
-fn read(log: &str, properties: &str) -> (Option<i32>, String) {
+/// Reads the log as it can be read with these settings of Kafka's client, within a time; tells how
+/// that ended and what was said.
+fn read(log: &str, properties: &str, within: &str) -> (Option<i32>, String) {
+    let within = format!("kafka.open-timeout={within}");
     let properties = format!("kafka.properties={properties}");
     let mut command = Command::new(QUIRE);
-    command.args(["log", "stats", "--log", log, "--set", "kafka.open-timeout=1s", "--set"]);
+    command.args(["log", "stats", "--log", log, "--set", &within, "--set"]);
     let output = command.arg(properties).stdin(Stdio::null()).output().expect("the binary runs");
     let said = if output.status.success() { output.stdout } else { output.stderr };
     (output.status.code(), String::from_utf8(said).expect("it is text"))
@@ -19,7 +20,7 @@ fn read(log: &str, properties: &str) -> (Option<i32>, String) {
 #[cfg(not(feature = "kafka-tls"))]
 #[test]
 fn a_program_that_was_built_without_tls_says_so() {
-    let (code, said) = read("kafka://127.0.0.1:1/secured", "security.protocol=SSL");
+    let (code, said) = read("kafka://127.0.0.1:1/secured", "security.protocol=SSL", "1s");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("OpenSSL not available at build time"), "{said}");
 }
@@ -75,20 +76,21 @@ mod with_tls {
         let server = Server::start(folder.path(), free_port(), &own);
         assert_eq!(quire(&["doc", "cat", "a", "--url", &server.url]), "over TLS");
         server.stop();
-        let (code, said) = read(&log, &right);
+        // A broker that is busy says late what is the matter: it is asked until it does.
+        let (code, said) = read(&log, &right, "1m");
         assert_eq!(code, Some(0), "{said}");
 
         let refused = format!("Kafka at {broker} cannot be used (");
-        let check = |properties: &str, begin: &str, why: &str| {
-            let (code, said) = read(&log, properties);
+        let check = |(properties, within): (&str, &str), begin: &str, why: &str| {
+            let (code, said) = read(&log, properties, within);
             assert_eq!(code, Some(1), "{said}");
             assert!(said.contains(begin) && said.contains(why), "{said}");
         };
         let wrong = properties(&ca, "wrong");
-        check(&wrong, &refused, "invalid credentials with SASL mechanism SCRAM-SHA-512");
+        check((&wrong, "1m"), &refused, "invalid credentials with SASL mechanism SCRAM-SHA-512");
         stranger(folder.path());
         let distrusting = properties(&folder.path().join("ca.pem"), "testing");
-        check(&distrusting, &refused, "broker certificate could not be verified");
-        check("", &format!("no Kafka broker answers at {broker}"), "");
+        check((&distrusting, "1m"), &refused, "broker certificate could not be verified");
+        check(("", "1s"), &format!("no Kafka broker answers at {broker}"), "");
     }
 }
