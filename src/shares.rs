@@ -82,7 +82,7 @@ pub struct Share {
 pub struct Coming {
     coming: oneshot::Receiver<Share>,
     /// Its place among those that wait.
-    key: (Place, u64),
+    key: (Span, u64),
     shares: Shares,
 }
 
@@ -120,13 +120,13 @@ struct State {
     /// Until when somebody is to be spared.
     spared: Option<Instant>,
     /// What waits, by when it begins and in which order it came.
-    waiting: BTreeMap<(Place, u64), Waiting>,
+    waiting: BTreeMap<(Span, u64), Waiting>,
     came: u64,
 }
 
 /// The place of a piece in virtual time; of two that begin at once the shorter is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Span {
     begins: u64,
     ends: u64,
 }
@@ -218,7 +218,7 @@ impl Shares {
         work && way || state.is_over
     }
 
-    fn grant(&self, state: &mut State, place: Place, bytes: u64) -> Share {
+    fn grant(&self, state: &mut State, place: Span, bytes: u64) -> Share {
         let long = long(bytes);
         state.now = state.now.max(place.begins);
         state.let_in += self.work(bytes);
@@ -273,7 +273,7 @@ fn long(bytes: u64) -> u64 {
 
 impl State {
     /// Notes what a tenant brings, and returns its place in time and what its tenant has had.
-    fn bring(&mut self, tenant: u64, cost: u64) -> (Place, Had) {
+    fn bring(&mut self, tenant: u64, cost: u64) -> (Span, Had) {
         let now = self.now;
         if self.ends.len() == self.ends.capacity() {
             self.ends.retain(|_, ends| *ends > now);
@@ -288,7 +288,7 @@ impl State {
         if had == Had::Less {
             self.spared = Some(Instant::now() + SPARED);
         }
-        (Place { begins, ends: *ends }, had)
+        (Span { begins, ends: *ends }, had)
     }
 
     /// Begins anew where nothing is left: time stands for nothing then.

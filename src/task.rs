@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::num::NonZero;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 #[cfg(any(test, feature = "testing"))]
 use std::task::{Context, Poll, Waker};
@@ -187,10 +187,19 @@ impl Tasks {
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             return work();
         }
-        match tokio::task::spawn_blocking(work).await {
+        Self::joined(tokio::task::spawn_blocking(work)).await
+    }
+
+    /// Waits until a task has ended, and returns what it gives; for ever where it was cancelled,
+    /// as it is at the end of the process.
+    ///
+    /// # Panics
+    /// If the task panicked, the panic goes on here.
+    pub async fn joined<T>(task: JoinHandle<T>) -> T {
+        match task.await {
             Ok(value) => value,
             Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
+                Ok(panic) => resume_unwind(panic),
                 Err(_) => std::future::pending().await,
             },
         }
@@ -211,15 +220,12 @@ impl Tasks {
         }
         let (tell, told) = oneshot::channel();
         // Where nobody waits any more, nobody is told.
-        let work = move || drop(tell.send(work()));
+        let work = move || drop(tell.send(catch_unwind(AssertUnwindSafe(work))));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-        let thread = thread.expect("the system gives a thread");
-        match (told.await, thread) {
-            (Ok(value), _) => value,
-            (Err(_), thread) => match thread.join() {
-                Err(panic) => std::panic::resume_unwind(panic),
-                Ok(()) => unreachable!("what ends without a panic tells"),
-            },
+        thread.expect("the system gives a thread");
+        match told.await.expect("it tells whatever happens") {
+            Ok(value) => value,
+            Err(panic) => resume_unwind(panic),
         }
     }
 
@@ -257,7 +263,7 @@ mod tests {
     fn work_apart_waits_for_no_other_and_its_panic_goes_on() {
         assert_eq!(without_free_threads(Tasks::apart("seven", || 7)), 7);
         let fails = || without_free_threads(Tasks::apart("fails", || panic!("on purpose")));
-        let panic = std::panic::catch_unwind(fails).expect_err("it goes on");
+        let panic = catch_unwind(fails).expect_err("it goes on");
         assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
     }
 }

@@ -151,6 +151,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Tells whether it is not known if the token is good: it may be, a little later.
+    pub fn is_doubt(self) -> bool {
+        matches!(self, Self::KeysStale | Self::CutOff)
+    }
+
     /// Returns the name that it is counted under; there are about 40, whatever is presented.
     pub fn reason(self) -> &'static str {
         match self {

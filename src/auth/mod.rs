@@ -21,7 +21,7 @@ mod login;
 mod metrics;
 mod model;
 mod names;
-mod own;
+mod own_keys;
 mod pattern;
 mod provider;
 mod published;
@@ -42,7 +42,7 @@ pub use keys::{Algorithm, KEYS_MAX, Key, KeySet, SECRET_BYTES_MIN, SigningKey, T
 pub use login::{COOKIE_BYTES_MAX, Login, LoginId, Logins, NoLogin, Opened, TooLarge};
 pub use metrics::Metrics;
 pub use names::{BadName, KeyId, TokenId};
-pub use own::Own;
+pub use own_keys::OwnKeys;
 pub use pattern::{BadPattern, Pattern};
 pub use remote::{Fetch, NotFetched, Remote};
 pub use repeat::Repeats;

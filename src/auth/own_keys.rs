@@ -9,9 +9,9 @@ use crate::auth::keys::KeySet;
 
 /// Holds the newest keys that are configured.
 #[derive(Debug, Clone)]
-pub struct Own(watch::Receiver<Arc<KeySet>>);
+pub struct OwnKeys(watch::Receiver<Arc<KeySet>>);
 
-impl Own {
+impl OwnKeys {
     /// Returns what holds these keys, and what puts others in their place.
     pub fn new(keys: KeySet) -> (watch::Sender<Arc<KeySet>>, Self) {
         let (publish, held) = watch::channel(Arc::new(keys));
@@ -35,7 +35,7 @@ impl Own {
 }
 
 /// Keys that stay as they are.
-impl From<KeySet> for Own {
+impl From<KeySet> for OwnKeys {
     fn from(keys: KeySet) -> Self {
         Self::new(keys).1
     }

@@ -21,7 +21,7 @@ use crate::auth::error::BadJwks;
 use crate::auth::jwks;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
-use crate::auth::own::Own;
+use crate::auth::own_keys::OwnKeys;
 use crate::auth::published::Published;
 use crate::auth::rotation::{Pace, Rotation};
 use crate::task::Tasks;
@@ -54,7 +54,7 @@ pub enum NotFetched {
 /// Holds the newest keys of an issuer.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    own: Own,
+    own: OwnKeys,
     held: watch::Receiver<Held>,
     asks: mpsc::Sender<oneshot::Sender<()>>,
     pace: Pace,
@@ -69,7 +69,7 @@ struct Held {
 impl Remote {
     /// Starts to fetch; the keys that are configured stay beside those that come.
     pub fn start(
-        own: impl Into<Own>,
+        own: impl Into<OwnKeys>,
         fetch: Arc<dyn Fetch>,
         pace: Pace,
         metrics: Metrics,
@@ -101,11 +101,11 @@ impl Remote {
         (age < self.pace.stale_after).then(|| held.keys.clone())
     }
 
-    /// Waits until keys were fetched that may be others.
+    /// Waits until the keys may be others.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
-    pub async fn fetched(&mut self) {
+    pub async fn renewed(&mut self) {
         if self.held.changed().await.is_err() {
             // The node stops.
             pending::<()>().await;
@@ -127,7 +127,7 @@ impl Remote {
 }
 
 struct Refresher {
-    own: Own,
+    own: OwnKeys,
     fetch: Arc<dyn Fetch>,
     pace: Pace,
     rotation: Rotation,
@@ -189,21 +189,21 @@ impl Refresher {
                 self.rotation.doubt(now);
             }
         }
-        self.publish(Some(now));
+        self.tell(Some(now));
     }
 
     /// Has all know the keys that are configured now, beside those that were fetched.
     fn renew(&self) {
         // It is not to be borrowed while it is replaced.
         let fetched = self.publish.borrow().fetched;
-        self.publish(fetched);
+        self.tell(fetched);
     }
 
     /// Has all know the keys that there are, of which those of the issuer came then.
-    fn publish(&self, fetched: Option<Instant>) {
+    fn tell(&self, fetched: Option<Instant>) {
         let keys = Arc::new(self.published.behind(&self.own.keys()));
         let ids = |held: &KeySet| -> Vec<_> {
-            held.keys().iter().map(|key| (key.id().cloned(), key.algorithm())).collect()
+            held.keys().iter().map(|key| (key.id().cloned(), key.thumbprint())).collect()
         };
         if ids(&self.publish.borrow().keys) == ids(&keys) {
             debug!(keys = keys.keys().len(), "the keys are the same");

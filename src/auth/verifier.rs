@@ -4,7 +4,7 @@
 use crate::auth::error::Refusal;
 use crate::auth::keys::KeySet;
 use crate::auth::metrics::Metrics;
-use crate::auth::own::Own;
+use crate::auth::own_keys::OwnKeys;
 use crate::auth::remote::Remote;
 use crate::auth::token::{Claims, Policy, verify};
 use crate::clock::Clock;
@@ -26,7 +26,7 @@ pub struct Verifier {
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// All are configured.
-    Own(Own),
+    Own(OwnKeys),
     /// Those of an issuer are fetched, beside those that are configured.
     Fetched(Remote),
 }
@@ -57,7 +57,7 @@ impl Keys {
     pub async fn renewed(&mut self) {
         match self {
             Self::Own(own) => own.changed().await,
-            Self::Fetched(remote) => remote.fetched().await,
+            Self::Fetched(remote) => remote.renewed().await,
         }
     }
 }
@@ -199,7 +199,7 @@ mod tests {
         }
 
         /// Begins with keys that are configured.
-        fn beside(own: impl Into<Own>, answers: &[Answer]) -> Self {
+        fn beside(own: impl Into<OwnKeys>, answers: &[Answer]) -> Self {
             let answers = Mutex::new(answers.iter().copied().collect());
             let issuer = Arc::new(Issuer { answers, ..Issuer::default() });
             let metrics = Metrics::register(&Registry::new()).expect("a new registry");
@@ -269,7 +269,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn keys_of_files_are_replaced_beside_those_that_are_fetched() {
         let secret = Key::read("secret".parse().ok(), SECRET).expect("a key");
-        let (publish, own) = Own::new(KeySet::default());
+        let (publish, own) = OwnKeys::new(KeySet::default());
         let world = World::beside(own, &[Answer::Keys(JWKS), Answer::Hangs]);
         sleep(Duration::from_millis(1)).await;
         assert_eq!(world.judge(HS256).await, Err(Refusal::KeyUnknown));

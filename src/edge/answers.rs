@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
@@ -15,16 +14,17 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::edge::body::refused;
 use crate::edge::doors::Refused;
 use crate::edge::metrics::Reason;
 use crate::edge::port::activity::{Activity, UnderWay};
 use crate::edge::problem::Problem;
+use crate::edge::room::{self, Pool};
 use crate::edge::routes::Shared;
 use crate::edge::tenants::counted::Permit;
 use crate::edge::tenants::{Spent, Tenant};
+use crate::edge::trail::turned_away;
 use crate::edge::{Config, Remote};
 
 /// How long an answer is that takes no room, in bytes: problems, and what the node says of itself.
@@ -34,28 +34,19 @@ const SHORT_BYTES: u64 = 1 << 10;
 /// where the client takes nothing.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// When a request may come again whose answer finds no room.
-pub(in crate::edge) const ROOM_RETRY: Duration = Duration::from_secs(1);
-
 /// The room of all answers that are on their way, in KiB.
 #[derive(Debug)]
-pub struct Answers {
-    all: Half,
+pub struct AnswerRoom {
+    all: Pool,
     /// What those may take together of whom nothing is known: half of it.
-    strangers: Half,
-}
-
-#[derive(Debug)]
-struct Half {
-    kib: u32,
-    left: Arc<Semaphore>,
+    unknown: Pool,
 }
 
 /// The room that an answer takes until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     _all: Option<OwnedSemaphorePermit>,
-    _strangers: Option<OwnedSemaphorePermit>,
+    _unknown: Option<OwnedSemaphorePermit>,
     _own: Option<Permit<u64>>,
 }
 
@@ -74,24 +65,11 @@ pub(in crate::edge) enum NoRoom {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::edge) struct Lasting;
 
-impl Answers {
+impl AnswerRoom {
     /// Returns the room that the limits say.
     pub fn new(config: &Config) -> Self {
         let kib = config.answers_kib();
-        Self { all: Half::new(kib), strangers: Half::new(kib / 2) }
-    }
-}
-
-impl Half {
-    fn new(kib: usize) -> Self {
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        Self { kib, left: Arc::new(Semaphore::new(kib as usize)) }
-    }
-
-    /// Takes so much: what is longer than all takes all.
-    fn take(&self, kib: u32) -> Result<OwnedSemaphorePermit, NoRoom> {
-        let taken = self.left.clone().try_acquire_many_owned(kib.min(self.kib));
-        taken.map_err(|_| NoRoom::All)
+        Self { all: Pool::new(kib), unknown: Pool::new(kib / 2) }
     }
 }
 
@@ -110,7 +88,7 @@ impl From<NoRoom> for Problem {
         match none {
             NoRoom::Own(spent) => Refused::from(spent).into(),
             NoRoom::All => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()).retry(ROOM_RETRY)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()).retry(room::RETRY)
             }
         }
     }
@@ -122,16 +100,16 @@ pub(in crate::edge) fn room(bytes: u64, tenant: Tenant, shared: &Shared) -> Resu
     if bytes <= SHORT_BYTES {
         return Ok(Room::default());
     }
-    let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+    let kib = room::kib(bytes);
     let own = shared.tenants.answer(tenant, kib as usize)?;
-    let (all, strangers) = (&shared.answers.all, &shared.answers.strangers);
-    let strangers = if tenant.is_user() { None } else { Some(strangers.take(kib)?) };
-    Ok(Room { _all: Some(all.take(kib)?), _strangers: strangers, _own: Some(own) })
+    let take = |pool: &Pool| pool.take(kib).ok_or(NoRoom::All);
+    let unknown = if tenant.is_user() { None } else { Some(take(&shared.answers.unknown)?) };
+    Ok(Room { _all: Some(take(&shared.answers.all)?), _unknown: unknown, _own: Some(own) })
 }
 
 /// Has each answer take its room, and its connection know that it is under way. One that finds no
 /// room is not sent, unless it tells of something that was done.
-pub(crate) async fn held(
+pub(crate) async fn in_room(
     State(shared): State<Arc<Shared>>,
     request: Request,
     next: Next,
@@ -143,13 +121,12 @@ pub(crate) async fn held(
     let length = answer.body().size_hint().exact().filter(|bytes| *bytes > 0);
     let (Some(bytes), Some(remote)) = (length, remote) else { return answer };
     let tenant = answer.extensions().get::<Tenant>().copied();
-    let tenant = tenant.unwrap_or_else(|| shared.tenants.at(remote));
     let room = match answer.extensions().get::<Lasting>() {
         Some(Lasting) => Room::default(),
-        None => match room(bytes, tenant, &shared) {
+        None => match room(bytes, tenant.unwrap_or_else(|| shared.tenants.at(remote)), &shared) {
             Ok(room) => room,
             Err(none) if is_safe => {
-                refused(&shared, none.reason(), Some(remote.address));
+                turned_away(&shared.metrics, none.reason(), remote.address);
                 return Problem::from(none).into_response();
             }
             Err(_) => Room::default(),
@@ -162,18 +139,18 @@ pub(crate) async fn held(
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };
     let under_way = activity.map(|activity| activity.begin(bytes.len() as u64));
-    let whole = Bytes::from_owner(Held { bytes, _room: room, _under_way: under_way });
+    let whole = Bytes::from_owner(Sent { bytes, _room: room, _under_way: under_way });
     Response::from_parts(head, Body::new(Pieces(whole)))
 }
 
 /// The bytes of an answer, and what is held for as long as one of them is to be written.
-struct Held {
+struct Sent {
     bytes: Bytes,
     _room: Room,
     _under_way: Option<UnderWay>,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Sent {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -18,13 +18,11 @@ use crate::edge::doors::{Caller, Refused};
 use crate::edge::metrics::Reason;
 use crate::edge::port::activity::Activity;
 use crate::edge::problem::Problem;
+use crate::edge::room;
 use crate::edge::routes::Shared;
 use crate::edge::tenants::Tenant;
 use crate::edge::tenants::counted::Permit;
 use crate::edge::trail::turned_away;
-
-/// When a request may come again that finds no room for its body.
-const ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// The room that a body takes until it is dropped, among all bodies and among those of its tenant.
 pub(crate) struct Room {
@@ -50,7 +48,7 @@ pub(crate) async fn body_bytes(
     let from = request.extensions().get::<Remote>().map(|remote| remote.address);
     let room = room(bytes.min(most), (tenant, from), shared)?;
     let activity = request.extensions().get::<Arc<Activity>>().cloned();
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::anonymous);
+    let stay = shared.doors.stay(request.extensions().get::<Caller>());
     let pieces = request.into_body().into_data_stream();
     let charge = |bytes| {
         // What waits here is no connection that nobody uses.
@@ -58,7 +56,7 @@ pub(crate) async fn body_bytes(
         tenant.map_or(Duration::ZERO, |tenant| charge(tenant, bytes, shared))
     };
     let reading = whole(pieces, most, shared.config.body_timeout, charge);
-    match shared.doors.as_long_as_let_in(&caller, reading).await? {
+    match shared.doors.as_long_as_let_in(stay, reading).await? {
         Ok(bytes) => Ok((bytes, room)),
         Err(Cut::Late) => {
             refused(shared, Reason::SlowBody, from);
@@ -118,7 +116,7 @@ fn room(
     (tenant, from): (Option<Tenant>, Option<IpAddr>),
     shared: &Shared,
 ) -> Result<Room, Problem> {
-    let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+    let kib = room::kib(bytes);
     let own = match tenant {
         Some(tenant) => shared.tenants.body(tenant, kib as usize).map_err(|spent| {
             refused(shared, spent.reason(), from);
@@ -126,16 +124,16 @@ fn room(
         })?,
         None => Permit::free(),
     };
-    let all = shared.bodies.clone().try_acquire_many_owned(kib).map_err(|_| {
+    let all = shared.bodies.take(kib).ok_or_else(|| {
         refused(shared, Reason::Bodies, from);
         let full = "too much is being written to this node: try again in a second";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(ROOM_RETRY)
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, full).retry(room::RETRY)
     })?;
     Ok(Room { _all: all, _own: own })
 }
 
 /// Counts what is refused, and writes it down where it is known who sent it.
-pub(in crate::edge) fn refused(shared: &Shared, reason: Reason, from: Option<IpAddr>) {
+fn refused(shared: &Shared, reason: Reason, from: Option<IpAddr>) {
     match from {
         Some(from) => turned_away(&shared.metrics, reason, from),
         None => shared.metrics.refuse(reason),

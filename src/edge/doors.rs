@@ -181,21 +181,14 @@ impl Doors {
     ///
     /// # Errors
     /// [`Refused`] for credentials that are not good; without any, it is somebody unknown.
-    pub(in crate::edge) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+    pub(in crate::edge) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        wish: Wish,
+    ) -> Result<Caller, Refused> {
         match self {
             Self::Open(_) => Ok(Caller::anybody()),
-            Self::Guarded(guard) => guard.caller(headers, Comes::In).await,
-        }
-    }
-
-    /// Finds out who asks to be signed out: it is not waited for what a login is good for.
-    ///
-    /// # Errors
-    /// As [`Self::caller`].
-    pub(in crate::edge) async fn leaver(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
-        match self {
-            Self::Open(_) => Ok(Caller::anybody()),
-            Self::Guarded(guard) => guard.caller(headers, Comes::Out).await,
+            Self::Guarded(guard) => guard.caller(headers, wish).await,
         }
     }
 
@@ -215,7 +208,7 @@ impl Doors {
         let Self::Guarded(guard) = self else { return Ok(Caller::anybody()) };
         let caller = match ticket_in(query) {
             Some(ticket) => guard.ticket_caller(ticket, router).await?,
-            None => guard.caller(headers, Comes::In).await?,
+            None => guard.caller(headers, Wish::In).await?,
         };
         guard.check_csrf(&caller, headers, sent)?;
         Ok(caller)
@@ -240,34 +233,34 @@ impl Doors {
     ///
     /// # Errors
     /// [`Refused::Nobody`].
-    pub(in crate::edge) fn check_known(&self, caller: &Caller) -> Result<(), Refused> {
-        match (self, &caller.principal) {
-            (Self::Guarded(guard), Principal::Anonymous) => Err(guard.refuse(Refused::Nobody)),
-            (Self::Guarded(_), Principal::Known { .. } | Principal::Anybody)
+    pub(in crate::edge) fn check_known(&self, caller: Option<&Caller>) -> Result<(), Refused> {
+        match (self, caller.map(|caller| &caller.principal)) {
+            (Self::Guarded(guard), Some(Principal::Anonymous) | None) => {
+                Err(guard.refuse(Refused::Nobody))
+            }
+            (Self::Guarded(_), Some(Principal::Known { .. } | Principal::Anybody))
             | (Self::Open(_), _) => Ok(()),
         }
     }
 
-    /// Waits for the rest of a request, for no longer than its caller may stay; whether they may
-    /// still is judged once more when it has come.
+    /// Waits for the rest of a request, for no longer than its caller may stay, which is judged
+    /// when it has come, too.
     ///
     /// # Errors
     /// [`Refused`], where what they were let in by is over.
     pub(in crate::edge) async fn as_long_as_let_in<T>(
         &self,
-        caller: &Caller,
+        mut stay: Stay,
         rest: impl Future<Output = T>,
     ) -> Result<T, Refused> {
-        let mut stay = self.stay(caller);
-        let come = tokio::select! {
+        let over = tokio::select! {
             biased;
-            over = stay.ended() => Err(over),
-            rest = rest => Ok(rest),
-        };
-        // No timer tells of a clock that was put right, or of a machine that has slept.
-        let over = match (come, stay.ended().now_or_never()) {
-            (Ok(rest), None) => return Ok(rest),
-            (Ok(_), Some(over)) | (Err(over), _) => over,
+            // No timer tells of a clock that was put right, or of a machine that has slept.
+            rest = rest => match stay.ended().now_or_never() {
+                None => return Ok(rest),
+                Some(over) => over,
+            },
+            over = stay.ended() => over,
         };
         Err(match self {
             Self::Open(_) => over,
@@ -276,8 +269,8 @@ impl Doors {
     }
 
     /// Returns what tells when a caller has to go.
-    pub(in crate::edge) fn stay(&self, caller: &Caller) -> Stay {
-        match (self, &caller.holds) {
+    pub(in crate::edge) fn stay(&self, caller: Option<&Caller>) -> Stay {
+        match (self, caller.and_then(|caller| caller.holds.as_ref())) {
             (Self::Guarded(guard), Some(holds)) => Stay::until(
                 (holds.claims.clone(), holds.until),
                 holds.by.login().map(|login| guard.endings.bind(login)),
@@ -292,16 +285,17 @@ impl Doors {
 /// Where a page's CSRF token is sent beside its cookie.
 const CSRF_HEADER: &str = "x-csrf-token";
 
-/// What a caller asks for.
+/// What somebody wants of the doors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comes {
+pub(in crate::edge) enum Wish {
+    /// To be let in.
     In,
-    /// Only to have their login ended.
+    /// To be signed out, and nothing else: what their login is good for need not be known.
     Out,
 }
 
 impl Guard {
-    async fn caller(&self, headers: &HeaderMap, comes: Comes) -> Result<Caller, Refused> {
+    async fn caller(&self, headers: &HeaderMap, wish: Wish) -> Result<Caller, Refused> {
         if headers.contains_key(header::AUTHORIZATION) {
             let claims = self.bearer(headers).await?;
             let until = self.verifier.policy.ends(&claims);
@@ -311,11 +305,12 @@ impl Guard {
         let Some(login) = cookies.login() else { return Ok(Caller::anonymous()) };
         let opened = self.logins.open(login, self.verifier.clock.now());
         let login = opened.map_err(|bad| self.refuse(bad.into()))?.login;
-        match (self.check_login(&login).await, comes) {
-            (Ok(()), _) => {}
-            // Nobody is let in by it.
-            (Err(Refused::Token(Refusal::KeysStale | Refusal::CutOff)), Comes::Out) => {}
-            (Err(refused), _) => return Err(refused),
+        match wish {
+            Wish::In => self.check_login(&login).await?,
+            Wish::Out => {
+                let over = self.check_over(&login.claims, Some(login.id));
+                over.map_err(|over| self.refuse(over))?;
+            }
         }
         let until = login.claims.expires;
         Ok(Caller::known(login.claims, until, By::Login(login.id)))
@@ -350,6 +345,19 @@ impl Guard {
             return Err(self.refuse(NoLogin::Ended.into()));
         }
         Ok(())
+    }
+
+    /// Refuses what is known now to hold no more, and waits for nothing: what is in doubt passes.
+    fn check_over(&self, claims: &Claims, login: Option<LoginId>) -> Result<(), Refused> {
+        let judged = [self.verifier.keys.check(claims), self.revoked.borrow().check(claims)];
+        let mut known = judged.into_iter().filter_map(Result::err).filter(|bad| !bad.is_doubt());
+        if let Some(over) = known.next() {
+            return Err(Refused::Token(over));
+        }
+        match login.is_some_and(|login| self.endings.has(login)) {
+            true => Err(NoLogin::Ended.into()),
+            false => Ok(()),
+        }
     }
 
     /// Refuses what was good once and is not any more, because it was revoked or its key is gone.

@@ -45,9 +45,7 @@ impl FromRequestParts<Arc<Shared>> for Long {
         shared: &Arc<Shared>,
     ) -> Result<Self, Infallible> {
         let tenant = parts.extensions.get::<Tenant>().copied();
-        let caller = parts.extensions.get::<Caller>().cloned();
-        let caller = caller.unwrap_or_else(Caller::anonymous);
-        let whose = shared.tenants.whose(tenant, &caller);
+        let whose = shared.tenants.whose(tenant, parts.extensions.get::<Caller>());
         Ok(Self { shared: shared.clone(), whose })
     }
 }

@@ -1,12 +1,13 @@
 //! The network edge: HTTP and WebSocket on one port.
 //!
 //! ```text
-//! port ─► headers ─► routes ─┬─► doors ─┬─► /ws/{doc} socket ─► session ◄─ outbox ◄─ document
-//!                                │          ├─► /v1/docs  api
-//!                                │          └─► /auth     who is let in
-//!                                ├─► /pub/{doc} pages: made of public documents
-//!                                ├─► / and /d/  assets
-//!                                └─► /livez /readyz /metrics
+//! port ─► headers ─► answers ─► routes ─┬─► doors ─┬─► /ws/{doc} socket ─► session ◄─┐
+//!                                       │          │            document ─► outbox ──┘
+//!                                       │          ├─► /v1/docs  api ─► long
+//!                                       │          └─► /auth     who is let in
+//!                                       ├─► /pub/{doc} pages: made of public documents
+//!                                       ├─► / and /d/  assets
+//!                                       └─► /livez /readyz /metrics
 //! ```
 //! A session translates between the client protocol and one document; it holds no document state
 //! but the revision that its client stands at.
@@ -29,6 +30,7 @@ mod port;
 mod problem;
 mod purge;
 mod refusal;
+mod room;
 mod routes;
 mod session;
 mod socket;
@@ -36,7 +38,7 @@ mod tenants;
 mod trail;
 mod validator;
 
-pub use answers::Answers;
+pub use answers::AnswerRoom;
 pub use api::openapi::description;
 pub use carried::Carried;
 pub use config::{Config, ProxyHeader};
@@ -45,6 +47,7 @@ pub use metrics::Metrics;
 pub use pages::Pages;
 pub use port::{BadNetworks, Networks, Remote, Tls, TlsError, bind, serve};
 pub use purge::{BadPurge, Config as PurgeConfig, Purger};
+pub use room::Pool;
 pub use routes::Shared;
 pub use session::Waiting;
 pub use tenants::Tenants;

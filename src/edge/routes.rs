@@ -21,9 +21,10 @@ use crate::edge::doors::{Doors, login};
 use crate::edge::headers::held_to_the_table;
 use crate::edge::metrics::Reason;
 use crate::edge::problem::Problem;
+use crate::edge::room::Pool;
 use crate::edge::trail::write_down;
 use crate::edge::{
-    Answers, Config, Health, Metrics, Pages, Readiness, Tenants, answers, api, assets, pages,
+    AnswerRoom, Config, Health, Metrics, Pages, Readiness, Tenants, answers, api, assets, pages,
     socket,
 };
 use crate::router::Router;
@@ -50,9 +51,9 @@ pub struct Shared {
     /// One document is erased at a time.
     pub erasing: Semaphore,
     /// The room of all bodies that are being read, in KiB.
-    pub bodies: Arc<Semaphore>,
+    pub bodies: Pool,
     /// The room of all answers that are on their way.
-    pub answers: Answers,
+    pub answers: AnswerRoom,
     /// The pages of public documents that are being made.
     pub pages: Pages,
     /// What is counted at the edge.
@@ -89,16 +90,12 @@ impl Shared {
 pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
     let rate = from_fn_with_state(shared.clone(), at_a_rate);
     let written_down = from_fn_with_state(shared.clone(), write_down);
+    let out = from_fn_with_state(shared.clone(), admit_out);
     let auth = Routes::new()
         .route("/auth/ticket", post(login::ticket))
         .layer(written_down.clone())
         .layer(from_fn_with_state(shared.clone(), admit))
-        .merge(
-            Routes::new()
-                .route("/auth/session", delete(login::sign_out))
-                .layer(written_down.clone())
-                .layer(from_fn_with_state(shared.clone(), admit_out)),
-        )
+        .route("/auth/session", delete(login::sign_out).layer(written_down.clone()).layer(out))
         // These judge what they are sent by themselves.
         .route("/auth/session", get(login::session).post(login::sign_in).route_layer(rate.clone()))
         .method_not_allowed_fallback(no_method);
@@ -128,7 +125,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Routes {
         .merge(documents)
         .fallback(nothing.layer(rate))
         .layer(from_fn_with_state(shared.clone(), own_pages))
-        .layer(from_fn_with_state(shared.clone(), answers::held))
+        .layer(from_fn_with_state(shared.clone(), answers::in_room))
         .layer(cors(&shared.doors))
         .layer(from_fn(held_to_the_table))
         .with_state(shared)

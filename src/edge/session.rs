@@ -127,7 +127,7 @@ async fn attend<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut stay = shared.doors.stay(&guest.caller);
+    let mut stay = shared.doors.stay(Some(&guest.caller));
     let greeted = tokio::select! {
         biased;
         over = stay.ended() => Err(Some(Farewell::from(over))),
@@ -503,7 +503,8 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.frames.is_empty() && !std::mem::take(&mut self.owes_pong) {
+        let owes_pong = std::mem::take(&mut self.owes_pong);
+        if self.frames.is_empty() && !owes_pong {
             return Ok(());
         }
         let codec = self.to.codec;

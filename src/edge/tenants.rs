@@ -1,5 +1,6 @@
 //! What one of many may take of what all of them use: by user, where it is known who it is, else by
-//! address.
+//! address. So many at once ([`counted`], [`opened`]), so many a second ([`pace`], [`paces`]), a
+//! part of the places for long work ([`places`]), and a turn ([`crate::shares`]).
 
 pub(in crate::edge) mod counted;
 pub(in crate::edge) mod opened;
@@ -70,8 +71,6 @@ pub struct Tenants {
     bodies: Counted<u64>,
     /// The room of answers that are on their way to them, in KiB.
     answers: Counted<u64>,
-    /// The part of one, in KiB.
-    answers_kib: usize,
     requests: Paces,
     /// Requests of addresses at which nobody is known.
     unknown: Paces,
@@ -138,13 +137,11 @@ impl Spent {
 impl Tenants {
     /// Lets tenants take what the limits say.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
-        let answers_kib = (config.answers_kib() / PART_OF_ALL).max(1);
         Self {
             sockets: Counted::new(config.sockets_per_user),
             documents: Opened::new(config.documents_per_user),
             bodies: Counted::new((config.bodies_kib() / PART_OF_ALL).max(config.body_kib())),
-            answers: Counted::new(answers_kib),
-            answers_kib,
+            answers: Counted::new((config.answers_kib() / PART_OF_ALL).max(1)),
             requests: Paces::new(config.requests_per_second.into()),
             unknown: Paces::new(config.address_requests_per_second.into()),
             guesses: Paces::new(config.address_requests_per_second.into()),
@@ -175,8 +172,8 @@ impl Tenants {
 
     /// Returns whose long work it is, what a caller asks for: of one that another node has let in,
     /// nothing is known but the user.
-    pub(in crate::edge) fn whose(&self, tenant: Option<Tenant>, caller: &Caller) -> Whose {
-        let user = || caller.subject().map(|subject| self.hash.hash_one(subject));
+    pub(in crate::edge) fn whose(&self, tenant: Option<Tenant>, caller: Option<&Caller>) -> Whose {
+        let user = || Some(self.hash.hash_one(caller?.subject()?));
         tenant.map(|tenant| tenant.key).or_else(user)
     }
 
@@ -219,7 +216,7 @@ impl Tenants {
         if tenant.kind == Kind::Nobody {
             return Ok(Permit::free());
         }
-        self.answers.take_many(&tenant.key, kib.min(self.answers_kib)).ok_or(Spent::Answers)
+        self.answers.take_many(&tenant.key, kib.min(self.answers.max())).ok_or(Spent::Answers)
     }
 
     /// Tells whether credentials that come from an address are looked at.

@@ -67,12 +67,17 @@ impl<T> Expected<T> {
 
 /// Tells whether a client says that it has what a strong validator stands for.
 pub(crate) fn is_had(validator: &[u8], headers: &HeaderMap) -> bool {
+    any_had(headers, |tag| tag == validator)
+}
+
+/// Tells whether one that a client says it has is what is looked for; a weak one counts as well.
+pub(crate) fn any_had(headers: &HeaderMap, is: impl Fn(&[u8]) -> bool) -> bool {
     listed(headers, header::IF_NONE_MATCH)
-        .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == validator)
+        .any(|tag| tag == b"*" || is(tag.strip_prefix(b"W/").unwrap_or(tag)))
 }
 
 /// Returns the validators of a header's lists; none of ours has a comma in it.
-pub(crate) fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     let lists = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }

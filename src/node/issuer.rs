@@ -125,7 +125,7 @@ mod tests {
             (&["newest", "new"], &["newest", "new"]),
         ] {
             tell.send(document(answer)).await.expect("it serves");
-            timeout(patience, remote.fetched()).await.expect("it comes");
+            timeout(patience, remote.renewed()).await.expect("it comes");
             let keys = remote.keys().expect("they are new");
             let ids = keys.keys().iter().filter_map(|key| key.id().map(|id| id.to_string()));
             assert_eq!(ids.collect::<Vec<_>>(), expected, "after {answer:?}");

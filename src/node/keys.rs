@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::auth::{Key, KeyId, KeySet, Own, jwks, listed};
+use crate::auth::{Key, KeyId, KeySet, OwnKeys, jwks, listed};
 use crate::node::doors::read;
 use crate::task::Tasks;
 
@@ -24,8 +24,8 @@ impl KeyFiles {
     ///
     /// # Errors
     /// Where a file cannot be read or is no key; the message says what to do next.
-    pub(in crate::node) fn open(list: &str) -> anyhow::Result<(Self, Own)> {
-        let (publish, own) = Own::new(keys(list)?);
+    pub(in crate::node) fn open(list: &str) -> anyhow::Result<(Self, OwnKeys)> {
+        let (publish, own) = OwnKeys::new(keys(list)?);
         Ok((Self { list: list.to_owned(), publish }, own))
     }
 

@@ -16,6 +16,7 @@ use crate::edge::long::Long;
 use crate::edge::model::{AtRev, By, Changed, Create, Import, Named, ProblemBody, Text};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
+use crate::edge::validator::Expected;
 use crate::task::Tasks;
 use crate::text::{Operation, diff};
 use crate::types::{Revision, SessionId};
@@ -149,7 +150,7 @@ fn prefers_text(headers: &HeaderMap) -> bool {
         ("If-Match" = Option<String>, Header,
             description = "An `ETag` of the newest revision: what was written since is kept"),
         ("If-None-Match" = Option<String>, Header,
-            description = "`*`: only if there is no document"),
+            description = "`*`: only if there is no document; an `ETag`: unless it is the newest"),
     ),
     request_body(content((Import = "application/json"), (String = "text/plain"))),
     responses(
@@ -176,7 +177,10 @@ pub(crate) async fn import(
         if exists && Tag::unwanted(&headers, base) {
             return Err(failed("If-None-Match names what is there: read it first"));
         }
-        let mut placed = placed(&doc, &Tag::expected(&headers), base).await?;
+        let mut placed = match Tag::expected(&headers) {
+            Expected::Existing if exists => Placed::Rebased,
+            expected => placed(&doc, &expected, base).await?,
+        };
         if headers.contains_key(header::IF_NONE_MATCH) {
             // Nothing may come in between.
             placed = Placed::OnHead;

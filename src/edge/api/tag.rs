@@ -9,9 +9,9 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 
-use crate::edge::validator::{Expected, is_had, listed};
+use crate::edge::validator::{Expected, any_had, is_had};
 use crate::types::Revision;
 
 /// Names an answer: equal tags of a document stand for equal bytes.
@@ -53,8 +53,7 @@ impl Tag {
 
     /// Tells whether a request is made only if this revision is not what there is.
     pub(crate) fn unwanted(headers: &HeaderMap, rev: Revision) -> bool {
-        let strong = |tag: &[u8]| revision(tag.strip_prefix(b"W/").unwrap_or(tag));
-        listed(headers, header::IF_NONE_MATCH).any(|tag| tag == b"*" || strong(tag) == Some(rev))
+        any_had(headers, |tag| revision(tag) == Some(rev))
     }
 }
 
@@ -77,7 +76,7 @@ fn revision(tag: &[u8]) -> Option<Revision> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::http::{HeaderName, header};
 
     use super::*;
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::access::Rights;
-use crate::auth::{BadTicket, Holder, Issued, LoginId, Refusal, TicketHash};
+use crate::auth::{BadTicket, Holder, Issued, LoginId, TicketHash};
 use crate::edge::doors::{Doors, Guard, Refused};
 use crate::edge::routes::Shared;
 use crate::relay::{Blob, Request, Response, Who};
@@ -81,11 +81,8 @@ impl Guard {
     /// nor what is known to hold no more: another node may not have heard of it.
     fn take(&self, hash: &TicketHash) -> Result<Holder, BadTicket> {
         let holder = self.tickets.lock().take(hash, Instant::now())?;
-        let has_ended = holder.login.is_some_and(|login| self.endings.has(login));
-        let over = |judged| matches!(judged, Err(Refusal::Revoked | Refusal::KeyGone));
-        let is_over = over(self.revoked.borrow().check(&holder.claims))
-            || over(self.verifier.keys.check(&holder.claims));
-        if has_ended || is_over { Err(BadTicket) } else { Ok(holder) }
+        self.check_over(&holder.claims, holder.login).map_err(|_| BadTicket)?;
+        Ok(holder)
     }
 }
 

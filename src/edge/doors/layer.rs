@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::edge::Remote;
-use crate::edge::doors::{Caller, Refused};
+use crate::edge::doors::{Caller, Refused, Wish};
 use crate::edge::problem::Problem;
 use crate::edge::routes::Shared;
 use crate::edge::trail::not_let_in;
@@ -35,15 +35,7 @@ pub(in crate::edge) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    let (headers, is_safe) = (request.headers().clone(), request.method().is_safe());
-    let judging = async {
-        let caller = shared.doors.caller(&headers).await?;
-        if !is_safe {
-            shared.doors.check_csrf(&caller, &headers)?;
-        }
-        Ok(caller)
-    };
-    admitted(&shared, judging, request, next).await
+    admit_to(Wish::In, shared, request, next).await
 }
 
 /// Finds out who asks to be signed out.
@@ -52,32 +44,28 @@ pub(in crate::edge) async fn admit_out(
     request: Request,
     next: Next,
 ) -> Response {
-    let headers = request.headers().clone();
-    let judging = async {
-        let caller = shared.doors.leaver(&headers).await?;
-        shared.doors.check_csrf(&caller, &headers)?;
-        Ok(caller)
-    };
-    admitted(&shared, judging, request, next).await
+    admit_to(Wish::Out, shared, request, next).await
 }
 
-async fn admitted(
-    shared: &Arc<Shared>,
-    judging: impl Future<Output = Result<Caller, Refused>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn admit_to(wish: Wish, shared: Arc<Shared>, mut request: Request, next: Next) -> Response {
     let remote = request.extensions().get::<Remote>().copied();
-    let headers = request.headers();
+    let (headers, is_safe) = (request.headers(), request.method().is_safe());
+    let judging = async {
+        let caller = shared.doors.caller(headers, wish).await?;
+        if !is_safe {
+            shared.doors.check_csrf(&caller, headers)?;
+        }
+        Ok(caller)
+    };
     let shows = headers.contains_key(header::AUTHORIZATION);
-    let caller = match judged(shared, (remote, shows), judging).await {
+    let caller = match judged(&shared, (remote, shows), judging).await {
         Ok(caller) => caller,
-        Err(refused) => return refused_entry(shared, refused, &request).into_response(),
+        Err(refused) => return refused_entry(&shared, refused, &request).into_response(),
     };
     let tenant = remote.map(|remote| shared.tenants.of(&caller, remote));
     if let Some(Err(spent)) = tenant.map(|tenant| shared.tenants.request(tenant)) {
         shared.metrics.refuse(spent.reason());
-        return refused_entry(shared, spent.into(), &request).into_response();
+        return refused_entry(&shared, spent.into(), &request).into_response();
     }
     request.extensions_mut().insert(caller);
     if let Some(tenant) = tenant {
@@ -95,12 +83,11 @@ async fn admitted(
 /// and before the document is opened.
 pub(in crate::edge) async fn known_writers(
     State(shared): State<Arc<Shared>>,
-    caller: Caller,
     request: Request,
     next: Next,
 ) -> Response {
     if !request.method().is_safe()
-        && let Err(refused) = shared.doors.check_known(&caller)
+        && let Err(refused) = shared.doors.check_known(request.extensions().get())
     {
         return refused.into_response();
     }

@@ -104,7 +104,7 @@ impl Refused {
     /// Tells whether something was presented that is not good: whoever guesses is refused so.
     pub(in crate::edge) fn is_guess(self) -> bool {
         match self {
-            Self::Token(Refusal::CutOff | Refusal::KeysStale) => false,
+            Self::Token(bad) if bad.is_doubt() => false,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -126,7 +126,7 @@ impl Refused {
     pub(in crate::edge) fn code(self) -> ErrorCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => ErrorCode::Forbidden,
-            Self::Token(Refusal::CutOff | Refusal::KeysStale) => ErrorCode::Unavailable,
+            Self::Token(bad) if bad.is_doubt() => ErrorCode::Unavailable,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)
@@ -160,7 +160,7 @@ impl Refused {
     fn status(self) -> StatusCode {
         match self {
             Self::Forged(_) | Self::Origin | Self::Host => StatusCode::FORBIDDEN,
-            Self::Token(Refusal::CutOff | Refusal::KeysStale) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(bad) if bad.is_doubt() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Credentials
             | Self::Cookies
             | Self::Token(_)

@@ -109,12 +109,14 @@ impl Activity {
     /// Notes that the socket has taken so many bytes.
     pub(crate) fn wrote(&self, bytes: usize) {
         let bytes = bytes as u64;
-        let time = Duration::from_micros(bytes.saturating_mul(1_000_000) / TAKEN_PER_SECOND);
-        let latest = Instant::now() + self.patience;
         let mut taking = self.taking.lock();
         taking.written += bytes;
         taking.blocked = false;
-        taking.due = (taking.due + time).min(latest);
+        if !taking.is_owed() {
+            return;
+        }
+        let time = Duration::from_micros(bytes.saturating_mul(1_000_000) / TAKEN_PER_SECOND);
+        taking.due = (taking.due + time).min(Instant::now() + self.patience);
         if taking.one_is_left() {
             self.changed.notify_one();
         }

@@ -12,9 +12,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tracing::debug;
 
 use crate::doc;
-use crate::edge::answers::{NoRoom, ROOM_RETRY};
+use crate::edge::answers::NoRoom;
 use crate::edge::doors::Refused;
 use crate::edge::refusal;
+use crate::edge::room;
 use crate::edge::session::frames::message;
 use crate::types::Seq;
 use crate::wire::{Codec, ErrorCode, Millis, Refusal, ServerMessage, encode_server};
@@ -67,7 +68,7 @@ impl From<NoRoom> for Farewell {
         match none {
             NoRoom::Own(spent) => Refused::from(spent).into(),
             NoRoom::All => {
-                let (reason, retry) = (none.to_string(), ROOM_RETRY);
+                let (reason, retry) = (none.to_string(), room::RETRY);
                 Self::of(&doc::Refusal::Unavailable { reason, retry }, None)
             }
         }

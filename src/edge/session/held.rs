@@ -99,14 +99,14 @@ pub(in crate::edge::session) async fn due(
     tenant: Tenant,
 ) -> Option<(Bytes, Share)> {
     let Some(Held { frame, from, coming }) = held else { return pending().await };
-    let share = match (coming, &frame) {
-        (Some(coming), _) => Some(coming.await),
-        (coming, frame) => {
+    let share = match coming {
+        Some(coming) => Some(coming.await),
+        None => {
             sleep_until(*from).await;
-            let asked = frame.as_ref().map(|frame| frame.len() as u64);
-            match asked.map(|bytes| shared.tenants.turn(tenant, bytes)) {
+            match frame.as_ref().map(|said| shared.tenants.turn(tenant, said.len() as u64)) {
                 Some(Err(later)) => Some(coming.insert(later).await),
-                taken => taken.and_then(Result::ok),
+                Some(Ok(share)) => Some(share),
+                None => None,
             }
         }
     };

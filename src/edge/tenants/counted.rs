@@ -42,6 +42,11 @@ impl<K: Eq + Hash + Clone> Counted<K> {
         Some(Permit(Some((key.clone(), many, self.clone()))))
     }
 
+    /// Returns how many each key may have; 0 stands for any number.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Returns how many keys have some, for tests.
     #[cfg(test)]
     pub(crate) fn keys(&self) -> usize {

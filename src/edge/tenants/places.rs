@@ -103,13 +103,7 @@ impl Places {
             let _place = place;
             work.await
         });
-        match working.await {
-            Ok(done) => Ok(done),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        Ok(Tasks::joined(working).await)
     }
 
     async fn take(&self, whose: Whose) -> Result<Place, NoPlace> {
