@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, id};
 use crate::operators::Cluster;
-use crate::purge::{Asked, FAILED, all_told, api, noting, noting_at, put, reaches};
+use crate::plain::reaches;
+use crate::purge::{Asked, FAILED, all_told, api, noting, noting_at, put};
 use crate::raw::Raw;
 use crate::server::free_port;
 

@@ -10,13 +10,15 @@ use quire::edge::ProxyHeader;
 use quire::node::Node;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
 use crate::https::hsts;
 use crate::inner::PATIENCE;
-use crate::plain::{refusals, refused, rest, say, statuses, until};
-use crate::raw::{Raw, hello, node};
+use crate::plain::{
+    metrics, refusals, refused, refused_row, rest, row, say, say_with_little_room, statuses, until,
+};
+use crate::raw::{Listens, Raw, hello, node};
 use crate::server::{Server, free_port};
 
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -44,9 +46,7 @@ async fn through(node: &Node, client: &str) -> TcpStream {
 async fn counted(node: &Node, reason: &str) -> u64 {
     let ask = "PROXY UNKNOWN\r\nGET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
     let text = rest(&mut say(node.address, ask.as_bytes()).await).await;
-    let name = format!("quire_edge_refused_total{{reason=\"{reason}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&*name)).expect("it is there");
-    line.parse().expect("a number")
+    row(&text, &refused_row(reason)).expect("it is there")
 }
 
 #[tokio::test]
@@ -148,11 +148,8 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
         .await
         .expect("it answers");
     assert!(put.status().is_success(), "{put:?}");
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small one");
-    let mut stream = socket.connect(node.address).await.expect("it listens");
-    let ask = "GET /v1/docs/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    stream.write_all(ask.as_bytes()).await.expect("it is open");
+    let ask = b"GET /v1/docs/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut stream = say_with_little_room(node.address, ask).await;
     refusals(&node, "slow-reader", 1).await;
     let taken = rest(&mut stream).await.len();
     assert!(taken < 9_000_000, "{taken} came all the same");
@@ -407,11 +404,10 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
         free_port(),
         &["edge.hello-timeout=1s"],
     );
-    let address = server.url.trim_start_matches("http://").parse().expect("an address");
     // What is free is in pieces at first; with time there are enough of every size.
     let mut after = vec![memory(&server)];
     let grown = loop {
-        wave(address, count).await;
+        wave(server.address(), count).await;
         after.push(memory(&server));
         let before = after[after.len().saturating_sub(WAVES + 1)];
         let grown = after[after.len() - 1].saturating_sub(before);
@@ -425,8 +421,7 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
     let made = (after.len() - 1) * count;
     let over = async {
         loop {
-            let answer = reqwest::get(format!("{}/metrics", server.url)).await;
-            let text = answer.expect("it answers").text().await.expect("it is text");
+            let text = metrics(&server).await;
             if text.contains("quire_edge_sessions 0\n") {
                 return text;
             }

@@ -1,7 +1,8 @@
 //! Who is let in, over real sockets and HTTP: tokens, logins and tickets, and when they end.
 
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quire::access::Subject;
@@ -70,12 +71,21 @@ pub(crate) fn hour(subject: &str, rights: &[(&str, &str)]) -> String {
     token(subject, rights, Duration::from_secs(3_600))
 }
 
-/// A node that is another process.
-pub(crate) struct At(pub(crate) SocketAddr);
+/// Starts a process that takes tokens which are signed with [`SECRET`], with more settings; returns
+/// the file that it logs into, too. The key is beside it.
+pub(crate) fn guarded_process(folder: &Path, more: &[&str]) -> (Server, PathBuf) {
+    let (key, log) = (folder.join("key"), folder.join("log"));
+    std::fs::write(&key, SECRET).expect("it is written");
+    let keys = format!("auth.keys={}", key.display());
+    let to = File::create(&log).expect("it is made");
+    let set = [&[&*keys], more].concat();
+    (Server::start_with((&[], to.into()), &folder.join("data"), 0, &set), log)
+}
 
-impl Listens for At {
+impl Listens for Server {
     fn address(&self) -> SocketAddr {
-        self.0
+        let (_, address) = self.url.split_once("://").expect("a URL");
+        address.parse().expect("an address")
     }
 }
 
@@ -111,6 +121,15 @@ impl Browser {
         format!("__Host-quire-login={}; __Host-quire-csrf={}", self.login, self.csrf)
     }
 
+    /// The subprotocols that a page offers, its CSRF token before them.
+    pub(crate) fn offer(&self) -> String {
+        format!("csrf.{}, quire.v1", self.csrf)
+    }
+
+    pub(crate) fn csrf_header(&self) -> (&'static str, String) {
+        ("x-csrf-token", self.csrf.clone())
+    }
+
     pub(crate) async fn ask(
         &self,
         node: &impl Listens,
@@ -133,14 +152,38 @@ pub(crate) fn bearer(token: &str) -> (&'static str, String) {
     ("authorization", format!("Bearer {token}"))
 }
 
+/// Opens a document with these headers, and says hello.
+pub(crate) async fn greet(
+    node: &impl Listens,
+    path: &str,
+    digit: char,
+    headers: &[(&'static str, &str)],
+) -> Raw {
+    let mut raw =
+        Raw::upgrade_with(node, path, headers).await.expect("whoever comes is told inside");
+    raw.send(&hello(digit, "")).await;
+    raw
+}
+
+/// Opens a document with these headers, and is welcomed.
+pub(crate) async fn enter(
+    node: &impl Listens,
+    path: &str,
+    digit: char,
+    headers: &[(&'static str, &str)],
+) -> Raw {
+    let mut raw = greet(node, path, digit, headers).await;
+    raw.hear("welcome").await;
+    raw
+}
+
 /// Connects to `a` and says hello; returns what comes back: its kind, and how it ends if it does.
 pub(crate) async fn knock(
     node: &impl Listens,
     path: &str,
     headers: &[(&'static str, &str)],
 ) -> (String, u16) {
-    let mut raw = Raw::upgrade_with(node, path, headers).await.expect("a browser is told inside");
-    raw.send(&hello('1', "")).await;
+    let mut raw = greet(node, path, '1', headers).await;
     let first = raw.next().await;
     if first["t"] == "welcome" {
         return ("welcome".to_owned(), 0);
@@ -181,14 +224,14 @@ async fn a_page_comes_in_with_its_login_and_the_csrf_token_beside_it() {
     let browser = Browser::sign_in(&node, &hour("anna", &[("a", "write")])).await;
     let other = Browser::sign_in(&node, &hour("eve", &[("a", "write")])).await;
     let cookies = browser.cookies();
-    let own = format!("csrf.{}, quire.v1", browser.csrf);
+    let own = browser.offer();
     let with = async |cookies: &str, offer: &str| {
         let headers = [("cookie", cookies), ("sec-websocket-protocol", offer)];
         knock(&node, "/ws/a", &headers).await
     };
     assert_eq!(with(&cookies, &own).await, closed("welcome", 0));
     assert_eq!(with(&cookies, "quire.v1").await, closed("forbidden", 4403), "without the token");
-    let theirs = format!("csrf.{}, quire.v1", other.csrf);
+    let theirs = other.offer();
     assert_eq!(with(&cookies, &theirs).await, closed("forbidden", 4403), "another one's token");
     let mixed = format!("__Host-quire-login={}; __Host-quire-csrf={}", browser.login, other.csrf);
     assert_eq!(with(&mixed, &theirs).await, closed("forbidden", 4403), "tossed, both the same");
@@ -269,9 +312,7 @@ async fn a_socket_ends_with_its_token() {
     let node = guarded(folder.path(), |_| {}).await;
     let token = token("anna", &[("a", "write")], Duration::from_secs(2));
     let headers = [("authorization", &*format!("Bearer {token}"))];
-    let mut open = Raw::upgrade_with(&node, "/ws/a", &headers).await.expect("it is taken");
-    open.send(&hello('1', "")).await;
-    open.hear("welcome").await;
+    let mut open = enter(&node, "/ws/a", '1', &headers).await;
     open.send(r#"{"t":"op","seq":1,"base":0,"op":["a"]}"#).await;
     open.hear("ack").await;
     // One that has not said hello ends, too.
@@ -401,36 +442,30 @@ async fn the_keys_of_an_issuer_are_fetched_where_it_has_them() {
 #[tokio::test]
 async fn nothing_secret_is_in_logs_metrics_or_answers() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (key, log) = (folder.path().join("key"), folder.path().join("log"));
-    std::fs::write(&key, SECRET).expect("it is written");
-    let keys = format!("auth.keys={}", key.display());
-    let log_file = std::fs::File::create(&log).expect("it is made");
-    let set = [&*keys, "telemetry.log-level=trace"];
-    let server = Server::start_with((&[], log_file.into()), folder.path(), 0, &set);
-    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
+    let (server, log) = guarded_process(folder.path(), &["telemetry.log-level=trace"]);
     let token = hour("anna", &[("a", "write")]);
-    let browser = Browser::sign_in(&at, &token).await;
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
-    let answer = browser.ask(&at, Method::POST, "/auth/ticket", &csrf).await;
+    let browser = Browser::sign_in(&server, &token).await;
+    let csrf = [browser.csrf_header()];
+    let answer = browser.ask(&server, Method::POST, "/auth/ticket", &csrf).await;
     let ticket: Value = answer.json().await.expect("JSON");
     let ticket = ticket["ticket"].as_str().expect("text").to_owned();
     let value = format!("Bearer {token}");
-    assert_eq!(knock(&at, "/ws/a", &[("authorization", &value)]).await.0, "welcome");
+    assert_eq!(knock(&server, "/ws/a", &[("authorization", &value)]).await.0, "welcome");
     let path = format!("/ws/a?ticket={ticket}");
     for expected in ["welcome", "unauthenticated"] {
-        assert_eq!(knock(&at, &path, &[]).await.0, expected);
+        assert_eq!(knock(&server, &path, &[]).await.0, expected);
     }
-    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
+    let (cookies, offer) = (browser.cookies(), browser.offer());
     let headers = [("cookie", &*cookies), ("sec-websocket-protocol", &offer)];
-    assert_eq!(knock(&at, "/ws/a", &headers).await.0, "welcome");
+    assert_eq!(knock(&server, "/ws/a", &headers).await.0, "welcome");
     // What is refused is not told either.
     let spoiled = [format!("{token}x"), format!("{}x", browser.login)];
-    let answer = browser.ask(&at, Method::GET, "/v1/docs/a", &[bearer(&spoiled[0])]).await;
+    let answer = browser.ask(&server, Method::GET, "/v1/docs/a", &[bearer(&spoiled[0])]).await;
     let mut told = answer.text().await.expect("text");
     let other = Browser { login: spoiled[1].clone(), csrf: browser.csrf.clone() };
-    told += &other.ask(&at, Method::GET, "/v1/docs/a", &csrf).await.text().await.expect("text");
+    told += &other.ask(&server, Method::GET, "/v1/docs/a", &csrf).await.text().await.expect("text");
     for path in ["/metrics", "/auth/session", "/nowhere", "/v1/docs/a", "/v1/docs/%2e%2e"] {
-        let answer = browser.ask(&at, Method::GET, path, &[]).await;
+        let answer = browser.ask(&server, Method::GET, path, &[]).await;
         told += &answer.text().await.expect("text");
     }
     server.stop();

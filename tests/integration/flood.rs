@@ -12,12 +12,10 @@ use reqwest::{Client, Method, Response, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::doors::{guarded, hour};
+use crate::doors::{enter, guarded, hour};
 use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, SHARDS};
-use crate::plain::refused;
-use crate::raw::{Raw, hello};
-use crate::slow::metric;
+use crate::plain::{metric, reaches, refused_row};
 use crate::tickets::cluster;
 
 /// How many ask at once, again and again: more than have a place and wait for one.
@@ -92,10 +90,7 @@ async fn who_has_much_of_a_history_read_holds_up_neither_others_nor_revocations(
     for (node, digit) in [(owner, '1'), (other, '2')] {
         let bearer = format!("Bearer {ben}");
         let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "quire.v1")];
-        let mut socket = Raw::upgrade_with(node, "/ws/b", &headers).await.expect("it is taken");
-        socket.send(&hello(digit, "")).await;
-        socket.hear("welcome").await;
-        sockets.push(socket);
+        sockets.push(enter(node, "/ws/b", digit, &headers).await);
     }
     let (mut flooding, answers) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
     for number in 0..ASKING {
@@ -105,15 +100,14 @@ async fn who_has_much_of_a_history_read_holds_up_neither_others_nor_revocations(
         let urls = [url("diff?from=1&to=2&limit=1"), url("verify")];
         flooding.spawn(flood(urls, eve.clone(), number, answers.clone()));
     }
-    let full = async { while refused(owner, "user-long-work").await == 0 {} };
-    timeout(PATIENCE, full).await.expect("she is told to wait");
+    reaches(owner, &refused_row("user-long-work"), 1).await;
     let mut most = 0;
     for _ in 0..20 {
-        most = most.max(metric(owner, "quire_edge_long_work ").await);
+        most = most.max(metric(owner, "quire_edge_long_work").await);
     }
     let part = cores().max(2) as u64 / 2;
     assert!((1..=part).contains(&most), "{most} at once, of {part}");
-    assert_eq!(metric(other, "quire_edge_long_work_total ").await, 0, "the owner works");
+    assert_eq!(metric(other, "quire_edge_long_work_total").await, 0, "the owner works");
 
     for node in [owner, other, owner, other] {
         let path = format!("{small}/diff?from=1&to=2");
@@ -133,7 +127,7 @@ async fn who_has_much_of_a_history_read_holds_up_neither_others_nor_revocations(
     };
     timeout(PATIENCE, goes_on).await.expect("all that was while she asked");
     flooding.shutdown().await;
-    let idle = async { while metric(owner, "quire_edge_long_work ").await > 0 {} };
+    let idle = async { while metric(owner, "quire_edge_long_work").await > 0 {} };
     timeout(PATIENCE, idle).await.expect("all places are given back");
 }
 
@@ -156,10 +150,10 @@ async fn whatever_reads_a_history_or_compares_texts_has_a_place() {
         (Method::POST, "a/restore", r#"{"rev":1}"#, 1),
         (Method::PUT, "a", "three", 1),
     ] {
-        let before = metric(&node, "quire_edge_long_work_total ").await;
+        let before = metric(&node, "quire_edge_long_work_total").await;
         let answer = ask(&node, (method, path), &token, body).await;
         assert!(answer.status().is_success(), "{path}: {answer:?}");
-        let after = metric(&node, "quire_edge_long_work_total ").await;
+        let after = metric(&node, "quire_edge_long_work_total").await;
         assert_eq!(after - before, long, "{path}");
     }
     node.stop().await.expect("it stops");

@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use crate::doors::{Browser, hour, token};
 use crate::inner::id;
 use crate::operators::Cluster;
-use crate::plain::{rest, say, statuses, until};
+use crate::plain::{denied, rest, say, statuses, until};
 use crate::raw::Listens;
 use crate::revoking::token_id;
-use crate::slow::metric;
+use crate::signout::sign_out;
 use crate::tickets::tokens;
 
 /// A document that one of the nodes owns.
@@ -139,9 +139,7 @@ async fn who_signs_out_while_a_body_comes_is_answered_at_once() {
     let browser = Browser::sign_in(&cluster.nodes[0], &anna).await;
     let who = format!("cookie: {}\r\nx-csrf-token: {}\r\n", browser.cookies(), browser.csrf);
     let mut halves = begin_all(&cluster.nodes, &who).await;
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
-    let answer = browser.ask(&cluster.nodes[1], Method::DELETE, "/auth/session", &csrf).await;
-    assert_eq!(answer.status(), 204);
+    sign_out(&browser, &cluster.nodes[1]).await;
     for half in &mut halves {
         half.is_refused(&who).await;
     }
@@ -171,8 +169,7 @@ async fn what_comes_when_its_token_has_expired_is_not_applied() {
     }
     assert_eq!(seen(&node, &ben).await, before);
     // Each of them, and as many that came afterwards.
-    let counted = metric(&node, "quire_auth_refused_total{reason=\"expired\"} ").await;
-    assert_eq!(counted, 2 * writes().len() as u64);
+    assert_eq!(denied(&node, "expired").await, 2 * writes().len() as u64);
     // Whose right lasts is served.
     for write in &writes() {
         let Half { mut stream, rest: late, .. } = Half::begin(&node, &bearer(&ben), write).await;
@@ -207,7 +204,6 @@ async fn whoever_shows_nothing_is_answered_before_a_body_comes() {
             assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
             assert!(answer.contains(r#""code":"unauthenticated""#), "{answer}");
         }
-        let counted = metric(node, "quire_auth_refused_total{reason=\"nobody\"} ").await;
-        assert_eq!(counted, 7);
+        assert_eq!(denied(node, "nobody").await, 7);
     }
 }

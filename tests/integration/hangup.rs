@@ -1,7 +1,6 @@
 //! The real binary at SIGHUP: it reads its certificate and its keys again, and goes on.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -14,11 +13,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::certificates::{Authority, Folder, Shown};
-use crate::doors::{At, Browser, SECRET, bearer, closed, knock, signed};
+use crate::doors::{Browser, SECRET, bearer, closed, enter, guarded_process, knock, signed};
 use crate::https::{NAME, der, dial};
 use crate::inner::PATIENCE;
 use crate::plain::until;
-use crate::raw::{Raw, hello};
+use crate::raw::Listens;
 use crate::server::{Server, free_port};
 
 const USED: &str = "a new certificate is used from now on";
@@ -55,8 +54,8 @@ async fn a_process_that_is_hung_up_on_shows_its_new_certificate_and_goes_on() {
     let set: Vec<&str> = set.iter().map(String::as_str).collect();
     let to = File::create(&log).expect("it is made");
     let server = Server::start_with((&[], to.into()), &folder.path("data"), free_port(), &set);
-    let address = server.url.strip_prefix("https://").expect("it speaks TLS");
-    let address: SocketAddr = address.parse().expect("an address");
+    assert!(server.url.starts_with("https://"), "it speaks TLS");
+    let address = server.address();
     let shown = async || {
         let stream = dial(&ca, address, &["http/1.1"], &[&TLS13]).await.expect("they agree");
         stream.get_ref().1.peer_certificates().expect("TLS shows one")[0].to_vec()
@@ -104,13 +103,8 @@ fn a_process_without_a_certificate_is_not_ended_by_it() {
 async fn a_process_that_is_hung_up_on_trusts_the_keys_that_are_there_now() {
     const OTHER: &str = "another secret of these tests, long enough";
     let folder = tempfile::tempdir().expect("a folder");
-    let (file, log) = (folder.path().join("key"), folder.path().join("log"));
-    fs::write(&file, SECRET).expect("it is written");
-    let keys = format!("auth.keys={}", file.display());
-    let to = File::create(&log).expect("it is made");
-    let set = [&*keys, "telemetry.log-format=json"];
-    let server = Server::start_with((&[], to.into()), &folder.path().join("data"), 0, &set);
-    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
+    let (server, log) = guarded_process(folder.path(), &["telemetry.log-format=json"]);
+    let file = folder.path().join("key");
     let token = |secret: &str| {
         let key = SigningKey::read(None, secret.as_bytes()).expect("a key");
         signed(&key, "anna", &[("a", "write")], Duration::from_hours(1))
@@ -118,18 +112,15 @@ async fn a_process_that_is_hung_up_on_trusts_the_keys_that_are_there_now() {
     let (old, new) = (token(SECRET), token(OTHER));
     let enters = async |token: &str| {
         let (header, value) = bearer(token);
-        knock(&at, "/ws/a", &[(header, &*value)]).await
+        knock(&server, "/ws/a", &[(header, &*value)]).await
     };
-    let browser = Browser::sign_in(&at, &old).await;
+    let browser = Browser::sign_in(&server, &old).await;
     let session = async || {
-        let answer = browser.ask(&at, Method::GET, "/auth/session", &[]).await;
+        let answer = browser.ask(&server, Method::GET, "/auth/session", &[]).await;
         answer.status().as_u16()
     };
     let (header, value) = bearer(&old);
-    let mut open =
-        Raw::upgrade_with(&at, "/ws/a", &[(header, &value)]).await.expect("it is let in");
-    open.send(&hello('2', "")).await;
-    open.hear("welcome").await;
+    let mut open = enter(&server, "/ws/a", '2', &[(header, &value)]).await;
     // A bad one changes nothing.
     fs::write(&file, "short").expect("it is written");
     hang_up(&server);

@@ -158,7 +158,7 @@ async fn a_login_alone_changes_nothing() {
     }
     assert!(tried >= 10, "{tried} routes change something");
     // With the token beside it, it is who it says.
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let csrf = [browser.csrf_header()];
     let answer = browser.ask(&node, Method::POST, "/auth/ticket", &csrf).await;
     assert_eq!(answer.status().as_u16(), 200);
     node.stop().await.expect("it stops");

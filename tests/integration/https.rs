@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::certificates::{Authority, Folder, Shown};
 use crate::inner::PATIENCE;
-use crate::plain::{rest, say, statuses, until};
+use crate::plain::{refused_row, rest, row, say, statuses, until};
 use crate::raw::{hello, node};
 
 pub(crate) const NAME: &str = "localhost";
@@ -129,12 +129,11 @@ impl Site {
         let ask = "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
         stream.write_all(ask.as_bytes()).await.expect("it is open");
         let text = rest(&mut stream).await;
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("{name}")).trim().parse().expect("a number")
+        row(&text, name).unwrap_or_else(|| panic!("{name}"))
     }
 
     pub(crate) async fn refused(&self, reason: &str) -> u64 {
-        self.metric(&format!("quire_edge_refused_total{{reason=\"{reason}\"}}")).await
+        self.metric(&refused_row(reason)).await
     }
 }
 

@@ -24,8 +24,7 @@ async fn nodes() -> (Nodes, Proxy) {
     let nodes = Nodes::start(2, settings).await;
     let direct = nodes.owner_at.lock().clone();
     let proxy = Proxy::to(nodes.all[0].peer, Line::Open).await;
-    let through = proxy.url.strip_prefix("http://").expect("an address").to_owned();
-    *nodes.owner_at.lock() = Some(through);
+    *nodes.owner_at.lock() = Some(proxy.address().to_owned());
     let (_warm, _) = Raw::join(&nodes.all[1], "a", '9', "").await;
     *nodes.owner_at.lock() = direct;
     (nodes, proxy)

@@ -2,18 +2,18 @@
 //! and from which address.
 
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::doors::{At, Browser, SECRET, bearer, hour, knock, token};
+use crate::doors::{Browser, bearer, enter, guarded_process, hour, knock, token};
 use crate::inner::PATIENCE;
-use crate::raw::{Raw, hello};
+use crate::plain::denied;
 use crate::server::{Server, free_port, quire};
-use crate::slow::metric_at;
 
 const CLIENT: &str = "198.51.100.7";
 
@@ -23,7 +23,7 @@ type Header = (&'static str, String);
 struct Watched {
     folder: tempfile::TempDir,
     server: Server,
-    at: At,
+    log: PathBuf,
     admin: String,
     /// How many lines were looked at.
     seen: Cell<usize>,
@@ -32,23 +32,16 @@ struct Watched {
 impl Watched {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let key = folder.path().join("key");
-        fs::write(&key, SECRET).expect("it is written");
         let admin = format!("127.0.0.1:{}", free_port());
         let set = [
-            &*format!("auth.keys={}", key.display()),
             &*format!("admin-listen={admin}"),
             "auth.leeway=0s",
             "telemetry.log-format=json",
             "edge.trusted-proxies=127.0.0.1",
             "edge.proxy-header=x-forwarded",
         ];
-        let log = File::create(folder.path().join("log")).expect("it is made");
-        let data = folder.path().join("data");
-        let server = Server::start_with((&[], log.into()), &data, 0, &set);
-        let address = server.url.strip_prefix("http://").expect("plain").parse();
-        let at = At(address.expect("an address"));
-        Self { folder, server, at, admin, seen: Cell::new(0) }
+        let (server, log) = guarded_process(folder.path(), &set);
+        Self { folder, server, log, admin, seen: Cell::new(0) }
     }
 
     /// Asks for something as a client behind the proxy, and returns the answer.
@@ -92,13 +85,12 @@ impl Watched {
 
     /// Returns how often somebody was refused for a reason.
     async fn refusals(&self, reason: &str) -> u64 {
-        let row = format!("quire_auth_refused_total{{reason=\"{reason}\"}} ");
-        metric_at(self.at.0, &row).await
+        denied(&self.server, reason).await
     }
 
     /// Returns what the lines say that have come since it was asked before.
     fn written(&self) -> Vec<String> {
-        let logged = fs::read_to_string(self.folder.path().join("log")).expect("it is text");
+        let logged = fs::read_to_string(&self.log).expect("it is text");
         // One that is not whole yet comes later.
         let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let all: Vec<Value> = lines.filter(|line| line["target"] == "quire::audit").collect();
@@ -251,7 +243,7 @@ async fn every_kind_of_refused_entry_leaves_one_line() {
     let other = watched.sign_in(&eve).await;
     watched.left("signed in eve").await;
     let nobody = Browser::default();
-    let csrf = |browser: &Browser| ("x-csrf-token", browser.csrf.clone());
+    let csrf = Browser::csrf_header;
     let cookie = |value: &str| ("cookie", format!("__Host-quire-login={value}"));
     let expired = bearer(&token("anna", rights, Duration::ZERO));
     let basic = ("authorization", "Basic YTpi".to_owned());
@@ -304,7 +296,7 @@ async fn sockets(watched: &Watched, anna: &str, eve: &str) {
     let client = ("x-forwarded-for", CLIENT);
     let knocks = async |path: &str, headers: &[(&'static str, &str)], told: &str| {
         let headers = [&[client], headers].concat();
-        assert_eq!(knock(&watched.at, path, &headers).await.0, told);
+        assert_eq!(knock(&watched.server, path, &headers).await.0, told);
     };
     let unknown = "not let in, or not any more unauthenticated - a";
     for (path, headers) in [
@@ -318,9 +310,7 @@ async fn sockets(watched: &Watched, anna: &str, eve: &str) {
     let knocking = async || knocks("/ws/b", &of_eve, "forbidden").await;
     watched.refused("not let in, or not any more forbidden eve b", knocking).await;
     let headers = [client, ("authorization", eve)];
-    let mut open = Raw::upgrade_with(&watched.at, "/ws/a", &headers).await.expect("it is taken");
-    open.send(&hello('1', "")).await;
-    open.hear("welcome").await;
+    let mut open = enter(&watched.server, "/ws/a", '1', &headers).await;
     watched.revoke("eve").await;
     assert_eq!(open.end().await.1, 4401);
     watched.left("not let in, or not any more unauthenticated eve a").await;

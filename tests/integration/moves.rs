@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, id, ports, write as insert};
+use crate::plain::{metric, metrics, row};
 use crate::raw::{Raw, hello, node};
-use crate::slow::metric;
 
 const WRITERS: usize = 4;
 const EDITS: usize = 60;
@@ -118,11 +118,9 @@ async fn type_while(moving: impl AsyncFn(&Node)) {
     }
     let never = statuses.iter().all(|status| !status.has_changed().expect("it is open"));
     assert!(never, "nobody was disconnected");
-    let metrics = reqwest::get(format!("{url}/metrics")).await.expect("it answers");
-    let metrics = metrics.text().await.expect("it is text");
-    let followed = metrics.lines().find_map(|line| line.strip_prefix("quire_edge_moves_total "));
-    let followed: usize = followed.expect("it is counted").parse().expect("a number");
-    assert!(followed >= MOVES / 2, "{followed} sessions followed");
+    let metrics = metrics(&node).await;
+    let followed = row(&metrics, "quire_edge_moves_total").expect("it is counted");
+    assert!(followed >= MOVES as u64 / 2, "{followed} sessions followed");
     let closes: Vec<_> =
         metrics.lines().filter(|line| line.starts_with("quire_edge_closes_total{")).collect();
     assert_eq!(closes, [""; 0], "nobody was sent away");
@@ -168,7 +166,7 @@ async fn who_lacks_revisions_that_the_next_owner_has_not_at_hand_is_told_moved()
     }
     node.shards().replace(next);
     is_told_moved(&mut client).await;
-    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="moved"} "#).await, 1);
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="moved"}"#).await, 1);
     // It asks again, as it was told to, and gets the text.
     let (mut client, welcome) = Raw::join(&node, "moving", '1', r#","rev":1"#).await;
     assert_eq!((&welcome["text"], &welcome["seq"]), (&json!("xxxmine"), &json!(1)));

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::doors::{guarded, hour};
 use crate::inner::PATIENCE;
 use crate::nodes::{Nodes, Settings};
+use crate::plain::{metric, metrics, row};
 use crate::raw;
 
 async fn get(url: &str, with: &[(&str, &str)]) -> Response {
@@ -90,9 +91,8 @@ async fn a_page_shows_the_newest_text_and_says_for_how_long_it_may_be_kept() {
     assert_eq!((had.status().as_u16(), header(&had, "etag")), (304, &*tag));
     assert_eq!(header(&had, "cache-control"), caching);
     assert_eq!(header(&had, "surrogate-key"), "doc-notes");
-    let exposed = get(&format!("http://{}/metrics", node.address), &[]).await;
-    let exposed = exposed.text().await.expect("text");
-    assert!(exposed.contains("quire_edge_pages_made_total 2\n"), "one for GET, one for HEAD");
+    let made = metric(&node, "quire_edge_pages_made_total").await;
+    assert_eq!(made, 2, "one for GET, one for HEAD");
 
     for alias in ["?", "?a=b"].map(|query| format!("{page}{query}")) {
         let answer = get(&alias, &[]).await;
@@ -165,14 +165,7 @@ async fn names_that_are_only_asked_for_do_not_stay_in_memory() {
     for n in 0..100 {
         get(&format!("{url}/pub/never-{n}"), &[]).await;
     }
-    let gone = async {
-        loop {
-            let exposed = get(&format!("{url}/metrics"), &[]).await.text().await.expect("text");
-            if exposed.contains("quire_doc_open 0\n") {
-                return;
-            }
-        }
-    };
+    let gone = async { while row(&metrics(&node).await, "quire_doc_open") != Some(0) {} };
     timeout(PATIENCE, gone).await.expect("they leave long before they are idle for a minute");
     put(&format!("{url}/v1/docs/never-1"), "x").await;
     assert_eq!(get(&format!("{url}/pub/never-1"), &[]).await.status().as_u16(), 200);

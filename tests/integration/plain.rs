@@ -3,17 +3,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use quire::node::Node;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::inner::PATIENCE;
-use crate::slow::metric;
+use crate::raw::Listens;
 
 /// Connects and says something.
 pub(crate) async fn say(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(bytes).await.expect("it is open");
+    stream
+}
+
+/// Says something from a socket that has little room for what comes.
+pub(crate) async fn say_with_little_room(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small one");
+    let mut stream = socket.connect(address).await.expect("it listens");
     stream.write_all(bytes).await.expect("it is open");
     stream
 }
@@ -45,18 +53,50 @@ pub(crate) fn statuses(text: &str) -> Vec<u16> {
     lines.filter_map(|line| line.get(..3)?.parse().ok()).collect()
 }
 
-/// Returns how often something was refused for a reason.
-pub(crate) async fn refused(node: &Node, reason: &str) -> u64 {
-    metric(node, &format!("quire_edge_refused_total{{reason=\"{reason}\"}} ")).await
+/// Returns all metrics.
+pub(crate) async fn metrics(node: &impl Listens) -> String {
+    let answer = reqwest::get(format!("http://{}/metrics", node.address())).await;
+    answer.expect("it answers").text().await.expect("it is text")
 }
 
-/// Waits until it was refused so often.
-pub(crate) async fn refusals(node: &Node, reason: &str, times: u64) {
-    let looking = async {
-        while refused(node, reason).await < times {
+/// Returns what a row of the metrics says.
+pub(crate) fn row(metrics: &str, name: &str) -> Option<u64> {
+    let said = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(said.trim().parse().expect("a number"))
+}
+
+/// Returns what a row says now; one with labels is there once it counts something.
+pub(crate) async fn metric(node: &impl Listens, name: &str) -> u64 {
+    row(&metrics(node).await, name).unwrap_or(0)
+}
+
+/// Waits until a row has reached a value.
+pub(crate) async fn reaches(node: &impl Listens, name: &str, least: u64) {
+    let reached = async {
+        while metric(node, name).await < least {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{reason}: not {times}"));
+    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} never reaches {least}"));
+}
+
+/// Names the row of what was refused for a reason.
+pub(crate) fn refused_row(reason: &str) -> String {
+    format!("quire_edge_refused_total{{reason=\"{reason}\"}}")
+}
+
+/// Returns how often something was refused for a reason.
+pub(crate) async fn refused(node: &impl Listens, reason: &str) -> u64 {
+    metric(node, &refused_row(reason)).await
+}
+
+/// Returns how often somebody was not let in for a reason.
+pub(crate) async fn denied(node: &impl Listens, reason: &str) -> u64 {
+    metric(node, &format!("quire_auth_refused_total{{reason=\"{reason}\"}}")).await
+}
+
+/// Waits until it was refused so often.
+pub(crate) async fn refusals(node: &impl Listens, reason: &str, times: u64) {
+    reaches(node, &refused_row(reason), times).await;
     assert_eq!(refused(node, reason).await, times, "{reason}");
 }

@@ -8,11 +8,10 @@ use quire::doc::Write;
 use quire::log::EventKind;
 use quire::types::{Author, SessionId};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use crate::inner::{PATIENCE, id};
+use crate::inner::id;
+use crate::plain::{metric, reaches};
 use crate::raw::{Listens, Raw, hello, node};
-use crate::slow::metric;
 
 #[tokio::test]
 async fn the_subprotocol_is_chosen_and_the_token_never_echoed() {
@@ -124,7 +123,7 @@ async fn a_frame_or_an_operation_that_is_too_long_ends_the_connection_and_is_not
         assert!(error["msg"].as_str().is_some_and(|msg| msg.contains(why)), "{error}");
         assert_eq!(error["fatal"], true);
     }
-    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="too-large"} "#).await, 3);
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="too-large"}"#).await, 3);
     // Nobody else has noticed.
     first.send(r#"{"t":"op","seq":2,"base":1,"op":[10,"y"]}"#).await;
     assert_eq!(first.hear("ack").await["rev"], 2);
@@ -258,7 +257,7 @@ async fn carets_and_pings_over_their_rates_are_dropped_and_counted() {
     const MANY: u64 = 1_000;
     let node = node(|config| config.edge.cursors_per_second = 1).await;
     let dropped = async |what: &str| {
-        metric(&node, &format!("quire_edge_dropped_total{{what=\"{what}\"}} ")).await
+        metric(&node, &format!("quire_edge_dropped_total{{what=\"{what}\"}}")).await
     };
     let (mut raw, _) = Raw::join(&node, "a", '1', "").await;
     for _ in 0..MANY {
@@ -301,7 +300,7 @@ async fn a_rate_is_told_and_the_batch_can_be_sent_again() {
     assert_eq!((&error["code"], &error["fatal"]), (&json!("rate"), &json!(false)));
     assert_eq!(error["seq"], 3);
     let wait = error["retry_ms"].as_u64().expect("it tells when");
-    assert_eq!(metric(&node, "quire_edge_rate_limited_total ").await, 1);
+    assert_eq!(metric(&node, "quire_edge_rate_limited_total").await, 1);
     tokio::time::sleep(Duration::from_millis(wait)).await;
     raw.send(r#"{"t":"op","seq":3,"base":2,"op":["x"]}"#).await;
     assert_eq!(raw.hear("ack").await["rev"], 3);
@@ -321,16 +320,15 @@ async fn a_session_that_sends_too_much_waits_and_no_other_does() {
     // The rate is used up for more than half a minute.
     first.send(&op(1, &"x".repeat(3 << 20))).await;
     first.hear("ack").await;
-    assert_eq!(metric(&node, "quire_edge_held_total ").await, 0);
+    assert_eq!(metric(&node, "quire_edge_held_total").await, 0);
     first.send(&op(2, "late")).await;
-    let held = async { while metric(&node, "quire_edge_held_total ").await == 0 {} };
-    timeout(PATIENCE, held).await.expect("it is held");
+    reaches(&node, "quire_edge_held_total", 1).await;
     let (mut second, _) = Raw::join(&node, "a", '2', "").await;
     for seq in 1..=3 {
         second.send(&op(seq, "y")).await;
         assert_eq!(second.hear("ack").await["rev"], seq + 1, "the first one's waits still");
     }
-    assert_eq!(metric(&node, "quire_edge_held_total ").await, 1);
+    assert_eq!(metric(&node, "quire_edge_held_total").await, 1);
     node.stop().await.expect("it stops");
 }
 
@@ -508,7 +506,7 @@ async fn whoever_is_sent_away_is_counted_under_the_reason_that_was_told() {
     assert_eq!(reason, "unavailable");
     let times = (1..).zip(cases.iter().map(|(name, ..)| *name));
     for (times, name) in times.chain([(1, "unavailable"), (0, "moved")]) {
-        let row = format!(r#"quire_edge_closes_total{{reason="{name}"}} "#);
+        let row = format!(r#"quire_edge_closes_total{{reason="{name}"}}"#);
         assert_eq!(metric(&node, &row).await, times, "{name}");
     }
 }

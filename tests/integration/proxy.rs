@@ -59,6 +59,11 @@ impl Proxy {
         Self { url, line, server, calls, _tasks: tasks }
     }
 
+    /// Returns host and port at which the line begins.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("it is made so")
+    }
+
     pub(crate) fn set(&self, line: Line) {
         self.line.send_replace(line);
     }

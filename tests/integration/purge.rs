@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, ports};
+use crate::plain::{metrics, reaches, row};
 use crate::raw::{self, Listens, Raw};
 use crate::server::free_port;
 
@@ -113,23 +114,14 @@ fn was_kept(answer: &Response) -> bool {
     ids.split(' ').count() == 2
 }
 
-/// Reads a counter of the node.
+/// Reads a counter of the node that is there from the beginning.
 async fn counted(node: &Node, name: &str) -> u64 {
-    let url = format!("http://{}/metrics", node.address);
-    let text = Client::new().get(url).send().await.expect("it answers").text().await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.expect("it is counted").parse().expect("a number")
+    row(&metrics(node).await, name).expect("it is counted")
 }
 
 const SENT: &str = "quire_edge_purges_total{outcome=\"sent\"}";
 pub(crate) const FAILED: &str = "quire_edge_purges_total{outcome=\"failed\"}";
 const WAITING: &str = "quire_edge_purges_waiting";
-
-/// Waits until a counter has reached a value.
-pub(crate) async fn reaches(node: &Node, name: &str, least: u64) {
-    let reached = async { while counted(node, name).await < least {} };
-    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} reaches {least}"));
-}
 
 /// Waits until no cache has to be told of anything.
 pub(crate) async fn all_told(node: &Node) {

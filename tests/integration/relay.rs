@@ -329,8 +329,7 @@ async fn a_node_hands_shards_over_by_the_same_link() {
 async fn a_link_that_is_cut_again_and_again_sends_nobody_away() {
     let nodes = Nodes::start(1, Settings::default()).await;
     let proxy = Proxy::to(nodes.all[0].peer, Line::Open).await;
-    let through = proxy.url.strip_prefix("http://").expect("an address").to_owned();
-    *nodes.owner_at.lock() = Some(through);
+    *nodes.owner_at.lock() = Some(proxy.address().to_owned());
     let documents: Vec<_> = (0..4).map(|n| open(&nodes, n % 2, Codec::Binary)).collect();
     for document in &documents {
         online(document).await;
@@ -368,8 +367,7 @@ async fn an_owner_that_is_deaf_is_given_up_and_clients_go_on_when_it_hears() {
     settings.relay.silence_max = Duration::from_millis(300);
     let nodes = Nodes::start(1, settings).await;
     let proxy = Proxy::to(nodes.all[0].peer, Line::Open).await;
-    let through = proxy.url.strip_prefix("http://").expect("an address").to_owned();
-    *nodes.owner_at.lock() = Some(through);
+    *nodes.owner_at.lock() = Some(proxy.address().to_owned());
     let document = open(&nodes, 1, Codec::Json);
     online(&document).await;
     write(&document, 'a', 3).await;

@@ -21,10 +21,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::doors::hour;
+use crate::doors::{self, hour};
 use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, command, text};
-use crate::raw::{Raw, hello};
+use crate::raw::Raw;
 use crate::tickets::tokens;
 
 /// Within so many control records a revocation is in force at all nodes: in the 2 s that it may
@@ -324,12 +324,8 @@ async fn enter(node: &Node, token: &str, session: usize) -> Raw {
 
 async fn enter_one(node: &Node, doc: &str, token: &str, session: usize) -> Raw {
     let bearer = format!("Bearer {token}");
-    let (headers, path) = ([("authorization", bearer.as_str())], format!("/ws/{doc}"));
-    let mut raw = Raw::upgrade_with(node, &path, &headers).await.expect("it is taken");
     let digit = char::from_digit(session as u32 + 1, 10).expect("a digit");
-    raw.send(&hello(digit, "")).await;
-    raw.hear("welcome").await;
-    raw
+    doors::enter(node, &format!("/ws/{doc}"), digit, &[("authorization", &bearer)]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,52 +19,40 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::doors::{Browser, bearer, closed, guarded, hour, knock, signed};
+use crate::doors::{Browser, bearer, closed, enter, guarded, hour, knock, signed};
 use crate::inner::PATIENCE;
 use crate::nodes::{Nodes, Settings, name};
 use crate::operators::Cluster;
+use crate::plain::denied;
 use crate::proxy::{Line, Proxy};
-use crate::raw::{Listens, Raw, hello};
+use crate::raw::{Listens, Raw};
 use crate::server::free_port;
 use crate::tickets::{self, cluster, cluster_in, tokens};
 
 /// Knocks with the cookies of a browser.
 async fn visit(browser: &Browser, node: &impl Listens) -> (String, u16) {
-    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
-    knock(node, "/ws/a", &[("cookie", &*cookies), ("sec-websocket-protocol", &*offer)]).await
+    let (cookies, offer) = (browser.cookies(), browser.offer());
+    knock(node, "/ws/a", &[("cookie", &cookies), ("sec-websocket-protocol", &offer)]).await
 }
 
-async fn sign_out(browser: &Browser, node: &impl Listens) {
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
+pub(crate) async fn sign_out(browser: &Browser, node: &impl Listens) {
+    let csrf = [browser.csrf_header()];
     let answer = browser.ask(node, Method::DELETE, "/auth/session", &csrf).await;
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);
 }
 
 /// Asks a node for a ticket with a login, and returns the path that it opens.
 async fn ticket_of(browser: &Browser, node: &impl Listens) -> String {
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
+    let csrf = [browser.csrf_header()];
     let answer = browser.ask(node, Method::POST, "/auth/ticket", &csrf).await;
     let ticket: Value = answer.json().await.expect("JSON");
     format!("/ws/a?ticket={}", ticket["ticket"].as_str().expect("text"))
 }
 
-/// Opens `a`, and is welcomed.
-async fn enter(
-    node: &impl Listens,
-    path: &str,
-    digit: char,
-    headers: &[(&'static str, &str)],
-) -> Raw {
-    let mut raw = Raw::upgrade_with(node, path, headers).await.expect("it is taken");
-    raw.send(&hello(digit, "")).await;
-    raw.hear("welcome").await;
-    raw
-}
-
 /// Opens `a` with the cookies of a browser, and is welcomed.
 async fn open(browser: &Browser, node: &impl Listens, digit: char) -> Raw {
-    let (cookies, offer) = (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
-    enter(node, "/ws/a", digit, &[("cookie", &*cookies), ("sec-websocket-protocol", &*offer)]).await
+    let (cookies, offer) = (browser.cookies(), browser.offer());
+    enter(node, "/ws/a", digit, &[("cookie", &cookies), ("sec-websocket-protocol", &offer)]).await
 }
 
 #[tokio::test]
@@ -76,31 +64,27 @@ async fn who_signs_out_leaves_nothing_open_at_the_node() {
     // The same token, in another browser and in a program.
     let other = Browser::sign_in(&node, &token).await;
     let program = format!("Bearer {token}");
-    let of = |browser: &Browser| (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
-    let ((cookies, offer), (others, others_offer)) = (of(&browser), of(&other));
+    let (cookies, offer) = (browser.cookies(), browser.offer());
     let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
-    let others = [("cookie", &*others), ("sec-websocket-protocol", &*others_offer)];
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
     let tickets = [ticket_of(&browser, &node).await, ticket_of(&browser, &node).await];
     let mut goes = [
-        enter(&node, "/ws/a", '1', &page).await,
-        enter(&node, "/ws/a", '2', &page).await,
+        open(&browser, &node, '1').await,
+        open(&browser, &node, '2').await,
         enter(&node, &tickets[0], '3', &[]).await,
         // One that has not said hello.
         Raw::upgrade_with(&node, "/ws/a", &page).await.expect("it is taken"),
     ];
     let mut stays = [
-        enter(&node, "/ws/a", '4', &others).await,
+        open(&other, &node, '4').await,
         enter(&node, "/ws/a", '5', &[("authorization", &program)]).await,
     ];
-    let answer = browser.ask(&node, Method::DELETE, "/auth/session", &csrf).await;
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    sign_out(&browser, &node).await;
     for raw in &mut goes {
         let (told, code) = raw.end().await;
         assert_eq!((&told["code"], code), (&"unauthenticated".into(), 4401));
     }
     // What was copied, or asked for before, opens nothing.
-    assert_eq!(knock(&node, "/ws/a", &page).await, closed("unauthenticated", 4401));
+    assert_eq!(visit(&browser, &node).await, closed("unauthenticated", 4401));
     assert_eq!(knock(&node, &tickets[1], &[]).await, closed("unauthenticated", 4401));
     for (method, path) in [(Method::GET, "/v1/docs/a"), (Method::GET, "/auth/session")] {
         let answer = browser.ask(&node, method, path, &[]).await;
@@ -110,9 +94,7 @@ async fn who_signs_out_leaves_nothing_open_at_the_node() {
     let answer = browser.ask(&node, Method::POST, "/auth/session", &[bearer(&token)]).await;
     let mut again = Browser::default();
     again.keep(&answer);
-    let (cookies, offer) = of(&again);
-    let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
-    assert_eq!(knock(&node, "/ws/a", &page).await, closed("welcome", 0));
+    assert_eq!(visit(&again, &node).await, closed("welcome", 0));
     stays[0].send(r#"{"t":"op","seq":1,"base":0,"op":["x"]}"#).await;
     stays[0].hear("ack").await;
     stays[1].hear("op").await;
@@ -125,28 +107,22 @@ async fn who_signs_out_at_one_node_is_signed_out_at_all() {
     let token = hour("anna", &[("a", "write")]);
     let browser = Browser::sign_in(&cluster.nodes[0], &token).await;
     let other = Browser::sign_in(&cluster.nodes[0], &token).await;
-    let of = |browser: &Browser| (browser.cookies(), format!("csrf.{}, quire.v1", browser.csrf));
-    let ((cookies, offer), (others, others_offer)) = (of(&browser), of(&other));
-    let page = [("cookie", &*cookies), ("sec-websocket-protocol", &*offer)];
-    let others = [("cookie", &*others), ("sec-websocket-protocol", &*others_offer)];
     let (mut goes, mut stays, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
     for (number, digit) in ('1'..='3').enumerate() {
         let node = &cluster.nodes[number];
         // A ticket of one node opens a socket of the next, and ends with its login there.
         let ticket = ticket_of(&browser, node).await;
         let next = &cluster.nodes[(number + 1) % 3];
-        goes.push(enter(node, "/ws/a", digit, &page).await);
+        goes.push(open(&browser, node, digit).await);
         goes.push(enter(next, &ticket, char::from(digit as u8 + 3), &[]).await);
-        stays.push(enter(node, "/ws/a", char::from(digit as u8 + 6), &others).await);
+        stays.push(open(&other, node, char::from(digit as u8 + 6)).await);
         tickets.push(ticket_of(&browser, node).await);
     }
-    let csrf = [("x-csrf-token", browser.csrf.clone())];
-    let answer = browser.ask(&cluster.nodes[1], Method::DELETE, "/auth/session", &csrf).await;
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    sign_out(&browser, &cluster.nodes[1]).await;
     // Who is answered has been told: a copy of the cookie is good for nothing from now on.
     for (number, node) in cluster.nodes.iter().enumerate() {
         let out = closed("unauthenticated", 4401);
-        assert_eq!(knock(node, "/ws/a", &page).await, out, "node {number}");
+        assert_eq!(visit(&browser, node).await, out, "node {number}");
         let spent = knock(node, &tickets[(number + 1) % 3], &[]).await;
         assert_eq!(spent, out, "a ticket at node {number}");
     }
@@ -198,11 +174,8 @@ async fn who_has_signed_out_is_known_to_a_node_that_was_not_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_could_not_say_who_has_signed_out_is_asked_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let peer = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let line = Proxy::to(peer, Line::Open).await;
     let mut config = tokens(folder.path());
-    config.peer_listen = Some(peer);
-    config.cluster.advertise_peer = line.url.strip_prefix("http://").expect("plain").to_owned();
+    let line = line_to(&mut config).await;
     let mut cluster = Cluster::with(&["a"], config).await;
     let token = hour("anna", &[("a", "write")]);
     let goes = Browser::sign_in(&cluster.nodes[0], &token).await;
@@ -227,14 +200,19 @@ async fn a_node_that_could_not_say_who_has_signed_out_is_asked_again() {
     assert_eq!(shown(&stays).await, StatusCode::OK);
 }
 
-/// Starts two nodes, of which the first reaches the second by a line only.
-async fn two_with_a_line(folder: &Path) -> (Cluster, Proxy) {
+/// Has a node that is started with this reached by a line only.
+async fn line_to(config: &mut Config) -> Proxy {
     let peer = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let line = Proxy::to(peer, Line::Open).await;
+    config.peer_listen = Some(peer);
+    config.cluster.advertise_peer = line.address().to_owned();
+    line
+}
+
+/// Starts two nodes, of which the first reaches the second by a line only.
+async fn two_with_a_line(folder: &Path) -> (Cluster, Proxy) {
     let mut cluster = Cluster::with(&["a"], tokens(folder)).await;
-    cluster.config.peer_listen = Some(peer);
-    let at = line.url.strip_prefix("http://").expect("plain");
-    cluster.config.cluster.advertise_peer = at.to_owned();
+    let line = line_to(&mut cluster.config).await;
     cluster.start("b").await;
     cluster.settled().await;
     (cluster, line)
@@ -393,7 +371,7 @@ async fn a_login_is_not_good_while_nobody_knows_of_the_key_behind_it() {
     assert_eq!(visit(&theirs, &node).await, unavailable);
     let program = format!("Bearer {token}");
     assert_eq!(knock(&node, "/ws/a", &[("authorization", &program)]).await, unavailable);
-    let csrf = [("x-csrf-token", theirs.csrf.clone())];
+    let csrf = [theirs.csrf_header()];
     for (method, path) in [
         (Method::GET, "/auth/session"),
         (Method::GET, "/v1/docs/a"),
@@ -406,11 +384,12 @@ async fn a_login_is_not_good_while_nobody_knows_of_the_key_behind_it() {
     }
     assert_eq!(visit(&own, &node).await, closed("welcome", 0), "by a key of a file");
     // To go, nobody needs to be known.
-    let csrf = [("x-csrf-token", leaving.csrf.clone())];
+    let (csrf, before) = ([leaving.csrf_header()], denied(&node, "keys-stale").await);
     for (csrf, status) in [(&[][..], StatusCode::FORBIDDEN), (&csrf, StatusCode::NO_CONTENT)] {
         let answer = leaving.ask(&node, Method::DELETE, "/auth/session", csrf).await;
         assert_eq!(answer.status(), status);
     }
+    assert_eq!(denied(&node, "keys-stale").await, before, "nor is anything refused for it");
     node.stop().await.expect("it stops");
 
     let withdrawn = (less.to_string(), closed("unauthenticated", 4401));

@@ -1,6 +1,5 @@
 //! Clients whose sockets do not take their data: caught up without a gap, then sent away.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use quire::checkpoint;
 use quire::config::Config;
 use quire::doc::{self, Event, Failure, Mode, Refusal};
 use quire::log;
-use quire::node::Node;
 use quire::shard::{self, Ports, Room};
 use quire::testing::Way;
 use quire::text::Operation;
@@ -19,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, id, join_as, ports, router, write as insert};
+use crate::plain::{metric, reaches};
 use crate::raw::{Raw, node};
 
 /// The length of a batch: some tens of them are more than sockets hold.
@@ -28,8 +27,8 @@ const LENGTH: u64 = 200_000;
 const ROUNDS: u64 = 120;
 
 /// How many were sent away because they do not take their data, and how many were left to wait.
-const SLOW: &str = r#"quire_edge_closes_total{reason="slow-consumer"} "#;
-const HELD: &str = "quire_edge_held_total ";
+const SLOW: &str = r#"quire_edge_closes_total{reason="slow-consumer"}"#;
+const HELD: &str = "quire_edge_held_total";
 
 /// Keeps everything for those who are behind.
 fn patient(config: &mut Config) {
@@ -50,18 +49,6 @@ async fn write(writer: &mut Raw, from: u64) {
         writer.send(&batch.to_string()).await;
         writer.hear("ack").await;
     }
-}
-
-pub(crate) async fn metric(node: &Node, name: &str) -> u64 {
-    metric_at(node.address, name).await
-}
-
-pub(crate) async fn metric_at(address: SocketAddr, name: &str) -> u64 {
-    let answer = reqwest::get(format!("http://{address}/metrics")).await;
-    let text = answer.expect("it answers").text().await.expect("it is text");
-    // A row with labels is there once it counts something.
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or(0, |line| line.trim().parse().expect("a number"))
 }
 
 /// Applies an operation as it is spelled in JSON to a text of one byte a character.
@@ -109,7 +96,7 @@ async fn an_editor_is_caught_up_without_a_gap_and_the_second_time_sent_away() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(metric(&node, "quire_edge_lagged_total ").await, 1);
+    assert_eq!(metric(&node, "quire_edge_lagged_total").await, 1);
     write(&mut writer, ROUNDS).await;
     let (error, code) = slow.end().await;
     assert_eq!((error["code"].as_str(), code), (Some("slow-consumer"), 4529));
@@ -142,7 +129,7 @@ async fn a_viewer_is_caught_up_and_sees_what_everybody_sees() {
         }
     };
     tokio::join!(reading, write(&mut writer, 3 * ROUNDS));
-    assert!(metric(&node, "quire_edge_lagged_total ").await >= 1, "it was behind");
+    assert!(metric(&node, "quire_edge_lagged_total").await >= 1, "it was behind");
     let (_, welcome) = Raw::join(&node, "a", '3', "").await;
     assert_eq!((&welcome["text"], &welcome["head"]), (&json!(text), &json!(head)));
 }
@@ -157,12 +144,7 @@ async fn a_socket_that_takes_nothing_for_long_is_given_up() {
     let (still, _) = Raw::join(&node, "a", '2', "").await;
     let (mut writer, _) = Raw::join(&node, "a", '1', "").await;
     write(&mut writer, 0).await;
-    let given_up = async {
-        while metric(&node, SLOW).await == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, given_up).await.expect("it is sent away");
+    reaches(&node, SLOW, 1).await;
     drop(still);
 }
 
@@ -204,8 +186,7 @@ async fn pings_of_the_websocket_are_answered_at_a_rate() {
     raw.hear("pong").await;
     assert_eq!(metric(&node, HELD).await, 0);
     raw.push(&pings(2_000)).await;
-    let held = async { while metric(&node, HELD).await == 0 {} };
-    timeout(PATIENCE, held).await.expect("they wait");
+    reaches(&node, HELD, 1).await;
     node.stop().await.expect("it stops");
 }
 
@@ -244,7 +225,7 @@ async fn who_says_nothing_to_the_end_is_given_up_and_who_answers_is_not() {
         }
     };
     tokio::join!(answering, silent, half, trickling);
-    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="silent"} "#).await, 3);
+    assert_eq!(metric(&node, r#"quire_edge_closes_total{reason="silent"}"#).await, 3);
     node.stop().await.expect("it stops");
 }
 
@@ -270,7 +251,7 @@ async fn what_is_too_old_in_an_outbox_is_replaced_by_a_catch_up() {
         assert_eq!(first, next, "no gap");
         next += count as u64;
     }
-    assert!(metric(&node, "quire_edge_lagged_total ").await >= 1, "something got too old");
+    assert!(metric(&node, "quire_edge_lagged_total").await >= 1, "something got too old");
 }
 
 #[tokio::test]

@@ -1,22 +1,19 @@
 //! What one user may take: sockets, requests and bytes, and nothing before they say who they are.
 
-use std::num::NonZero;
-use std::thread::available_parallelism;
-
 use bytesize::ByteSize;
 use futures_util::future::join_all;
 use quire::config::Config;
 use quire::edge::ProxyHeader;
 use quire::node::Node;
+use quire::task::cores;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::doors::{Browser, bearer, guarded, hour, knock};
+use crate::doors::{Browser, bearer, greet, guarded, hour, knock};
 use crate::inner::PATIENCE;
-use crate::plain::{refusals, refused, say, until};
+use crate::plain::{metric, refusals, refused, say, until};
 use crate::raw::{Raw, hello, node};
-use crate::slow::metric;
 
 async fn limited(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Node) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,12 +26,9 @@ async fn socket(node: &Node, token: &str, digit: char) -> Raw {
 }
 
 async fn socket_to(node: &Node, doc: &str, token: &str, digit: char) -> Raw {
-    let path = format!("/ws/{doc}");
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "quire.v1")];
-    let mut raw = Raw::upgrade_with(node, &path, &headers).await.expect("it is told inside");
-    raw.send(&hello(digit, "")).await;
-    raw
+    greet(node, &format!("/ws/{doc}"), digit, &headers).await
 }
 
 #[tokio::test]
@@ -155,6 +149,20 @@ async fn a_body_over_http_waits_as_frames_do() {
     node.stop().await.expect("it stops");
 }
 
+/// Has room for one body of one MiB.
+fn one_body(config: &mut Config) {
+    config.edge.body_bytes_max = ByteSize::mib(1);
+    config.edge.bodies_bytes_max = ByteSize::mib(1);
+}
+
+/// Returns the head of a request that announces a body of one MiB, with these lines.
+fn announced(who: &str) -> String {
+    format!(
+        "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\n{who}content-length: 1048576\r\n\
+         expect: 100-continue\r\n\r\n"
+    )
+}
+
 #[tokio::test]
 async fn bodies_of_one_user_leave_room_for_those_of_others() {
     let (_folder, node) = limited(|config| {
@@ -170,11 +178,7 @@ async fn bodies_of_one_user_leave_room_for_those_of_others() {
         asked.send().await.expect("it answers").status().as_u16()
     };
     // What is announced and does not come takes its room.
-    let head = format!(
-        "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-length: 1048576\r\nexpect: 100-continue\r\n\r\n",
-        token("eve")
-    );
+    let head = announced(&format!("authorization: Bearer {}\r\n", token("eve")));
     let mut slow = say(node.address, head.as_bytes()).await;
     until(&mut slow, "100 Continue").await;
     assert_eq!(put("eve").await, 429, "it is too much");
@@ -219,16 +223,9 @@ async fn little_is_read_of_whom_nobody_knows() {
 
 #[tokio::test]
 async fn a_body_that_finds_no_room_among_all_is_put_off() {
-    let (_folder, node) = limited(|config| {
-        config.edge.body_bytes_max = ByteSize::mib(1);
-        config.edge.bodies_bytes_max = ByteSize::mib(1);
-    })
-    .await;
-    let head = format!(
-        "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-length: 1048576\r\nexpect: 100-continue\r\n\r\n",
-        hour("eve", &[("b", "write")])
-    );
+    let (_folder, node) = limited(one_body).await;
+    let eve = hour("eve", &[("b", "write")]);
+    let head = announced(&format!("authorization: Bearer {eve}\r\n"));
     let mut slow = say(node.address, head.as_bytes()).await;
     until(&mut slow, "100 Continue").await;
     let (url, token) = (format!("http://{}/v1/docs/a", node.address), hour("a", &[("a", "write")]));
@@ -251,21 +248,11 @@ async fn a_body_that_finds_no_room_among_all_is_put_off() {
 
 #[tokio::test]
 async fn whoever_shows_nothing_finds_out_before_room_for_a_body_is_looked_for() {
-    let (_folder, node) = limited(|config| {
-        config.edge.body_bytes_max = ByteSize::mib(1);
-        config.edge.bodies_bytes_max = ByteSize::mib(1);
-    })
-    .await;
-    let head = |who: &str| {
-        format!(
-            "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\n{who}content-length: 1048576\r\n\
-             expect: 100-continue\r\n\r\n"
-        )
-    };
+    let (_folder, node) = limited(one_body).await;
     let eve = format!("authorization: Bearer {}\r\n", hour("eve", &[("b", "write")]));
-    let mut all = say(node.address, head(&eve).as_bytes()).await;
+    let mut all = say(node.address, announced(&eve).as_bytes()).await;
     until(&mut all, "100 Continue").await;
-    until(&mut say(node.address, head("").as_bytes()).await, "401 Unauthorized").await;
+    until(&mut say(node.address, announced("").as_bytes()).await, "401 Unauthorized").await;
     assert_eq!(refused(&node, "bodies").await, 0);
     drop(all);
     node.stop().await.expect("it stops");
@@ -280,10 +267,7 @@ async fn bodies_from_one_address_leave_room_for_those_from_others() {
     })
     .await;
     let announce = async |address: &str, wanted: &str| {
-        let head = format!(
-            "PUT /v1/docs/b HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {address}\r\n\
-             content-length: 1048576\r\nexpect: 100-continue\r\n\r\n"
-        );
+        let head = announced(&format!("x-forwarded-for: {address}\r\n"));
         let mut stream = say(node.address, head.as_bytes()).await;
         until(&mut stream, wanted).await;
         stream
@@ -342,7 +326,7 @@ async fn what_comes_over_http_has_its_turn_too() {
     let ask = || client.get(&url).bearer_auth(&token).send();
     assert_eq!(ask().await.expect("it answers").status(), StatusCode::NOT_FOUND);
     assert_eq!(metric(&node, "quire_edge_queued_total").await, 0, "nobody else was there");
-    let many = 100 * available_parallelism().map_or(1, NonZero::get);
+    let many = 100 * cores();
     for answer in join_all((0..many).map(|_| ask())).await {
         assert_eq!(answer.expect("it answers").status(), StatusCode::NOT_FOUND);
     }

@@ -8,28 +8,22 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::doors::{At, Browser, SECRET, bearer, hour, knock};
+use crate::doors::{Browser, bearer, enter, guarded_process, hour, knock};
 use crate::inner::PATIENCE;
 use crate::plain::{rest, say};
-use crate::raw::{Raw, hello};
+use crate::raw::Listens;
 use crate::server::Server;
 
 const CLIENT: &str = "198.51.100.7";
 
 /// Starts a server behind a proxy, with more settings, which writes down in a file.
 fn written(folder: &Path, more: &[&str]) -> (Server, PathBuf) {
-    let (key, log) = (folder.join("key"), folder.join("log"));
-    std::fs::write(&key, SECRET).expect("it is written");
-    let keys = format!("auth.keys={}", key.display());
-    let log_file = std::fs::File::create(&log).expect("it is made");
     let set = [
-        &*keys,
         "telemetry.log-format=json",
         "edge.trusted-proxies=127.0.0.1",
         "edge.proxy-header=x-forwarded",
     ];
-    let server = Server::start_with((&[], log_file.into()), folder, 0, &[&set, more].concat());
-    (server, log)
+    guarded_process(folder, &[&set, more].concat())
 }
 
 /// Reads what was written down of those who come in.
@@ -43,12 +37,11 @@ fn lines(log: &Path) -> Vec<Value> {
 async fn every_line_has_the_address_of_the_client() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, log) = written(folder.path(), &[]);
-    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
     let client = ("x-forwarded-for", CLIENT.to_owned());
     let (anna, eve) = (bearer(&hour("anna", &[("a", "admin")])), bearer(&hour("eve", &[])));
     let ask = async |browser: &Browser, method: Method, path: &str, headers: &[_]| {
         let headers = [std::slice::from_ref(&client), headers].concat();
-        let answer = browser.ask(&at, method, path, &headers).await;
+        let answer = browser.ask(&server, method, path, &headers).await;
         (answer.status().as_u16(), answer)
     };
     let mut browser = Browser::default();
@@ -58,7 +51,7 @@ async fn every_line_has_the_address_of_the_client() {
     browser.keep(&answer);
     let nobody = Browser::default();
     let bad = bearer("a.b.c");
-    let csrf = ("x-csrf-token", browser.csrf.clone());
+    let csrf = browser.csrf_header();
     for (browser, method, path, header, expected) in [
         (&nobody, Method::POST, "/auth/session", &bad, 401),
         (&nobody, Method::GET, "/v1/docs/a", &bad, 401),
@@ -74,11 +67,11 @@ async fn every_line_has_the_address_of_the_client() {
     let (anna, eve) = (&*anna.1, &*eve.1);
     for (token, expected) in [(eve, "forbidden"), ("Bearer a.b.c", "unauthenticated")] {
         let headers = [("authorization", token), ("x-forwarded-for", CLIENT)];
-        assert_eq!(knock(&at, "/ws/a", &headers).await.0, expected);
+        assert_eq!(knock(&server, "/ws/a", &headers).await.0, expected);
     }
-    let own = knock(&at, "/ws/a", &[("authorization", "Bearer x.y.z")]).await;
+    let own = knock(&server, "/ws/a", &[("authorization", "Bearer x.y.z")]).await;
     assert_eq!(own.0, "unauthenticated", "the proxy itself");
-    assert_eq!(knock(&at, "/ws/a", &[("authorization", anna)]).await.0, "welcome");
+    assert_eq!(knock(&server, "/ws/a", &[("authorization", anna)]).await.0, "welcome");
     server.stop();
 
     let lines = lines(&log);
@@ -113,13 +106,12 @@ async fn whatever_is_refused_has_a_line_and_a_flood_of_it_has_few() {
         "edge.header-timeout=1s",
     ];
     let (server, log) = written(folder.path(), &set);
-    let at = At(server.url.strip_prefix("http://").expect("plain").parse().expect("an address"));
     let anna = bearer(&hour("anna", &[("a", "write")]));
     let (nobody, bad) = (Browser::default(), bearer("a.b.c"));
     let ask = async |client: &str, method: Method, path: &str, header: Option<_>| {
         let client = ("x-forwarded-for", client.to_owned());
         let headers: Vec<_> = [client].into_iter().chain(header).collect();
-        nobody.ask(&at, method, path, &headers).await.status().as_u16()
+        nobody.ask(&server, method, path, &headers).await.status().as_u16()
     };
     let ask_until = async |client: &str, path: &str, header: Option<&(&'static str, String)>| {
         let asking =
@@ -137,13 +129,11 @@ async fn whatever_is_refused_has_a_line_and_a_flood_of_it_has_few() {
     assert_eq!(ask("192.0.2.6", Method::GET, "/auth/session", Some(login)).await, 401);
     // One socket more than a user may have.
     let headers = [("authorization", &*anna.1), ("x-forwarded-for", "192.0.2.7")];
-    let mut open = Raw::upgrade_with(&at, "/ws/a", &headers).await.expect("it is taken");
-    open.send(&hello('1', "")).await;
-    open.hear("welcome").await;
-    assert_eq!(knock(&at, "/ws/a", &headers).await.1, 4529);
+    let _open = enter(&server, "/ws/a", '1', &headers).await;
+    assert_eq!(knock(&server, "/ws/a", &headers).await.1, 4529);
     // What the port refuses by itself.
     for bytes in [&b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"[..], b"GET /"] {
-        rest(&mut say(at.0, bytes).await).await;
+        rest(&mut say(server.address(), bytes).await).await;
     }
     let guess = || ask("192.0.2.8", Method::GET, "/v1/docs/a", Some(bad.clone()));
     let flood = join_all((0..100).map(|_| guess())).await;

@@ -9,13 +9,13 @@ use quire::node::Node;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
 use crate::doors::{guarded, hour};
 use crate::https::{PREFACE, Site, frame, get, next_frame, site};
 use crate::inner::PATIENCE;
-use crate::plain::{refused, until};
+use crate::plain::{refused, say_with_little_room, until};
 use crate::raw::{Raw, hello, node};
 
 /// More than sockets hold, in characters.
@@ -38,11 +38,8 @@ async fn ask(address: SocketAddr, token: &str) -> Response {
 
 /// Asks for the document over HTTP/1.1, and reads no more than the head of its answer.
 async fn unread(address: SocketAddr, more: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small one");
-    let mut stream = socket.connect(address).await.expect("it listens");
     let ask = format!("GET /v1/docs/a HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
-    stream.write_all(ask.as_bytes()).await.expect("it is open");
+    let mut stream = say_with_little_room(address, ask.as_bytes()).await;
     until(&mut stream, "HTTP/1.1 200 OK").await;
     stream
 }
@@ -110,13 +107,10 @@ async fn answers_to_one_user_leave_room_for_those_to_others() {
 
 /// Opens the document over a socket, and reads no more than that it is open.
 async fn unread_socket(address: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small one");
-    let mut stream = socket.connect(address).await.expect("it listens");
     let upgrade = "GET /ws/a HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: quire.v1\r\n\
         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    stream.write_all(upgrade.as_bytes()).await.expect("it is open");
+    let mut stream = say_with_little_room(address, upgrade.as_bytes()).await;
     until(&mut stream, "HTTP/1.1 101 ").await;
     let hello = hello('1', "");
     // Under a mask that changes nothing.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::inner::{PATIENCE, id};
 use crate::moves::type_in;
 use crate::operators::Cluster;
-use crate::slow::metric;
+use crate::plain::reaches;
 
 /// What the next version of the program would say.
 const NEXT: Versions = Versions { speaks: (SPEAKS.0, SPEAKS.1 + 1), rules: (RULES.0, RULES.1 + 1) };
@@ -94,10 +94,5 @@ async fn operators_are_told_of_records_that_cannot_be_read() {
     cluster.until(0, |status| status["unreadable"] == 1).await;
     let table = cluster.done(0, &["status"]).await;
     assert!(table.contains("unreadable 1 control records"), "{table}");
-    let counted = async {
-        while metric(&cluster.nodes[0], "quire_cluster_control_unreadable_total").await == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, counted).await.expect("it is counted");
+    reaches(&cluster.nodes[0], "quire_cluster_control_unreadable_total", 1).await;
 }
