@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 #[cfg(any(test, feature = "testing"))]
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, available_parallelism};
@@ -19,6 +20,30 @@ use tracing::Instrument;
 /// Returns how many cores this process may use, one at least.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)
+}
+
+/// How many threads may be at length at once, for each core.
+const AT_LENGTH_MAX: usize = 4;
+
+/// How many are: what a process has of threads is all one, whoever asks.
+static AT_LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them, until it is dropped.
+struct AtLength(&'static AtomicUsize);
+
+impl AtLength {
+    fn begin(now: &'static AtomicUsize) -> Option<Self> {
+        static MOST: LazyLock<usize> = LazyLock::new(|| AT_LENGTH_MAX * cores());
+        // One that is dropped again is counted no more.
+        let (before, begun) = (now.fetch_add(1, Ordering::Relaxed), Self(now));
+        (before < *MOST).then_some(begun)
+    }
+}
+
+impl Drop for AtLength {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Ends the process where it cannot go on without risking what it has promised.
@@ -190,6 +215,35 @@ impl Tasks {
         Self::joined(tokio::task::spawn_blocking(work)).await
     }
 
+    /// Runs work that only computes, and for long, right here, while another thread takes over the
+    /// other tasks of this one; not where so many are at length already that one more would only
+    /// take their time.
+    ///
+    /// # Panics
+    /// If the work panics.
+    pub fn at_length<T>(work: impl FnOnce() -> T) -> T {
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => match AtLength::begin(&AT_LENGTH) {
+                Some(_at_length) => tokio::task::block_in_place(work),
+                None => work(),
+            },
+            // There are no other threads, as in a simulation, or no other tasks.
+            _ => work(),
+        }
+    }
+
+    /// Starts a task of the group that may compute for long between two waits.
+    pub fn spawn_long<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn(name, async move {
+            let mut future = std::pin::pin!(future);
+            std::future::poll_fn(|context| Self::at_length(|| future.as_mut().poll(context))).await
+        })
+    }
+
     /// Waits until a task has ended, and returns what it gives; for ever where it was cancelled,
     /// as it is at the end of the process.
     ///
@@ -257,6 +311,8 @@ pub(crate) fn without_free_threads<T>(future: impl Future<Output = T>) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -265,5 +321,36 @@ mod tests {
         let fails = || without_free_threads(Tasks::apart("fails", || panic!("on purpose")));
         let panic = catch_unwind(fails).expect_err("it goes on");
         assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_at_length_holds_up_no_other_task() {
+        const WITHIN: Duration = Duration::from_secs(30);
+        let tasks = Tasks::new();
+        // Each ends once the other tasks have had their turn: there is one thread for all.
+        let pairs = (0..3).map(|_| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let waits = async move { Tasks::at_length(|| told.recv_timeout(WITHIN)) };
+            let long = tasks.spawn("long", waits);
+            (long, tasks.spawn("short", async move { tell.send(7) }))
+        });
+        for (long, short) in pairs.collect::<Vec<_>>() {
+            assert_eq!((Tasks::joined(long).await, Tasks::joined(short).await), (Ok(7), Ok(())));
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let long = tasks.spawn_long("long", async move { told.recv_timeout(WITHIN) });
+        tasks.spawn("short", async move { tell.send(8) });
+        assert_eq!(Tasks::joined(long).await, Ok(8));
+        let fails = tasks.spawn_long("fails", async { panic!("on purpose") });
+        assert!(fails.await.expect_err("it fails").is_panic());
+    }
+
+    #[test]
+    fn so_many_are_at_length_and_no_more() {
+        static NOW: AtomicUsize = AtomicUsize::new(0);
+        let mut begun: Vec<_> = std::iter::from_fn(|| AtLength::begin(&NOW)).collect();
+        assert_eq!(begun.len(), AT_LENGTH_MAX * cores());
+        begun.pop();
+        assert!(AtLength::begin(&NOW).is_some(), "one has ended");
     }
 }

@@ -47,9 +47,10 @@ pub struct Join {
     pub user: Option<User>,
     /// Under which name its batches are kept.
     pub author: Author,
-    /// The copy of another node that tells it everything but what is for it alone, and that its
-    /// welcome needs no content from here.
+    /// The copy of another node that tells it everything but what is for it alone.
     pub through: Option<ConnId>,
+    /// Whether the content of its welcome is left out: nobody reads it, or a copy has it.
+    pub without_content: bool,
     /// Where it is told what happens.
     pub outbox: Arc<dyn Outbox>,
 }
@@ -84,6 +85,7 @@ impl Join {
             user: None,
             author: Author::anonymous(),
             through: None,
+            without_content: false,
             outbox,
         }
     }

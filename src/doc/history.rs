@@ -117,7 +117,7 @@ impl Past {
             cut: state.cut,
             sealed: state.sealed.clone(),
             unsaved: state.unsaved.clone(),
-            live: Arc::new(state.live.clone()),
+            live: state.live.clone(),
             earlier: Ok(()),
             versions: state.versions.clone(),
             store,

@@ -15,11 +15,16 @@ use crate::doc::state::{Effect, Fork, Intake, State};
 use crate::doc::write::{Done, Write};
 use crate::doc::{Batch, Change, ConnId, Event, Failure, Mode, Refusal, Room};
 use crate::log::{ENTRY_BYTES_MAX, EventKind, entry_bytes_max};
-use crate::text::{Operation, Side, Stick, collides, transform};
+use crate::task::Tasks;
+use crate::text::{Operation, Side, Stick, collides, compose_all, transform};
 use crate::types::{Author, Revision, Seq, SessionId};
 
 /// How many named versions a document may have: all of them are in every checkpoint.
 const VERSIONS_MAX: usize = 1_000;
+
+/// How often a component of a batch is looked at, once at each revision that the batch is behind,
+/// before it is rebased over all of them at once: a few milliseconds.
+const REBASE_STEPS_MAX: usize = 1 << 18;
 
 /// When a batch may be sent again that was not taken because checkpoints lag behind.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -320,7 +325,7 @@ impl State {
         Ok(rev)
     }
 
-    /// Transforms an operation over the revisions since its base, one at a time.
+    /// Brings an operation to the end of the order, and checks it there.
     fn place(
         &mut self,
         session: SessionId,
@@ -329,30 +334,60 @@ impl State {
     ) -> Result<Placed, Refusal> {
         let base_chars = self.window.chars_at(base).expect("the base was checked");
         op.chars_after(base_chars).map_err(|error| Refusal::BadOp { detail: error.to_string() })?;
-        let stick = self.stick(session, base, &op);
-        let mut placed = Placed { op, chars: 0, surprising: false };
-        for other in self.window.after(base) {
-            placed.op = match stick {
-                Some(stick) => {
-                    placed.surprising |=
-                        stick.revision().is_some() && collides(&placed.op, &other.op);
-                    transform(&placed.op, &other.op, stick.side_over(other.base))
-                }
-                None => {
-                    placed.surprising |= collides(&placed.op, &other.op);
-                    transform(&placed.op, &other.op, Side::Right)
-                }
-            };
-        }
-        placed.chars = placed
-            .op
+        let (op, surprising) = self.rebase(session, base, op);
+        let chars = op
             .chars_after(self.window.chars())
             .map_err(|error| Refusal::BadOp { detail: error.to_string() })?;
         let limit = self.config.doc_chars_max;
-        if placed.chars > limit && placed.chars > self.window.chars() {
-            return Err(Refusal::TooLarge { chars: placed.chars, limit });
+        if chars > limit && chars > self.window.chars() {
+            return Err(Refusal::TooLarge { chars, limit });
         }
-        Ok(placed)
+        Ok(Placed { op, chars, surprising })
+    }
+
+    /// Rewrites an operation made at `base` for the end of the order; tells whether its author may
+    /// predict another one.
+    fn rebase(&mut self, session: SessionId, base: Revision, op: Operation) -> (Operation, bool) {
+        match self.rebase_one_by_one(session, base, &op) {
+            Some(rebased) => rebased,
+            // At each revision it would take as long as at all of them together.
+            None => Tasks::at_length(|| {
+                let others = self.window.after(base).map(|other| &other.op).collect::<Vec<_>>();
+                (transform(&op, &compose_all(&others), Side::Right), true)
+            }),
+        }
+    }
+
+    /// Rebases it over one revision after the other, by the run rule; nothing where that takes too
+    /// many steps.
+    fn rebase_one_by_one(
+        &mut self,
+        session: SessionId,
+        base: Revision,
+        op: &Operation,
+    ) -> Option<(Operation, bool)> {
+        let stick = self.stick(session, base, op);
+        let (mut op, mut surprising) = (op.clone(), false);
+        let mut steps = 0;
+        for other in self.window.after(base) {
+            // Where others insert in the middle of what it deletes, it has ever more components.
+            steps += op.components().len();
+            if steps > REBASE_STEPS_MAX {
+                return None;
+            }
+            let side = match stick {
+                Some(stick) => {
+                    surprising |= stick.revision().is_some() && collides(&op, &other.op);
+                    stick.side_over(other.base)
+                }
+                None => {
+                    surprising |= collides(&op, &other.op);
+                    Side::Right
+                }
+            };
+            op = transform(&op, &other.op, side);
+        }
+        Some((op, surprising))
     }
 
     /// Computes the run rule's `stick` at `base`; `None` where the run's end is no longer known.

@@ -1,7 +1,7 @@
 //! From the state to a checkpoint and back, and the sealing of segments.
 //!
-//! A save is prepared on the actor's thread (copies, no encoding), run elsewhere, and noted when
-//! it is done. What is open (not yet accepted) is never part of it.
+//! A save is prepared by the actor, which begins a new segment where one is due, run elsewhere, and
+//! noted when it is done. What is open (not yet accepted) is never part of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Encoders {
 /// A checkpoint to be taken.
 pub(crate) struct Save {
     snapshot: Snapshot,
-    live: Segment,
+    live: Arc<Segment>,
     sealing: Option<Arc<Segment>>,
     log_bytes: u64,
     segment_bytes_min: u64,
@@ -84,6 +84,7 @@ impl State {
             return Err(damaged(format!("live segment is not revision {}", snapshot.revision)));
         }
         let window = restore_window(snapshot, live.chars())?;
+        let live = Arc::new(live);
         let mut state = Self { live, window, ..Self::new(snapshot.doc.clone(), config) };
         state.epoch_at_rest = Some(snapshot.epoch);
         state.life = snapshot.life.clone();
@@ -122,8 +123,8 @@ impl State {
     /// Prepares a checkpoint of the durable state.
     pub(in crate::doc) fn begin_save(&mut self, log: LogId, now: Timestamp) -> Save {
         if self.due_to_seal && self.unsaved.is_none() {
-            let next = self.live.successor();
-            self.unsaved = Some(Arc::new(std::mem::replace(&mut self.live, next)));
+            let next = Arc::new(Tasks::at_length(|| self.live.successor()));
+            self.unsaved = Some(std::mem::replace(&mut self.live, next));
             self.due_to_seal = false;
         }
         let row = |(session, row): (_, &crate::doc::sessions::Session)| SessionRow {

@@ -1,7 +1,9 @@
 //! A document as a pure state machine: commands and time in, effects out.
 //!
 //! Not here: sockets, encodings, the log, the clock. `order.rs` gives batches their place,
-//! `settle.rs` makes them durable, `save.rs` turns the state into a checkpoint and back.
+//! `settle.rs` makes them durable, `save.rs` turns the state into a checkpoint and back. All that
+//! these know of threads is [`Tasks::at_length`](crate::task::Tasks::at_length), which changes
+//! nothing of what they do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +77,7 @@ pub struct State {
     /// Whether it was created, even if nothing was written.
     pub(in crate::doc) created: bool,
     /// The text and its history since the last seal, at the durable revision.
-    pub(in crate::doc) live: Segment,
+    pub(in crate::doc) live: Arc<Segment>,
     /// A segment that was sealed and is not stored yet.
     pub(in crate::doc) unsaved: Option<Arc<Segment>>,
     pub(in crate::doc) sealed: Vec<SealedSegment>,
@@ -133,7 +135,7 @@ impl State {
             epoch_at_rest: None,
             life: Life::Live,
             created: false,
-            live: Segment::new(Revision(0), ""),
+            live: Arc::new(Segment::new(Revision(0), "")),
             unsaved: None,
             sealed: Vec::new(),
             versions: Vec::new(),
@@ -244,12 +246,11 @@ impl State {
             out.push(Effect::Close(old, Refusal::Replaced));
         }
         let head = self.head();
-        let (rev, content) = match join.through {
-            Some(_) => (head, Content::Changes(Vec::new())),
-            None => {
-                let rights = self.access.rights(&join.asker);
-                self.content(join.rev.filter(|_| join.sees_past(rights)))
-            }
+        let (rev, content) = if join.without_content {
+            (head, Content::Changes(Vec::new()))
+        } else {
+            let rights = self.access.rights(&join.asker);
+            self.content(join.rev.filter(|_| join.sees_past(rights)))
         };
         let seq = self.last_seq(&join.session);
         Ok(Welcome { conn, rev, head, seq, content, mode, you: join.session.participant() })

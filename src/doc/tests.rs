@@ -204,6 +204,52 @@ async fn a_batch_is_taken_in_its_turn_only() {
 }
 
 #[tokio::test]
+async fn what_is_long_and_far_behind_is_rebased_at_once_and_its_author_is_told() {
+    let config = Config { window_revisions: 1_000, ..Config::default() };
+    let mut fixture = Fixture::new(config);
+    fixture.join(1, 1, None).unwrap();
+    fixture.join(2, 2, None).unwrap();
+    fixture.join(3, 3, None).unwrap();
+    fixture.submit(1, 1, 0, insert(0, &"ab".repeat(300)));
+    fixture.accept_all();
+    fixture.type_on(2, 2, 600);
+    let every = |places: usize| {
+        (0..places).fold(Operation::builder(), |op, _| op.retain(1).insert("x").delete(1)).build()
+    };
+    for (conn, seq, places, at_once) in [(1, 2, 300, true), (3, 1, 30, false)] {
+        let last = fixture.state.head();
+        fixture.submit(conn, seq, 1, every(places));
+        fixture.accept_all();
+        let change = fixture.state.window.after(last).next().expect("it is accepted");
+        assert_eq!((change.seq, change.surprising), (Seq(seq), at_once));
+        if at_once {
+            let text = format!("{}{}", ".".repeat(600), "ax".repeat(300));
+            assert_eq!(fixture.state.text(), text);
+        }
+    }
+    fixture.check_replay();
+}
+
+#[tokio::test]
+async fn what_gets_long_by_what_others_write_in_its_middle_is_rebased_at_once() {
+    let mut fixture = Fixture::new(Config::default());
+    fixture.join(1, 1, None).unwrap();
+    fixture.join(2, 2, None).unwrap();
+    fixture.submit(1, 1, 0, insert(0, &"x".repeat(600)));
+    fixture.accept_all();
+    for nth in 0..600 {
+        fixture.submit(2, 1 + nth, 1 + nth, insert(2 * nth as u32, "."));
+        fixture.accept_all();
+    }
+    let last = fixture.state.head();
+    fixture.submit(1, 2, 1, Operation::builder().delete(600).build());
+    fixture.accept_all();
+    assert!(fixture.state.window.after(last).next().expect("it is accepted").surprising);
+    assert_eq!(fixture.state.text(), ".".repeat(600));
+    fixture.check_replay();
+}
+
+#[tokio::test]
 async fn what_was_not_written_is_handed_over_again_under_the_new_epoch() {
     let mut fixture = Fixture::new(Config::default());
     for number in 1..=4 {

@@ -46,7 +46,7 @@ pub use crate::log::embedded::disk::{Disk, Failure};
 
 /// A read of more bytes, or a fetch of more records, leaves the async threads.
 const READ_BYTES_INLINE: usize = 64 * 1024;
-const FETCH_INLINE: usize = 32;
+const FETCH_INLINE: usize = 4;
 
 /// Sets the bounds of an embedded log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -299,6 +299,7 @@ impl Copy {
         let (head, you) = (text.head(), *you);
         let (rev, content) = match join.rev.and_then(|rev| Some((rev, text.after(rev)?))) {
             Some((rev, changes)) => (rev, Content::Changes(changes)),
+            None if join.without_content => (head, Content::Changes(Vec::new())),
             None => (head, Content::Text(text.text())),
         };
         state.audience.catch_up();

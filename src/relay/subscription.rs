@@ -365,6 +365,8 @@ fn join(client: Client, copy: ConnId, outbox: Arc<dyn Outbox>) -> Join {
         user,
         author,
         through,
+        // The copy has it.
+        without_content: true,
         outbox,
     }
 }

@@ -10,6 +10,7 @@ use crate::doc::{self, Refusal, State};
 use crate::log::{Fence, Log, ReadError, Stored, fence_at};
 use crate::shard::claim::decode;
 use crate::shard::tail::Indexed;
+use crate::task::Tasks;
 use crate::types::{Chain, DocId, Offset, ShardId};
 
 /// When a client may try again whose document could not be read.
@@ -20,6 +21,9 @@ const DAMAGED_MAX: usize = 16;
 
 /// How many bytes of the log are read at once.
 const READ_BYTES: usize = 1 << 20;
+
+/// How many bytes of records are applied in a moment.
+const BYTES_SHORT: usize = 16 << 10;
 
 /// How often a document is read again because the log was trimmed meanwhile.
 const TRIES: usize = 10;
@@ -84,8 +88,10 @@ async fn rebuild(
         Err(error) => return Err(stored_badly(doc, &error).into()),
     };
     let mut state = match &snapshot {
-        Some(snapshot) => State::restore(snapshot, config.clone())
-            .map_err(|failure| quarantined(doc, failure.to_string()))?,
+        Some(snapshot) => {
+            let restored = Tasks::at_length(|| State::restore(snapshot, config.clone()));
+            restored.map_err(|failure| quarantined(doc, failure.to_string()))?
+        }
         None => State::new(doc.clone(), config.clone()),
     };
     if snapshot.is_some_and(|snapshot| snapshot.log != log.id()) {
@@ -177,19 +183,23 @@ async fn replay_more(
     while next < until {
         let batch = log.read(shard, next, READ_BYTES).await;
         let batch = batch.map_err(|error| unread(&error))?;
-        for stored in batch.records.iter().filter(|stored| stored.offset < until) {
-            let Some(record) = decode(shard, stored) else { continue };
-            let counts = fence.observe(stored.offset, &record).is_ok();
-            if !counts || record.doc() != Some(&doc) {
-                continue;
+        let apply_those = || {
+            for stored in batch.records.iter().filter(|stored| stored.offset < until) {
+                let Some(record) = decode(shard, stored) else { continue };
+                let counts = fence.observe(stored.offset, &record).is_ok();
+                if !counts || record.doc() != Some(&doc) {
+                    continue;
+                }
+                if !whole && record.base_rev().is_some_and(|base| base > state.head()) {
+                    let head = state.head();
+                    let reason = format!("records between revision {head} and {next} are gone");
+                    return Err(quarantined(&doc, reason));
+                }
+                apply(shard, state, stored);
             }
-            if !whole && record.base_rev().is_some_and(|base| base > state.head()) {
-                let head = state.head();
-                let reason = format!("records between revision {head} and {} are gone", next);
-                return Err(quarantined(&doc, reason).into());
-            }
-            apply(shard, state, stored);
-        }
+            Ok(())
+        };
+        Tasks::at_length(apply_those)?;
         if batch.next == next {
             break;
         }
@@ -208,11 +218,15 @@ async fn replay(
     let wanted = &offsets[offsets.partition_point(|offset| *offset < state.offset())..];
     for some in wanted.chunks(1024) {
         let records = log.fetch(shard, some).await.map_err(|error| unread(&error))?;
-        for stored in &records {
-            apply(shard, state, stored);
-        }
+        apply_all(shard, state, &records);
     }
     Ok(())
+}
+
+fn apply_all(shard: ShardId, state: &mut State, records: &[Stored]) {
+    let mut apply = || records.iter().for_each(|stored| apply(shard, state, stored));
+    let bytes: usize = records.iter().map(|stored| stored.bytes.len()).sum();
+    if bytes > BYTES_SHORT { Tasks::at_length(apply) } else { apply() }
 }
 
 fn apply(shard: ShardId, state: &mut State, stored: &Stored) {

@@ -58,6 +58,20 @@ pub fn compose(a: &Operation, b: &Operation) -> Operation {
     out.build()
 }
 
+/// Returns the operation that does all of them in a row; by halves, so that each part of them is
+/// looked at as often as their number can be halved.
+#[must_use]
+pub fn compose_all(ops: &[&Operation]) -> Operation {
+    match ops {
+        [] => Operation::identity(),
+        [op] => (*op).clone(),
+        _ => {
+            let (first, second) = ops.split_at(ops.len() / 2);
+            compose(&compose_all(first), &compose_all(second))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

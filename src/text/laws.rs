@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use crate::text::{
-    Component, Operation, Run, Side, apply, collides, compose, diff, map_position, transform,
+    Component, Operation, Run, Side, apply, collides, compose, compose_all, diff, map_position,
+    transform,
 };
 use crate::types::Revision;
 
@@ -192,7 +193,11 @@ proptest! {
         let ab = compose(&a, &b);
         prop_assert_eq!(apply(&ab, &text).unwrap(), after_b);
         prop_assert!(is_canonical(&ab), "{:?}", ab);
-        prop_assert_eq!(compose(&ab, &c), compose(&a, &compose(&b, &c)));
+        let abc = compose(&ab, &c);
+        prop_assert_eq!(&abc, &compose(&a, &compose(&b, &c)));
+        prop_assert_eq!(compose_all(&[&a, &b, &c]), abc);
+        prop_assert_eq!(compose_all(&[&a]), a);
+        prop_assert!(compose_all(&[]).is_identity());
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod laws;
 mod vectors;
 
 pub use apply::apply;
-pub use compose::compose;
+pub use compose::{compose, compose_all};
 pub use diff::diff;
 pub use error::{Invalid, OutOfBounds};
 pub use op::{Builder, Component, Operation};

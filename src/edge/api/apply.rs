@@ -165,7 +165,8 @@ impl Edit {
         let Self { session, author, base, op, bytes, placed } = self;
         let (told, outcome) = oneshot::channel();
         let outbox = Arc::new(Waiter { session, told: Mutex::new(Some(told)) });
-        let welcome = doc.join(Join { author, ..Join::new(session, outbox) }).await?;
+        let join = Join { author, without_content: true, ..Join::new(session, outbox) };
+        let welcome = doc.join(join).await?;
         let seat = Seat { handle: doc.handle(), conn: welcome.conn };
         if welcome.mode == Mode::View {
             // Without the right to write, and where nobody may write: which of the two is told.

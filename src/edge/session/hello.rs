@@ -187,6 +187,7 @@ pub(in crate::edge::session) fn join(
         },
         ordered: hello.ordered,
         through: None,
+        without_content: false,
         author: name.cloned().unwrap_or_else(Author::anonymous),
         user: user.zip(name).map(|(user, name)| doc::User {
             name: name.as_str().to_owned(),

@@ -99,7 +99,7 @@ impl Places {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, NoPlace> {
         let place = self.take(whose).await?;
-        let working = tasks.spawn("long work", async move {
+        let working = tasks.spawn_long("long work", async move {
             let _place = place;
             work.await
         });
