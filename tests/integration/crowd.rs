@@ -1,6 +1,7 @@
 //! The port in a crowd: who holds connections open, makes many, says nothing, or takes nothing.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -17,6 +18,7 @@ use crate::https::hsts;
 use crate::inner::PATIENCE;
 use crate::plain::{
     metrics, refusals, refused, refused_row, rest, row, say, say_with_little_room, statuses, until,
+    until_or_reset,
 };
 use crate::raw::{Listens, Raw, hello, node};
 use crate::server::{Server, free_port};
@@ -381,15 +383,20 @@ fn memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Makes sockets that say nothing, and waits until they are sent away.
-async fn wave(address: SocketAddr, count: usize) {
-    let one = async || {
+/// Makes sockets that say nothing, and waits until they are sent away; returns how many came again
+/// because they were reset before anything came.
+async fn wave(address: SocketAddr, count: usize) -> usize {
+    let resets = AtomicUsize::new(0);
+    let one = async || loop {
         let mut stream = say(address, UPGRADE.as_bytes()).await;
-        let told = until(&mut stream, "hello-timeout").await;
-        assert_eq!(statuses(&told), [101], "{told}");
+        if let Some(told) = until_or_reset(&mut stream, "hello-timeout").await {
+            return assert_eq!(statuses(&told), [101], "{told}");
+        }
+        resets.fetch_add(1, Ordering::Relaxed);
     };
     let all = join_all((0..count).map(|_| one()));
     timeout(4 * PATIENCE, all).await.expect("they are sent away");
+    resets.into_inner()
 }
 
 /// `QUIRE_HANDSHAKES` says how many come at once.
@@ -406,8 +413,9 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
     );
     // What is free is in pieces at first; with time there are enough of every size.
     let mut after = vec![memory(&server)];
+    let mut resets = 0;
     let grown = loop {
-        wave(server.address(), count).await;
+        resets += wave(server.address(), count).await;
         after.push(memory(&server));
         let before = after[after.len().saturating_sub(WAVES + 1)];
         let grown = after[after.len() - 1].saturating_sub(before);
@@ -430,5 +438,7 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
     let text = timeout(PATIENCE, over).await.expect("no session is left");
     let all = format!("quire_edge_closes_total{{reason=\"hello-timeout\"}} {made}\n");
     assert!(text.contains(&all), "{text}");
+    // A busy system did so once, to one of some hundred thousand.
+    assert!(resets <= 1, "{resets} were reset");
     server.stop();
 }

@@ -1,5 +1,6 @@
 //! Bytes over a socket, to say what no HTTP client says.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,15 +37,29 @@ pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
 
 /// Reads until a text has come; what comes after it may be lost.
 pub(crate) async fn until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> String {
+    until_or_reset(stream, text).await.expect("it is open")
+}
+
+/// As [`until`]; nothing where the connection is reset before anything came over it.
+pub(crate) async fn until_or_reset(
+    stream: &mut (impl AsyncRead + Unpin),
+    text: &str,
+) -> Option<String> {
     let mut all = Vec::new();
     let reading = async {
         while !String::from_utf8_lossy(&all).contains(text) {
-            let read = stream.read_buf(&mut all).await.expect("it is open");
+            let read = match stream.read_buf(&mut all).await {
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset && all.is_empty() => {
+                    return None;
+                }
+                Err(error) => panic!("{error} after {}", String::from_utf8_lossy(&all)),
+            };
             assert!(read > 0, "it ended with {}", String::from_utf8_lossy(&all));
         }
+        Some(String::from_utf8_lossy(&all).into_owned())
     };
-    timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {text}"));
-    String::from_utf8_lossy(&all).into_owned()
+    timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {text}"))
 }
 
 /// Returns the statuses of all answers in what came.

@@ -133,8 +133,14 @@ async fn sent(node: &Node, (method, doc): (&str, &str), chunks: &str) -> (Vec<u1
          Transfer-Encoding: chunked\r\n\r\n"
     );
     let found = answers(node, &format!("{head}{chunks}{HIDDEN}")).await;
-    let get = format!("GET /v1/docs/{doc} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    (found, answers(node, &get).await)
+    (found, is_there(node, doc).await)
+}
+
+async fn is_there(node: &Node, doc: &str) -> Vec<u16> {
+    let last = "Host: localhost\r\nConnection: close\r\n\r\n";
+    let get = format!("GET /v1/docs/{doc} HTTP/1.1\r\n{last}");
+    // Who ends its side while it waits for an answer has gone.
+    statuses(&rest(&mut say(node.address, get.as_bytes()).await).await)
 }
 
 #[tokio::test]
