@@ -22,10 +22,10 @@ pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
-/// How many threads may be at length at once, for each core.
+/// How much may be at length at once, for each core; most of it has a thread meanwhile.
 const AT_LENGTH_MAX: usize = 4;
 
-/// How many are: what a process has of threads is all one, whoever asks.
+/// How much is: what a process has of threads is all one, whoever asks.
 static AT_LENGTH: AtomicUsize = AtomicUsize::new(0);
 
 /// One of them, until it is dropped.
@@ -43,6 +43,18 @@ impl AtLength {
 impl Drop for AtLength {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs work in the place of a thread that takes over; where the system gives none, without.
+fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    let mut work = Some(work);
+    let mut begin = || work.take().expect("it runs once")();
+    let done = catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&mut begin)));
+    match (done, work) {
+        (Ok(value), _) => value,
+        (Err(_), Some(work)) => work(),
+        (Err(panic), None) => resume_unwind(panic),
     }
 }
 
@@ -224,7 +236,7 @@ impl Tasks {
     pub fn at_length<T>(work: impl FnOnce() -> T) -> T {
         match Handle::try_current().map(|handle| handle.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => match AtLength::begin(&AT_LENGTH) {
-                Some(_at_length) => tokio::task::block_in_place(work),
+                Some(_at_length) => in_place(work),
                 None => work(),
             },
             // There are no other threads, as in a simulation, or no other tasks.

@@ -112,6 +112,12 @@ impl Segment {
         self.list.len() as u64
     }
 
+    /// Returns how many characters it knows of: those that it begins with, and those that were
+    /// inserted or deleted since.
+    pub fn edited_chars(&self) -> u64 {
+        self.list.oplog.len() as u64
+    }
+
     /// Returns the text at the head.
     pub fn text(&self) -> String {
         self.list.branch.content().to_string()

@@ -20,7 +20,7 @@ use crate::types::{Author, Epoch, Offset, Revision, Timestamp};
 /// text take 1 to 6 ms, 60,000 components 15 to 30 ms.
 const WEIGHT_SHORT: usize = 64 << 10;
 
-/// How long a text is, in characters, that is copied in a moment.
+/// How many characters a segment knows of that is copied in a moment.
 const CHARS_SHORT: u64 = 64 << 10;
 
 impl State {
@@ -162,7 +162,7 @@ impl State {
             What::Change(change) => change.weight(),
             What::Event { .. } => 0,
         };
-        let is_long = self.live.chars() > CHARS_SHORT;
+        let is_long = self.live.edited_chars() > CHARS_SHORT;
         items.iter().any(is_cut)
             || items.iter().map(weight).sum::<usize>() > WEIGHT_SHORT
             // Somebody keeps what is there, which has to be copied.

@@ -22,9 +22,6 @@ const DAMAGED_MAX: usize = 16;
 /// How many bytes of the log are read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// How many bytes of records are applied in a moment.
-const BYTES_SHORT: usize = 16 << 10;
-
 /// How often a document is read again because the log was trimmed meanwhile.
 const TRIES: usize = 10;
 
@@ -224,9 +221,8 @@ async fn replay(
 }
 
 fn apply_all(shard: ShardId, state: &mut State, records: &[Stored]) {
-    let mut apply = || records.iter().for_each(|stored| apply(shard, state, stored));
-    let bytes: usize = records.iter().map(|stored| stored.bytes.len()).sum();
-    if bytes > BYTES_SHORT { Tasks::at_length(apply) } else { apply() }
+    // A short one may cut a long history.
+    Tasks::at_length(|| records.iter().for_each(|stored| apply(shard, state, stored)));
 }
 
 fn apply(shard: ShardId, state: &mut State, stored: &Stored) {

@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::doc::{Change, ConnId, Content, Merged, Presence, Update, Welcome};
 use crate::edge::session::farewell::Farewell;
-use crate::text::compose;
+use crate::task::Tasks;
+use crate::text::compose_all;
 use crate::types::{Revision, SessionId};
 use crate::wire::{
     Allowance, CatchUp, Codec, ErrorCode, PastEdit, Selection, ServerMessage, VERSION, encode_ack,
@@ -18,6 +19,9 @@ use crate::wire::{
 /// How much of what others wrote goes into one frame, about: whoever was behind by much is not sent
 /// one that its buffers cannot take.
 const OPS_BYTES_MAX: usize = 256 << 10;
+
+/// How many revisions are composed in a moment.
+const COMPOSED_SHORT: usize = 100;
 
 /// Who a connection's frames are for.
 #[derive(Debug, Clone, Copy)]
@@ -67,9 +71,12 @@ impl Addressee {
 
     /// Encodes revisions for a viewer: one composed operation.
     pub(crate) fn composed(&self, changes: &[Arc<Change>]) -> Option<Bytes> {
-        let (first, rest) = changes.split_first()?;
-        let op = rest.iter().fold(first.op.clone(), |op, change| compose(&op, &change.op));
         let rev = changes.last()?.rev;
+        let ops: Vec<_> = changes.iter().map(|change| &change.op).collect();
+        let op = match ops.len() {
+            ..=COMPOSED_SHORT => compose_all(&ops),
+            _ => Tasks::at_length(|| compose_all(&ops)),
+        };
         Some(encode_server(self.codec, &ServerMessage::Merged { rev, op }))
     }
 
