@@ -22,8 +22,8 @@ use crate::types::{Author, Revision, Seq, SessionId};
 /// How many named versions a document may have: all of them are in every checkpoint.
 const VERSIONS_MAX: usize = 1_000;
 
-/// How many components are looked at, a batch's own again at each revision that it is behind, before
-/// it is rebased over all of them at once: a few milliseconds.
+/// How many components are looked at, a batch's own again at each revision that it is behind,
+/// before it is rebased over all of them at once: a few milliseconds.
 const REBASE_STEPS_MAX: usize = 1 << 18;
 
 /// When a batch may be sent again that was not taken because checkpoints lag behind.
