@@ -98,6 +98,36 @@ test('the first page says who is signed in', async () => {
   await ada.leave();
 });
 
+test('nothing can be typed or clicked before there is a script that takes it', LIMIT, async () => {
+  const ada = await arrive();
+  /** Opens a page whose script comes late, and returns its controls. */
+  const open = async (place, script, ids) => {
+    let hold;
+    const route = new Promise((held) => { hold = held; });
+    await ada.page.route(script, hold, { times: 1 });
+    await ada.page.goto(`${ada.line.url}${place}`, { waitUntil: 'commit' });
+    const controls = ids.map((id) => ada.page.locator(id));
+    for (const control of controls) {
+      await control.waitFor(PATIENCE);
+      assert.equal(await control.isDisabled(), true, `${place} takes nothing yet`);
+    }
+    await (await route).continue();
+    return controls;
+  };
+  const [token] = await open('/login?next=/d/late', /\/assets\/login-/, ['#token', '#login-send']);
+  await token.fill(await guarded.token('ada'));
+  await ada.press('Enter');
+  await ada.badge('saved');
+  const [name] = await open('/', /\/assets\/home-/, ['#open-name', '#new', '#open-form button']);
+  await name.fill('later');
+  await ada.press('Enter');
+  await ada.badge('saved');
+  const [share] = await open('/d/late', /\/assets\/page-/, ['#share', '#me']);
+  await share.click();
+  await ada.badge('saved');
+  await ada.leave();
+});
+
 test('what is no good token is refused in words, and the field forgets it', async () => {
   const ada = await arrive();
   ada.page.on('request', (request) => assert.ok(!request.url().includes('eyJ'), request.url()));

@@ -3,6 +3,7 @@
 import { Account } from './account.js';
 import { newName } from './names.js';
 import { forget, isName, recent } from './profile.js';
+import { ready } from './ready.js';
 import { showLogin } from './who.js';
 
 const find = (id) => document.getElementById(id);
@@ -71,3 +72,4 @@ find('sign-out').addEventListener('click', async () => {
   }
 });
 account.ask();
+ready();

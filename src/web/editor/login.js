@@ -2,6 +2,7 @@
 
 import { Account } from './account.js';
 import { nextPlace } from './place.js';
+import { ready } from './ready.js';
 
 const find = (id) => document.getElementById(id);
 const account = new Account(() => {}, () => {});
@@ -45,3 +46,6 @@ find('login-form').addEventListener('submit', async (event) => {
     find('login-send').disabled = false;
   }
 });
+
+ready();
+find('token').focus();

@@ -7,6 +7,7 @@ import { Colors, PALETTE } from './colors.js';
 import './element.js';
 import { loginAddress } from './place.js';
 import { anyColor, asName, colorOf, isName, person, remember, savePerson } from './profile.js';
+import { ready } from './ready.js';
 import { leadToLogin, showLogin } from './who.js';
 
 const PEOPLE_MAX = 6;
@@ -298,4 +299,5 @@ find('me').addEventListener('click', askName);
 find('sign-out').addEventListener('click', signOut);
 find('share').addEventListener('click', () => copy(location.href, 'The link is on the clipboard.'));
 
+ready();
 open();
