@@ -326,7 +326,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("kafka.allow-single-replica", "false", Kind::Switch,
         "Whether one replica of each partition is enough: on one machine, where nothing else is."),
     opt("kafka.open-timeout", r#""1m""#, millis(S, H),
-        "Time for which unreachable brokers are tried at the start."),
+        "Time for which unreachable brokers, and the leaders of a topic that was made just now, \
+         are tried at the start."),
     opt("kafka.append-timeout", r#""10s""#, millis(S, 5 * M),
         "Time after which the outcome of a record is unknown, and its shard is claimed again."),
     opt("kafka.request-timeout", r#""1500ms""#, millis(100, M),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::kafka::error::OpenError;
 use crate::log::kafka::quiet::Quiet;
@@ -82,8 +84,9 @@ pub(crate) async fn check(
     options: &Options,
 ) -> Result<(LogId, u32), OpenError> {
     let (began, mut backoff) = (Instant::now(), BACKOFF.0);
+    let mut is_new = false;
     loop {
-        let error = match check_once(admin, options).await {
+        let error = match check_once(admin, options, &mut is_new).await {
             Err(error) if error.passes() => error,
             checked => return checked,
         };
@@ -100,8 +103,14 @@ pub(crate) async fn check(
     }
 }
 
-async fn check_once(admin: &Arc<Admin>, options: &Options) -> Result<(LogId, u32), OpenError> {
+/// Does it once; takes note whether the topic is new, as it is where it was missing the first time.
+async fn check_once(
+    admin: &Arc<Admin>,
+    options: &Options,
+    is_new: &mut bool,
+) -> Result<(LogId, u32), OpenError> {
     let mut replicas = find(admin, options).await?;
+    *is_new |= replicas.is_none();
     if replicas.is_none() && options.config.create_topics {
         create(admin, options).await?;
         replicas = find_created(admin, options).await?;
@@ -113,6 +122,9 @@ async fn check_once(admin: &Arc<Admin>, options: &Options) -> Result<(LogId, u32
     })?;
     check_replicas(&replicas, options)?;
     check_settings(admin, options).await?;
+    if *is_new {
+        check_leaders(options, replicas.len()).await?;
+    }
     let shards = u32::try_from(replicas.len()).unwrap_or(u32::MAX);
     Ok((identify(admin, options).await?, shards))
 }
@@ -229,6 +241,30 @@ async fn find_created(
     }
 }
 
+/// Asks the leaders of all partitions where they end. Brokers tell of a topic that was created just
+/// now before a busy one of them has heard that it leads a partition, and refuses all reads of it.
+async fn check_leaders(options: &Options, partitions: usize) -> Result<(), OpenError> {
+    let asked = options.clone();
+    let told = Tasks::offload(move || ask_leaders(&asked, partitions)).await;
+    told.map_err(|error| OpenError::Unled {
+        topic: options.topic.clone(),
+        hosts: options.brokers(),
+        reason: error.to_string(),
+    })
+}
+
+/// Asks with a client that has not heard of a partition without a leader, which it would believe
+/// for minutes. Blocks.
+fn ask_leaders(options: &Options, partitions: usize) -> Result<(), KafkaError> {
+    let consumer: BaseConsumer<Quiet> = options.consumer().create_with_context(Quiet)?;
+    let mut ends = TopicPartitionList::with_capacity(partitions);
+    for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+        ends.add_partition_offset(&options.topic, partition, Offset::End)?;
+    }
+    let told = consumer.offsets_for_times(ends, ASK_MAX)?;
+    told.elements().iter().try_for_each(|partition| partition.error())
+}
+
 fn check_replicas(replicas: &[(i32, usize)], options: &Options) -> Result<(), OpenError> {
     let topic = options.topic.clone();
     let found = u32::try_from(replicas.len()).unwrap_or(u32::MAX);
@@ -322,7 +358,32 @@ pub(crate) async fn ask_id(admin: &Arc<Admin>, topic: &str) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_new_topic_is_there_once_each_partition_is_known_to_its_leader() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("t", 4, 1).unwrap();
+        let config = crate::log::kafka::Config::default();
+        let options = Options::new(vec![brokers.bootstrap_servers()], "t", None, &config).unwrap();
+        check_leaders(&options, 4).await.unwrap();
+
+        let unled = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        brokers.request_errors(RDKafkaApiKey::ListOffsets, &[unled; 100]);
+        let error = check_leaders(&options, 4).await.unwrap_err();
+        assert!(matches!(&error, OpenError::Unled { .. } if error.passes()), "{error}");
+        brokers.clear_request_errors(RDKafkaApiKey::ListOffsets);
+        check_leaders(&options, 4).await.unwrap();
+
+        brokers.partition_leader("t", 3, None).unwrap();
+        let error = check_leaders(&options, 4).await.unwrap_err();
+        assert!(matches!(error, OpenError::Unled { .. }), "{error}");
+        brokers.partition_leader("t", 3, Some(1)).unwrap();
+        check_leaders(&options, 4).await.unwrap();
+    }
 
     #[test]
     fn only_what_passes_is_tried_again() {

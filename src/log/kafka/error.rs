@@ -26,6 +26,19 @@ pub enum OpenError {
         /// What one of them says.
         reason: String,
     },
+    /// A partition of a topic that was created just now has no leader that knows of it.
+    #[error(
+        "no broker at {hosts} leads each partition of the new topic {topic} ({reason}): wait until \
+         all of them are up, and start again"
+    )]
+    Unled {
+        /// The topic.
+        topic: String,
+        /// Where the brokers are.
+        hosts: String,
+        /// What one of them says.
+        reason: String,
+    },
     /// The topic is not there.
     #[error(
         "there is no topic {topic} at {hosts}: start once with --create-topics, or create it with \
@@ -110,7 +123,7 @@ pub enum OpenError {
 impl OpenError {
     /// Tells whether it may pass by itself while brokers start or learn of each other.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unsettled { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Unsettled { .. } | Self::Unled { .. })
     }
 }
 
