@@ -81,7 +81,7 @@ pub struct Share {
 #[derive(Debug)]
 pub struct Coming {
     coming: oneshot::Receiver<Share>,
-    /// Its place among those that wait.
+    /// What it is among those that wait.
     key: (Span, u64),
     shares: Shares,
 }
@@ -124,7 +124,7 @@ struct State {
     came: u64,
 }
 
-/// The place of a piece in virtual time; of two that begin at once the shorter is the first.
+/// When a piece has its turn, in virtual time; of two that begin at once the shorter is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     begins: u64,
@@ -160,14 +160,14 @@ impl Shares {
     /// will come.
     pub fn ask(&self, tenant: u64, bytes: u64) -> Result<Share, Coming> {
         let mut state = self.inner.state.lock();
-        let (place, had) = state.bring(tenant, bytes.saturating_add(EACH));
-        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| place < *first);
+        let (span, had) = state.bring(tenant, bytes.saturating_add(EACH));
+        let is_first = state.waiting.keys().next().is_none_or(|(first, _)| span < *first);
         if (is_first || had == Had::Less) && self.fits(&state, bytes, had) {
-            return Ok(self.grant(&mut state, place, bytes));
+            return Ok(self.grant(&mut state, span, bytes));
         }
         let (turn, coming) = oneshot::channel();
         state.came += 1;
-        let key = (place, state.came);
+        let key = (span, state.came);
         state.waiting.insert(key, Waiting { bytes, turn });
         Err(Coming { coming, key, shares: self.clone() })
     }
@@ -218,9 +218,9 @@ impl Shares {
         work && way || state.is_over
     }
 
-    fn grant(&self, state: &mut State, place: Span, bytes: u64) -> Share {
+    fn grant(&self, state: &mut State, span: Span, bytes: u64) -> Share {
         let long = long(bytes);
-        state.now = state.now.max(place.begins);
+        state.now = state.now.max(span.begins);
         state.let_in += self.work(bytes);
         state.on_way += long;
         if !std::mem::replace(&mut state.passing, true) {
@@ -240,12 +240,12 @@ impl Shares {
             let Some((first, waiting)) = state.waiting.first_key_value() else {
                 return state.rest();
             };
-            let ((place, _), bytes) = (*first, waiting.bytes);
+            let ((span, _), bytes) = (*first, waiting.bytes);
             if !self.fits(state, bytes, Had::Share) {
                 return;
             }
             let (_, Waiting { turn, .. }) = state.waiting.pop_first().expect("there is one");
-            let share = self.grant(state, place, bytes);
+            let share = self.grant(state, span, bytes);
             // Who has gone just now gives it back by dropping it.
             MutexGuard::unlocked(state, || drop(turn.send(share)));
         }
@@ -272,7 +272,7 @@ fn long(bytes: u64) -> u64 {
 }
 
 impl State {
-    /// Notes what a tenant brings, and returns its place in time and what its tenant has had.
+    /// Notes what a tenant brings, and returns when its turn is and what its tenant has had.
     fn bring(&mut self, tenant: u64, cost: u64) -> (Span, Had) {
         let now = self.now;
         if self.ends.len() == self.ends.capacity() {

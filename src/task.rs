@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 #[cfg(any(test, feature = "testing"))]
 use std::task::{Context, Poll, Waker};
@@ -11,7 +10,7 @@ use std::thread::{self, available_parallelism};
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,35 +21,37 @@ pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
-/// How much may be at length at once, for each core; most of it has a thread meanwhile.
+/// How much may be at length at once, for each core.
 const AT_LENGTH_MAX: usize = 4;
 
-/// How much is: what a process has of threads is all one, whoever asks.
-static AT_LENGTH: AtomicUsize = AtomicUsize::new(0);
+/// What is left of that: what a process has of threads is all one, whoever asks.
+static AT_LENGTH: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(AT_LENGTH_MAX * cores()));
 
-/// One of them, until it is dropped.
-struct AtLength(&'static AtomicUsize);
+/// Work on fewer bytes is done in a moment.
+const AT_LENGTH_BYTES: usize = 64 << 10;
 
-impl AtLength {
-    fn begin(now: &'static AtomicUsize) -> Option<Self> {
-        static MOST: LazyLock<usize> = LazyLock::new(|| AT_LENGTH_MAX * cores());
-        // One that is dropped again is counted no more.
-        let (before, begun) = (now.fetch_add(1, Ordering::Relaxed), Self(now));
-        (before < *MOST).then_some(begun)
+/// Runs work while another thread takes over the other tasks of this one, if any of what may be at
+/// length is left.
+fn at_length_of<T>(left: &Semaphore, work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => match left.try_acquire() {
+            Ok(_permit) => handed_over(|work| tokio::task::block_in_place(work), work),
+            Err(_) => work(),
+        },
+        // There are no other threads, as in a simulation, or no other tasks.
+        _ => work(),
     }
 }
 
-impl Drop for AtLength {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Runs work in the place of a thread that takes over; where the system gives none, without.
-fn in_place<T>(work: impl FnOnce() -> T) -> T {
+/// Runs work where another thread takes over, as `hand_over` has it; where that panics, because the
+/// system gives no thread, without.
+fn handed_over<T, W: FnOnce() -> T>(
+    hand_over: impl FnOnce(&mut dyn FnMut() -> T) -> T,
+    work: W,
+) -> T {
     let mut work = Some(work);
     let mut begin = || work.take().expect("it runs once")();
-    let done = catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(&mut begin)));
+    let done = catch_unwind(AssertUnwindSafe(|| hand_over(&mut begin)));
     match (done, work) {
         (Ok(value), _) => value,
         (Err(_), Some(work)) => work(),
@@ -234,14 +235,15 @@ impl Tasks {
     /// # Panics
     /// If the work panics.
     pub fn at_length<T>(work: impl FnOnce() -> T) -> T {
-        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => match AtLength::begin(&AT_LENGTH) {
-                Some(_at_length) => in_place(work),
-                None => work(),
-            },
-            // There are no other threads, as in a simulation, or no other tasks.
-            _ => work(),
-        }
+        at_length_of(&AT_LENGTH, work)
+    }
+
+    /// Runs work on about so many bytes right here, [at length](Self::at_length) if they are many.
+    ///
+    /// # Panics
+    /// If the work panics.
+    pub fn on_bytes<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+        if bytes > AT_LENGTH_BYTES { Self::at_length(work) } else { work() }
     }
 
     /// Starts a task of the group that may compute for long between two waits.
@@ -323,9 +325,12 @@ pub(crate) fn without_free_threads<T>(future: impl Future<Output = T>) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(30);
 
     #[test]
     fn work_apart_waits_for_no_other_and_its_panic_goes_on() {
@@ -337,11 +342,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_is_at_length_holds_up_no_other_task() {
-        const WITHIN: Duration = Duration::from_secs(30);
         let tasks = Tasks::new();
         // Each ends once the other tasks have had their turn: there is one thread for all.
         let pairs = (0..3).map(|_| {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tell, told) = channel();
             let waits = async move { Tasks::at_length(|| told.recv_timeout(WITHIN)) };
             let long = tasks.spawn("long", waits);
             (long, tasks.spawn("short", async move { tell.send(7) }))
@@ -349,7 +353,7 @@ mod tests {
         for (long, short) in pairs.collect::<Vec<_>>() {
             assert_eq!((Tasks::joined(long).await, Tasks::joined(short).await), (Ok(7), Ok(())));
         }
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = channel();
         let long = tasks.spawn_long("long", async move { told.recv_timeout(WITHIN) });
         tasks.spawn("short", async move { tell.send(8) });
         assert_eq!(Tasks::joined(long).await, Ok(8));
@@ -357,12 +361,45 @@ mod tests {
         assert!(fails.await.expect_err("it fails").is_panic());
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_too_much_at_length_keeps_its_thread() {
+        let left = Arc::new(Semaphore::new(1));
+        let tasks = Tasks::new();
+        // Tells whether another task had its turn meanwhile.
+        let others_go_on = async |within| {
+            let ((tell, told), (begin, begun)) = (channel(), channel());
+            let left = Arc::clone(&left);
+            let waits = move || {
+                begin.send(()).expect("it is waited for");
+                told.recv_timeout(within).is_ok()
+            };
+            let long = tasks.spawn("long", async move { at_length_of(&left, waits) });
+            begun.recv_timeout(WITHIN).expect("it begins");
+            drop(tasks.spawn("short", async move { tell.send(()) }));
+            Tasks::joined(long).await
+        };
+        assert!(others_go_on(WITHIN).await);
+        let one = left.try_acquire().expect("it was given back");
+        assert!(!others_go_on(Duration::from_millis(50)).await);
+        drop(one);
+        assert!(others_go_on(WITHIN).await);
+        assert_eq!(left.available_permits(), 1);
+    }
+
     #[test]
-    fn so_many_are_at_length_and_no_more() {
-        static NOW: AtomicUsize = AtomicUsize::new(0);
-        let mut begun: Vec<_> = std::iter::from_fn(|| AtLength::begin(&NOW)).collect();
-        assert_eq!(begun.len(), AT_LENGTH_MAX * cores());
-        begun.pop();
-        assert!(AtLength::begin(&NOW).is_some(), "one has ended");
+    fn what_no_thread_takes_over_for_is_done_once_all_the_same() {
+        assert_eq!(handed_over(|_| panic!("no thread"), || 7), 7);
+        let mut begun = 0;
+        let fails = AssertUnwindSafe(|| {
+            handed_over(
+                |work| work(),
+                || {
+                    begun += 1;
+                    panic!("on purpose")
+                },
+            )
+        });
+        let panic = catch_unwind(fails).expect_err("it goes on");
+        assert_eq!((panic.downcast_ref(), begun), (Some(&"on purpose"), 1));
     }
 }

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::crdt::fixture::{Plan, apply_all, delete, insert, meta, model, ops, replace};
-    use crate::text::{apply, compose};
+    use crate::text::{apply, compose_all};
 
     fn grown(base: &str, list: &[Operation]) -> Segment {
         let mut segment = Segment::new(Revision(5), base);
@@ -115,7 +115,7 @@ mod tests {
             let at = at.index(line.len() + 1);
             let forked = apply_all(base, &line[..at]);
             let edits = model(&forked, &unique(fork, '🌀'));
-            let fork = edits.iter().fold(Operation::identity(), |done, op| compose(&done, op));
+            let fork = compose_all(&edits);
             let wanted = apply(&fork, &forked).unwrap();
 
             let before = segment.text();

@@ -114,8 +114,8 @@ impl Segment {
 
     /// Returns how many characters it knows of: those that it begins with, and those that were
     /// inserted or deleted since.
-    pub fn edited_chars(&self) -> u64 {
-        self.list.oplog.len() as u64
+    pub fn edited_chars(&self) -> usize {
+        self.list.oplog.len()
     }
 
     /// Returns the text at the head.

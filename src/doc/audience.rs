@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::doc::change::Encodings;
 use crate::doc::{Change, Config, ConnId, Event, Mode, Refusal, Update};
-use crate::text::{Operation, compose};
+use crate::text::{Operation, compose, compose_all};
 use crate::types::{Author, Revision};
 
 /// Takes what a connection is told: never blocks, keeps to its own bound.
@@ -231,13 +231,13 @@ impl Audience {
     }
 
     fn merge(&mut self, update: &Update) {
-        for change in &update.changes {
-            let (first, op) = match self.merged.take() {
-                Some(Gathered { first, op, .. }) => (first, compose(&op, &change.op)),
-                None => (change.rev, change.op.clone()),
-            };
-            self.merged = Some(Gathered { first, last: change.rev, op });
-        }
+        let ops: Vec<_> = update.changes.iter().map(|change| &change.op).collect();
+        let next = compose_all(&ops);
+        let (first, op) = match self.merged.take() {
+            Some(Gathered { first, op, .. }) => (first, compose(&op, &next)),
+            None => (update.first(), next),
+        };
+        self.merged = Some(Gathered { first, last: update.last(), op });
     }
 }
 

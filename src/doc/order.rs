@@ -345,49 +345,39 @@ impl State {
         Ok(Placed { op, chars, surprising })
     }
 
-    /// Rewrites an operation made at `base` for the end of the order; tells whether its author may
-    /// predict another one.
+    /// Rewrites an operation made at `base` for the end of the order, over one revision after the
+    /// other by the run rule; where that takes too many steps, over all of them at once. Tells
+    /// whether its author may predict another one.
     fn rebase(&mut self, session: SessionId, base: Revision, op: Operation) -> (Operation, bool) {
-        match self.rebase_one_by_one(session, base, &op) {
-            Some(rebased) => rebased,
-            // At each revision it would take as long as at all of them together.
-            None => Tasks::at_length(|| {
-                let others = self.window.after(base).map(|other| &other.op).collect::<Vec<_>>();
-                (transform(&op, &compose_all(&others), Side::Right), true)
-            }),
-        }
-    }
-
-    /// Rebases it over one revision after the other, by the run rule; nothing where that takes too
-    /// many steps.
-    fn rebase_one_by_one(
-        &mut self,
-        session: SessionId,
-        base: Revision,
-        op: &Operation,
-    ) -> Option<(Operation, bool)> {
-        let stick = self.stick(session, base, op);
-        let (mut op, mut surprising) = (op.clone(), false);
-        let mut steps = 0;
+        let stick = self.stick(session, base, &op);
+        let (mut rebased, mut surprising, mut steps) = (None, false, 0);
         for other in self.window.after(base) {
+            let own = rebased.as_ref().unwrap_or(&op);
             // Where others insert in the middle of what it deletes, it has ever more components.
-            steps += op.components().len() + other.op.components().len();
+            steps += own.components().len() + other.op.components().len();
             if steps > REBASE_STEPS_MAX {
-                return None;
+                return (self.rebase_at_once(base, &op), true);
             }
             let side = match stick {
                 Some(stick) => {
-                    surprising |= stick.revision().is_some() && collides(&op, &other.op);
+                    surprising |= stick.revision().is_some() && collides(own, &other.op);
                     stick.side_over(other.base)
                 }
                 None => {
-                    surprising |= collides(&op, &other.op);
+                    surprising |= collides(own, &other.op);
                     Side::Right
                 }
             };
-            op = transform(&op, &other.op, side);
+            rebased = Some(transform(own, &other.op, side));
         }
-        Some((op, surprising))
+        (rebased.unwrap_or(op), surprising)
+    }
+
+    fn rebase_at_once(&self, base: Revision, op: &Operation) -> Operation {
+        Tasks::at_length(|| {
+            let others: Vec<_> = self.window.after(base).map(|other| &other.op).collect();
+            transform(op, &compose_all(&others), Side::Right)
+        })
     }
 
     /// Computes the run rule's `stick` at `base`; `None` where the run's end is no longer known.

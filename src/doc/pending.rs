@@ -28,6 +28,16 @@ pub(crate) struct Item {
     pub(crate) done: Option<Done>,
 }
 
+impl Item {
+    /// Returns about how many bytes of memory it takes.
+    fn weight(&self) -> usize {
+        match &self.what {
+            What::Change(change) => change.weight(),
+            What::Event { .. } => 0,
+        }
+    }
+}
+
 /// What a record can carry.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -46,6 +56,8 @@ pub(crate) struct Flight {
     pub(crate) at: Timestamp,
     /// Several changes, or one event.
     pub(crate) items: Vec<Item>,
+    /// About how many bytes of memory they take.
+    pub(crate) weight: usize,
     /// Its size in the log, in bytes.
     pub(crate) bytes: u64,
 }
@@ -111,21 +123,23 @@ impl Pending {
         let first = self.queue.pop_front()?;
         let base = self.flights.back().map_or(made.durable, Flight::head);
         let mut items = vec![first];
-        let mut bytes = weight(&items[0]);
+        let mut weight = items[0].weight();
         if matches!(items[0].what, What::Change(_)) {
             while items.len() < ENTRIES_MAX
                 && let Some(next) = self.queue.front()
             {
-                bytes += weight(next);
-                let joins = matches!(next.what, What::Change(_)) && bytes <= made.bytes_max;
+                let with = weight + next.weight();
+                let joins = matches!(next.what, What::Change(_)) && with <= made.bytes_max;
                 if !joins {
                     break;
                 }
+                weight = with;
                 items.extend(self.queue.pop_front());
             }
         }
         let record = made.record(base, &items);
-        self.flights.push_back(Flight { base, epoch: made.epoch, at: made.at, items, bytes: 0 });
+        let (epoch, at) = (made.epoch, made.at);
+        self.flights.push_back(Flight { base, epoch, at, items, weight, bytes: 0 });
         Some(record)
     }
 
@@ -166,12 +180,5 @@ impl Making<'_> {
         };
         let entries = items.iter().filter_map(entry).collect();
         Record::Frame(Frame { epoch, doc, base_rev, at, entries })
-    }
-}
-
-fn weight(item: &Item) -> usize {
-    match &item.what {
-        What::Change(change) => change.weight(),
-        What::Event { .. } => 0,
     }
 }

@@ -16,13 +16,6 @@ use crate::log::{Event, EventKind, Frame, Record, Void, check_event, check_frame
 use crate::task::Tasks;
 use crate::types::{Author, Epoch, Offset, Revision, Timestamp};
 
-/// How much is made durable in a moment, in bytes as [`Change::weight`] counts them: 250 KiB of
-/// text take 1 to 6 ms, 60,000 components 15 to 30 ms.
-const WEIGHT_SHORT: usize = 64 << 10;
-
-/// How many characters a segment knows of that is copied in a moment.
-const CHARS_SHORT: u64 = 64 << 10;
-
 impl State {
     /// Settles the record that was handed over first: it is accepted, at `offset`. Returns when
     /// its batches had come in.
@@ -126,7 +119,9 @@ impl State {
         self.unsaved_bytes += flight.bytes;
         let mut changes = Vec::with_capacity(flight.items.len());
         let mut answers = Vec::new();
-        let is_long = self.lands_long(&flight.items);
+        // What somebody keeps is copied.
+        let is_kept = Arc::strong_count(&self.live) > 1;
+        let copied = if is_kept { self.live.edited_chars() } else { 0 };
         let apply_all = || {
             for item in flight.items {
                 match item.what {
@@ -141,32 +136,13 @@ impl State {
                 answers.extend(item.done.map(|done| Effect::Done(done, Ok(self.head()))));
             }
         };
-        if is_long {
-            Tasks::at_length(apply_all);
-        } else {
-            apply_all();
-        }
+        // 250 KiB of text take 1 to 6 ms, 60,000 components 15 to 30 ms.
+        Tasks::on_bytes(flight.weight + copied, apply_all);
         if !changes.is_empty() {
             out.push(Effect::Broadcast(Arc::new(Update::new(changes))));
         }
         out.append(&mut answers);
         self.shrink();
-    }
-
-    /// Tells whether it takes long to apply what was accepted.
-    fn lands_long(&mut self, items: &[Item]) -> bool {
-        let is_cut = |item: &Item| {
-            matches!(&item.what, What::Event { kind: EventKind::HistoryCut { .. }, .. })
-        };
-        let weight = |item: &Item| match &item.what {
-            What::Change(change) => change.weight(),
-            What::Event { .. } => 0,
-        };
-        let is_long = self.live.edited_chars() > CHARS_SHORT;
-        items.iter().any(is_cut)
-            || items.iter().map(weight).sum::<usize>() > WEIGHT_SHORT
-            // Somebody keeps what is there, which has to be copied.
-            || is_long && Arc::get_mut(&mut self.live).is_none()
     }
 
     fn replay_frame(&mut self, frame: &Frame) {
@@ -255,10 +231,10 @@ impl State {
         self.sealed.retain(|sealed| sealed.head > before);
         self.unsaved = self.unsaved.take().filter(|segment| segment.head() > before);
         if let Some(segment) = self.unsaved.take_if(|segment| segment.base() < before) {
-            self.unsaved = Some(Arc::new(segment.without(before)));
+            self.unsaved = Some(Arc::new(Tasks::at_length(|| segment.without(before))));
         }
         if self.live.base() < before {
-            self.live = Arc::new(self.live.without(before));
+            self.live = Arc::new(Tasks::at_length(|| self.live.without(before)));
         }
         self.cut = before;
         self.window.forget_until(before);

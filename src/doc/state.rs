@@ -2,8 +2,8 @@
 //!
 //! Not here: sockets, encodings, the log, the clock. `order.rs` gives batches their place,
 //! `settle.rs` makes them durable, `save.rs` turns the state into a checkpoint and back. All that
-//! these know of threads is [`Tasks::at_length`](crate::task::Tasks::at_length), which changes
-//! nothing of what they do.
+//! these know of threads is that work may be [at length](crate::task::Tasks::at_length), which
+//! changes nothing of what they do.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use flate2::read::GzDecoder;
 
 use crate::load::model::Recording;
-use crate::text::{Operation, compose};
+use crate::text::{Operation, compose_all};
 
 /// A recording.
 #[derive(Debug, Clone)]
@@ -104,7 +104,5 @@ fn edit(patches: &[(u32, u32, String)]) -> Operation {
     let one = |(at, deleted, inserted): &(u32, u32, String)| {
         Operation::builder().retain(*at).insert(inserted).delete(*deleted).build()
     };
-    let mut edits = patches.iter().map(one);
-    let first = edits.next().unwrap_or_else(Operation::identity);
-    edits.fold(first, |all, next| compose(&all, &next))
+    compose_all(&patches.iter().map(one).collect::<Vec<_>>())
 }

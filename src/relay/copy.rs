@@ -298,8 +298,8 @@ impl Copy {
         let seq = own.max().unwrap_or(Seq(0)).max(*seq);
         let (head, you) = (text.head(), *you);
         let (rev, content) = match join.rev.and_then(|rev| Some((rev, text.after(rev)?))) {
+            _ if join.without_content => (head, Content::Changes(Vec::new())),
             Some((rev, changes)) => (rev, Content::Changes(changes)),
-            None if join.without_content => (head, Content::Changes(Vec::new())),
             None => (head, Content::Text(text.text())),
         };
         state.audience.catch_up();

@@ -215,14 +215,9 @@ async fn replay(
     let wanted = &offsets[offsets.partition_point(|offset| *offset < state.offset())..];
     for some in wanted.chunks(1024) {
         let records = log.fetch(shard, some).await.map_err(|error| unread(&error))?;
-        apply_all(shard, state, &records);
+        Tasks::at_length(|| records.iter().for_each(|stored| apply(shard, state, stored)));
     }
     Ok(())
-}
-
-fn apply_all(shard: ShardId, state: &mut State, records: &[Stored]) {
-    // A short one may cut a long history.
-    Tasks::at_length(|| records.iter().for_each(|stored| apply(shard, state, stored)));
 }
 
 fn apply(shard: ShardId, state: &mut State, stored: &Stored) {

@@ -1,5 +1,7 @@
 //! Joins two operations in a row into one.
 
+use std::borrow::Borrow;
+
 use crate::text::cursor::{Cursor, Part};
 use crate::text::op::{Builder, Operation};
 
@@ -61,10 +63,10 @@ pub fn compose(a: &Operation, b: &Operation) -> Operation {
 /// Returns the operation that does all of them in a row; by halves, so that each part of them is
 /// looked at as often as their number can be halved.
 #[must_use]
-pub fn compose_all(ops: &[&Operation]) -> Operation {
+pub fn compose_all<O: Borrow<Operation>>(ops: &[O]) -> Operation {
     match ops {
         [] => Operation::identity(),
-        [op] => (*op).clone(),
+        [op] => op.borrow().clone(),
         _ => {
             let (first, second) = ops.split_at(ops.len() / 2);
             compose(&compose_all(first), &compose_all(second))

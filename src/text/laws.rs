@@ -197,7 +197,7 @@ proptest! {
         prop_assert_eq!(&abc, &compose(&a, &compose(&b, &c)));
         prop_assert_eq!(compose_all(&[&a, &b, &c]), abc);
         prop_assert_eq!(compose_all(&[&a]), a);
-        prop_assert!(compose_all(&[]).is_identity());
+        prop_assert!(compose_all::<Operation>(&[]).is_identity());
     }
 
     #[test]

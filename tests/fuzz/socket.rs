@@ -95,19 +95,10 @@ impl Siege {
         // What the arenas of glibc keep in pieces counted as growth: 18 MiB of 40 in a long run.
         let one_arena = [("MALLOC_ARENA_MAX", "1")];
         let server = Server::start_with((&one_arena, log.into()), &data, free_port(), &set_now);
-        let address = server.url.trim_start_matches("http://").parse().expect("an address");
+        let address = server.address();
         let storm = Storm::with(CROWD, std::slice::from_ref(&server.url), token);
         let token = token.map(|file| fs::read_to_string(file).expect("it was written"));
         Self { _told: told, folder, server, address, set, storm, token }
-    }
-
-    /// Returns what the server holds in memory, in KiB.
-    fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.server.child.id()));
-        let status = status.expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        number.expect("it is told").parse().expect("a number")
     }
 
     /// Asks for something as the honest do.
@@ -147,7 +138,7 @@ impl Siege {
             }
         };
         timeout(PATIENCE, left).await.expect("documents without clients leave memory");
-        self.memory()
+        self.server.memory()
     }
 
     /// Lets all enemies come, in two halves, and checks that they find nothing and that nothing of
@@ -155,7 +146,7 @@ impl Siege {
     async fn stand(&self, field: Field) -> (u64, Arc<Counts>) {
         let (first, runs) = (variable("QUIRE_FUZZ_SEED", 1), variable("QUIRE_FUZZ_RUNS", RUNS));
         let (field, seen) = (Arc::new(field), Arc::<Mutex<Seen>>::default());
-        let start = self.memory();
+        let start = self.server.memory();
         run(&field, first, runs / 2, &seen).await;
         seen.lock().staying.clear();
         let middle = self.memory_alone().await;
@@ -233,15 +224,15 @@ async fn many_who_say_nothing_are_sent_away_and_leave_nothing() {
     // Long enough for all of them to be there at once.
     let siege = Siege::begin(&[&format!("edge.hello-timeout={}s", 2 + silent / 500)]);
     siege.storm.more(1).await;
-    let start = siege.memory();
+    let start = siege.server.memory();
     let mut after = Vec::new();
     let most = say_nothing(&siege, silent).await;
-    after.push(siege.memory());
+    after.push(siege.server.memory());
     // What the first ones took is free, and used again.
     let last = loop {
         let before = siege.storm.durable();
         say_nothing(&siege, silent).await;
-        after.push(siege.memory());
+        after.push(siege.server.memory());
         let last = after[after.len() - 1].saturating_sub(after[after.len() - 2]);
         // Edits of the honest take 0.75 KiB each, and a connection some while it is there.
         if last < siege.storm.durable() - before + silent / 4 {
@@ -277,7 +268,7 @@ async fn say_nothing(siege: &Siege, silent: u64) -> u64 {
             }
         });
     }
-    let most = siege.memory();
+    let most = siege.server.memory();
     siege.storm.more(100).await;
     while let Some(ended) = waiting.join_next().await {
         assert_eq!(ended.expect("it ends"), Heard::Close(Some(4408)));

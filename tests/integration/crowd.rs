@@ -20,7 +20,7 @@ use crate::plain::{
     metrics, refusals, refused, refused_row, rest, row, say, say_with_little_room, statuses, until,
     until_or_reset,
 };
-use crate::raw::{Listens, Raw, hello, node};
+use crate::raw::{Raw, hello, node};
 use crate::server::{Server, free_port};
 
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -375,14 +375,6 @@ async fn a_node_that_is_full_says_so_and_has_room_again() {
 /// So many waves of handshakes in a row must leave nothing behind.
 const WAVES: usize = 5;
 
-/// Returns the memory of a process, in KiB.
-fn memory(server: &Server) -> u64 {
-    let status = format!("/proc/{}/status", server.child.id());
-    let status = std::fs::read_to_string(status).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 /// Makes sockets that say nothing, and waits until they are sent away; returns how many came again
 /// because they were reset before anything came.
 async fn wave(address: SocketAddr, count: usize) -> usize {
@@ -412,11 +404,11 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
         &["edge.hello-timeout=1s"],
     );
     // What is free is in pieces at first; with time there are enough of every size.
-    let mut after = vec![memory(&server)];
+    let mut after = vec![server.memory()];
     let mut resets = 0;
     let grown = loop {
         resets += wave(server.address(), count).await;
-        after.push(memory(&server));
+        after.push(server.memory());
         let before = after[after.len().saturating_sub(WAVES + 1)];
         let grown = after[after.len() - 1].saturating_sub(before);
         // A connection takes some KiB while it is there.
@@ -438,7 +430,7 @@ async fn handshakes_without_a_hello_leave_nothing_behind() {
     let text = timeout(PATIENCE, over).await.expect("no session is left");
     let all = format!("quire_edge_closes_total{{reason=\"hello-timeout\"}} {made}\n");
     assert!(text.contains(&all), "{text}");
-    // A busy system did so once, to one of some hundred thousand.
+    // It was seen once, of one of some hundred thousand; by whom is not known.
     assert!(resets <= 1, "{resets} were reset");
     server.stop();
 }

@@ -84,8 +84,7 @@ pub(crate) fn guarded_process(folder: &Path, more: &[&str]) -> (Server, PathBuf)
 
 impl Listens for Server {
     fn address(&self) -> SocketAddr {
-        let (_, address) = self.url.split_once("://").expect("a URL");
-        address.parse().expect("an address")
+        self.address()
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::doors::{enter, guarded, hour};
 use crate::inner::{PATIENCE, id};
 use crate::operators::{Cluster, SHARDS};
-use crate::plain::{metric, reaches, refused_row};
+use crate::plain::{becomes, metric, reaches, refused_row};
 use crate::tickets::cluster;
 
 /// How many ask at once, again and again: more than have a place and wait for one.
@@ -127,8 +127,8 @@ async fn who_has_much_of_a_history_read_holds_up_neither_others_nor_revocations(
     };
     timeout(PATIENCE, goes_on).await.expect("all that was while she asked");
     flooding.shutdown().await;
-    let idle = async { while metric(owner, "quire_edge_long_work").await > 0 {} };
-    timeout(PATIENCE, idle).await.expect("all places are given back");
+    // All places are given back.
+    becomes(owner, "quire_edge_long_work", 0).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ use crate::doors::{Browser, SECRET, bearer, closed, enter, guarded_process, knoc
 use crate::https::{NAME, der, dial};
 use crate::inner::PATIENCE;
 use crate::plain::until;
-use crate::raw::Listens;
 use crate::server::{Server, free_port};
 
 const USED: &str = "a new certificate is used from now on";

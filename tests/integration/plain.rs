@@ -95,6 +95,16 @@ pub(crate) async fn reaches(node: &impl Listens, name: &str, least: u64) {
     timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} never reaches {least}"));
 }
 
+/// Waits until a row has a value.
+pub(crate) async fn becomes(node: &impl Listens, name: &str, value: u64) {
+    let there = async {
+        while row(&metrics(node).await, name) != Some(value) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, there).await.unwrap_or_else(|_| panic!("{name} is never {value}"));
+}
+
 /// Names the row of what was refused for a reason.
 pub(crate) fn refused_row(reason: &str) -> String {
     format!("quire_edge_refused_total{{reason=\"{reason}\"}}")

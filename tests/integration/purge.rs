@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::inner::{PATIENCE, Under, ports};
-use crate::plain::{metrics, reaches, row};
+use crate::plain::{becomes, metrics, reaches, row};
 use crate::raw::{self, Listens, Raw};
 use crate::server::free_port;
 
@@ -125,8 +125,7 @@ const WAITING: &str = "quire_edge_purges_waiting";
 
 /// Waits until no cache has to be told of anything.
 pub(crate) async fn all_told(node: &Node) {
-    let told = async { while counted(node, WAITING).await > 0 {} };
-    timeout(PATIENCE, told).await.expect("the cache is told");
+    becomes(node, WAITING, 0).await;
 }
 
 /// Has Varnish keep a page.

@@ -1,7 +1,8 @@
 //! The real binary as a child process: started on a port of its own, killed or stopped.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -52,6 +53,21 @@ impl Server {
         stdout.read_line(&mut line).expect("it can be read");
         let url = line.trim().strip_prefix("listening on ").expect("it serves").to_owned();
         Self { child, url }
+    }
+
+    /// Returns the address of its port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let (_, address) = self.url.split_once("://").expect("a URL");
+        address.parse().expect("an address")
+    }
+
+    /// Returns what it holds in memory, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.expect("it is told").parse().expect("a number")
     }
 
     /// Ends the server as a power cut would end the process.

@@ -11,7 +11,6 @@ use tokio::time::timeout;
 use crate::doors::{Browser, bearer, enter, guarded_process, hour, knock};
 use crate::inner::PATIENCE;
 use crate::plain::{rest, say};
-use crate::raw::Listens;
 use crate::server::Server;
 
 const CLIENT: &str = "198.51.100.7";

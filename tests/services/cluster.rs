@@ -114,11 +114,6 @@ impl Act {
     }
 }
 
-/// Returns host and port at which a line begins.
-fn address(line: &Proxy) -> &str {
-    line.url.trim_start_matches("http://")
-}
-
 /// The nodes, and what they are started with.
 struct Nodes {
     folder: tempfile::TempDir,
@@ -144,7 +139,7 @@ impl Nodes {
         let running = (0..NODES).map(|_| None).collect();
         let mut told = Vec::new();
         for ways in &ways {
-            let brokers: Vec<_> = ways.iter().map(address).collect();
+            let brokers: Vec<_> = ways.iter().map(Proxy::address).collect();
             told.push(settings(&brokers.join(","), hosts));
         }
         Self { folder, settings: told, ports, lines, ways, running }
@@ -152,7 +147,7 @@ impl Nodes {
 
     fn start(&mut self, number: usize) {
         let [port, peer, admin] = self.ports[number];
-        let way = address(&self.lines[number]);
+        let way = self.lines[number].address();
         let own = [
             format!("node=node-{number}"),
             format!("peer-listen=127.0.0.1:{peer}"),
@@ -342,7 +337,7 @@ async fn brokers(count: usize) -> (Service, String, Vec<Vec<Proxy>>) {
         // Where it leads is known once they run.
         ways.push(Proxy::to(([127, 0, 0, 1], 1).into(), Line::Cut).await);
     }
-    let port = |way: &Proxy| address(way).rsplit(':').next().unwrap_or_default().to_owned();
+    let port = |way: &Proxy| way.address().rsplit(':').next().unwrap_or_default().to_owned();
     let ports: Vec<_> = ways.iter().map(port).collect();
     let told = [("KAFKA_BROKERS", count.to_string()), ("KAFKA_WAYS", ports.join(" "))];
     let told = told.each_ref().map(|(name, value)| (*name, value.as_str()));

@@ -26,6 +26,7 @@ mod raw;
 mod replay;
 mod secured;
 #[path = "../integration/server.rs"]
+#[expect(dead_code, reason = "the tests of limits ask more of it")]
 mod server;
 mod service;
 mod shards;

@@ -7,7 +7,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::client::replica::{Batch, Effects, Keep, Missed, Replica, Snapshot, Welcome};
-use crate::text::{Operation, Run, Side, Stick, apply, collides, compose, map_position, transform};
+use crate::text::{
+    Operation, Run, Side, Stick, apply, collides, compose_all, map_position, transform,
+};
 use crate::types::{Revision, Seq};
 
 /// What the network does, besides being slow.
@@ -82,9 +84,8 @@ impl Server {
     fn rebase(&self, session: usize, batch: &Batch, memory: Memory) -> (Operation, bool) {
         let mut op = batch.op.clone();
         if memory == Memory::Fork {
-            let merged = self.since(batch.base).iter();
-            let merged = merged.fold(Operation::identity(), |all, next| compose(&all, &next.op));
-            return (transform(&op, &merged, Side::Right), true);
+            let others: Vec<_> = self.since(batch.base).iter().map(|next| &next.op).collect();
+            return (transform(&op, &compose_all(&others), Side::Right), true);
         }
         let run = self.run(session, batch.base).filter(|_| memory == Memory::Runs);
         let stick = Stick::of(&op, run.as_ref());

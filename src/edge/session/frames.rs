@@ -20,9 +20,6 @@ use crate::wire::{
 /// one that its buffers cannot take.
 const OPS_BYTES_MAX: usize = 256 << 10;
 
-/// How many revisions are composed in a moment.
-const COMPOSED_SHORT: usize = 100;
-
 /// Who a connection's frames are for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addressee {
@@ -73,10 +70,8 @@ impl Addressee {
     pub(crate) fn composed(&self, changes: &[Arc<Change>]) -> Option<Bytes> {
         let rev = changes.last()?.rev;
         let ops: Vec<_> = changes.iter().map(|change| &change.op).collect();
-        let op = match ops.len() {
-            ..=COMPOSED_SHORT => compose_all(&ops),
-            _ => Tasks::at_length(|| compose_all(&ops)),
-        };
+        let weight = changes.iter().map(|change| change.weight()).sum();
+        let op = Tasks::on_bytes(weight, || compose_all(&ops));
         Some(encode_server(self.codec, &ServerMessage::Merged { rev, op }))
     }
 

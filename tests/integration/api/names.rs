@@ -1,15 +1,12 @@
 //! Names that are asked for and never written: they take no room for longer than the question.
 
-use std::time::Duration;
-
 use futures_util::future::join;
-use quire::node::Node;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
 
 use crate::api::{Api, NONE};
 use crate::doors::{guarded, hour};
 use crate::inner::PATIENCE;
+use crate::plain::becomes;
 
 /// How many documents may be open on a shard, and how many names are asked for at each address.
 const OPEN_MAX: usize = 24;
@@ -39,21 +36,6 @@ fn body(path: &str) -> Value {
     }
 }
 
-/// Waits until so many documents are open.
-async fn opened(node: &Node, wanted: usize) {
-    let url = format!("http://{}/metrics", node.address);
-    let looking = async {
-        loop {
-            let text = reqwest::get(&url).await.expect("it answers").text().await.expect("text");
-            if text.lines().any(|line| line == format!("quire_doc_open {wanted}")) {
-                return;
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never {wanted} are open"));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_are_asked_for_do_not_fill_the_table_of_open_documents() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -77,7 +59,7 @@ async fn names_that_are_asked_for_do_not_fill_the_table_of_open_documents() {
         }
     }
     // What there is stays open: it will be used again.
-    opened(&node, 1).await;
+    becomes(&node, "quire_doc_open", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
