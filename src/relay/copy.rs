@@ -297,10 +297,13 @@ impl Copy {
         let own = since.iter().filter(|one| one.session == join.session).map(|one| one.seq);
         let seq = own.max().unwrap_or(Seq(0)).max(*seq);
         let (head, you) = (text.head(), *you);
-        let (rev, content) = match join.rev.and_then(|rev| Some((rev, text.after(rev)?))) {
-            _ if join.without_content => (head, Content::Changes(Vec::new())),
-            Some((rev, changes)) => (rev, Content::Changes(changes)),
-            None => (head, Content::Text(text.text())),
+        let (rev, content) = if join.without_content {
+            (head, Content::Changes(Vec::new()))
+        } else {
+            match join.rev.and_then(|rev| Some((rev, text.after(rev)?))) {
+                Some((rev, changes)) => (rev, Content::Changes(changes)),
+                None => (head, Content::Text(text.text())),
+            }
         };
         state.audience.catch_up();
         state.audience.add(conn, Hears::Client(mode), join.author, join.outbox);

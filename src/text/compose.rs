@@ -1,6 +1,6 @@
 //! Joins two operations in a row into one.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 
 use crate::text::cursor::{Cursor, Part};
 use crate::text::op::{Builder, Operation};
@@ -64,12 +64,17 @@ pub fn compose(a: &Operation, b: &Operation) -> Operation {
 /// looked at as often as their number can be halved.
 #[must_use]
 pub fn compose_all<O: Borrow<Operation>>(ops: &[O]) -> Operation {
+    halves(ops).into_owned()
+}
+
+/// Composes without a copy of those that are one half by themselves.
+fn halves<O: Borrow<Operation>>(ops: &[O]) -> Cow<'_, Operation> {
     match ops {
-        [] => Operation::identity(),
-        [op] => op.borrow().clone(),
+        [] => Cow::Owned(Operation::identity()),
+        [op] => Cow::Borrowed(op.borrow()),
         _ => {
             let (first, second) = ops.split_at(ops.len() / 2);
-            compose(&compose_all(first), &compose_all(second))
+            Cow::Owned(compose(&halves(first), &halves(second)))
         }
     }
 }
